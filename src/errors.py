@@ -1,0 +1,9 @@
+"""The one exception a user can mend."""
+
+
+class InputError(Exception):
+    """Input that is wrong in a way its owner can put right.
+
+    The message is one sentence: the value, what was expected, the way out. The scripts
+    print it and exit with 1; anything else that is raised is a bug of ours.
+    """

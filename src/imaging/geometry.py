@@ -1,0 +1,45 @@
+"""Where a slice's pixels are in the patient.
+
+Patient coordinates are DICOM's, in millimetres: x grows to the patient's left, y to
+the back, z to the head. Pixel coordinates are (x, y) = (column, row), with (0, 0) in
+the middle of the first pixel, as the competition's points have them.
+Source: DICOM PS3.3 C.7.6.2, equation C.7.6.2.1-1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class SliceGeometry:
+    """The plane of one slice.
+
+    position_mm: [3], the middle of the first pixel.
+    right, down: [3] unit vectors along which columns and rows count up.
+    spacing_mm: distance between neighbouring (columns, rows).
+    """
+
+    position_mm: np.ndarray
+    right: np.ndarray
+    down: np.ndarray
+    spacing_mm: tuple[float, float]
+
+    @property
+    def normal(self) -> np.ndarray:
+        """The [3] unit vector across the slice, right x down."""
+        return np.cross(self.right, self.down)
+
+    def to_patient(self, xy: np.ndarray) -> np.ndarray:
+        """Map pixel coordinates [..., 2] to patient millimetres [..., 3]."""
+        steps = np.asarray(xy, dtype=float) * self.spacing_mm
+        return self.position_mm + steps @ np.stack([self.right, self.down])
+
+    def to_pixel(self, points_mm: np.ndarray) -> np.ndarray:
+        """Map patient points [..., 3], dropped onto the plane, to pixels [..., 2]."""
+        offset = np.asarray(points_mm, dtype=float) - self.position_mm
+        return offset @ np.stack([self.right, self.down]).T / self.spacing_mm
+
+    def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
+        """Signed distance [...] of patient points from the plane, along the normal."""
+        return (np.asarray(points_mm, dtype=float) - self.position_mm) @ self.normal

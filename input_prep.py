@@ -1,0 +1,122 @@
+"""Prepare the competition's download for training: DICOM and CSVs to cached crops.
+
+    python input_prep.py --data data --cache cache
+
+reads and checks the CSVs of --data, cuts a crop around every marked point and writes
+crops.npy, crops.csv, rejects.csv and folds.csv to --cache. What gave no crop is listed
+in rejects.csv with its reason. After a kill, run it again: it goes on where it was.
+"""
+
+import argparse
+import os
+from concurrent.futures import Executor
+from pathlib import Path
+
+from src.competition.folds import make_folds
+from src.competition.tables import LABEL_FILE, Competition, images, read_training
+from src.files import write_csv
+from src.imaging.cache_build import CacheSummary, build_cache
+from src.imaging.crop_spec import CropSpec
+from src.phantom.cohort import truth_folder, write_cohort
+from src.reporting.command_line import count, parser_of, run
+from src.reporting.console import progress, say, show_table, step
+from src.workers import worker_pool
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = parser_of(__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="the unpacked competition")
+    add("--cache", type=Path, required=True, help="where crops and tables go")
+    text = "write N phantom studies to --data first, if it holds no competition"
+    add("--phantom", type=count, metavar="N", help=text)
+    add("--crop-px", type=count, default=100, help="side of a crop in pixels")
+    field = parser.add_mutually_exclusive_group()
+    field.add_argument("--field-mm", type=float, default=50.0, help="side in mm")
+    text = "crop the image's own pixels, as the paper does, instead of millimetres"
+    field.add_argument("--native-px", action="store_true", help=text)
+    add("--workers", type=count, default=os.cpu_count(), help="parallel processes")
+    add("--limit", type=count, metavar="N", help="only the first N studies")
+    add("--seed", type=int, default=0, help="of the phantom and of the folds")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Write the phantom if asked for, then the cache, and say what came of it."""
+    args = parse()
+    spec = CropSpec(args.crop_px, None if args.native_px else args.field_mm)
+    with worker_pool(args.workers) as executor:
+        if args.phantom:
+            make_phantom(args, executor)
+        with step(f"Read the tables in {args.data}"):
+            competition = first_studies(read_training(args.data), args.limit)
+        summary = cut(competition, args, spec, executor)
+    write_csv(make_folds(competition.labels, args.seed), args.cache / "folds.csv")
+    report(competition, summary, args.cache)
+
+
+def make_phantom(args: argparse.Namespace, executor: Executor) -> None:
+    """Fill an empty --data with a cohort whose truth is known."""
+    if (args.data / LABEL_FILE).is_file():
+        say(f"{args.data} holds a competition already: no phantom is written")
+        return
+    done = f"Wrote {args.phantom} phantom studies to {args.data}"
+    with step(done), progress("phantom studies") as tick:
+        write_cohort(args.data, args.phantom, executor, args.seed, tick)
+    say(f"The truth of its test studies is in {truth_folder(args.data)}")
+
+
+def first_studies(competition: Competition, limit: int | None) -> Competition:
+    """Keep the first `limit` studies of every table; all if None."""
+    studies = sorted(competition.labels["study_id"].unique())[:limit]
+    kept = {
+        name: table[table["study_id"].isin(studies)].reset_index(drop=True)
+        for name, table in vars(competition).items()
+        if name != "root"
+    }
+    return Competition(competition.root, **kept) if limit else competition
+
+
+def cut(
+    competition: Competition,
+    args: argparse.Namespace,
+    spec: CropSpec,
+    executor: Executor,
+) -> CacheSummary:
+    """Cut the crops into --cache, or find them there."""
+    with step(f"Cut {spec} into {args.cache}"), progress("series") as tick:
+        return build_cache(
+            competition.points,
+            competition.labels,
+            competition.series,
+            images(args.data, "train"),
+            args.cache,
+            spec,
+            executor,
+            tick,
+        )
+
+
+def report(competition: Competition, summary: CacheSummary, cache: Path) -> None:
+    """Say how many crops there are and what to do next."""
+    if summary.reused:
+        say("The cache was there already; nothing was cut again")
+    rows = {
+        "studies": competition.labels["study_id"].nunique(),
+        "series": len(competition.series),
+        "points": len(competition.points),
+        "crops": summary.crops,
+        "rejects": summary.rejects,
+    }
+    show_table("Prepared", [rows])
+    if summary.rejects:
+        say(f"Why a point was rejected is in {cache / 'rejects.csv'}")
+    say(
+        f"Next: python train.py --cache {cache} --runs runs --task condition "
+        "--backbone mnasnet0_75 mnasnet1_0"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

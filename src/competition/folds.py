@@ -1,0 +1,105 @@
+"""Which studies train, validate and test: by study, and alike in severity.
+
+Splits and folds follow one order of the studies: by stratum, then at random. Evenly
+spaced picks from such an order take from each stratum its share, give or take one.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.competition.columns import Kind, whole_number, word
+from src.competition.csvfile import read_csv
+from src.competition.vocab import SEVERITIES, SPINAL
+from src.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+TEST_SHARE, VALIDATION_SHARE = 0.15, 0.05
+FOLDS = 5
+
+FOLD_COLUMNS: dict[str, Kind] = {
+    "study_id": whole_number,
+    "split": word(SPLITS),
+    "fold": word(map(str, range(FOLDS))),
+}
+
+
+def make_folds(labels: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Give each study a split (80/5/15) and a fold 0..4: study_id, split, fold.
+
+    Folds are dealt out within a split and stratum, so each fold has its share of both.
+    The same seed and studies give the same folds, whatever the order of the rows.
+    """
+    stratum = strata(labels).sort_index()
+    random = np.random.default_rng(seed).permutation(len(stratum))
+    order = np.lexsort((random, stratum))
+    split = np.empty(len(order), dtype=object)
+    split[order] = _split_evenly(len(order))
+    fold = np.empty(len(order), dtype=np.int64)
+    fold[np.lexsort((random, stratum, split.astype(str)))] = (
+        np.arange(len(order)) % FOLDS
+    )
+    return pd.DataFrame({"study_id": stratum.index, "split": split, "fold": fold})
+
+
+def read_folds(path: Path) -> pd.DataFrame:
+    """Read folds.csv, make_folds' table as it was written."""
+    return read_csv(path, FOLD_COLUMNS, key=["study_id"]).astype({"fold": "int64"})
+
+
+def strata(labels: pd.DataFrame) -> pd.Series:
+    """Give each study's stratum, indexed by study_id.
+
+    3 if its spinal canal is severe at any level; else 2, 1 or 0, its worst severity
+    anywhere, where a study without a label counts as normal.
+    """
+    rank = labels["severity"].map({name: i for i, name in enumerate(SEVERITIES)})
+    rank = rank.astype(float).fillna(0)
+    severe_canal = (labels["condition"] == SPINAL) & (rank == len(SEVERITIES) - 1)
+    stratum = rank.mask(severe_canal, len(SEVERITIES)).astype(int)
+    return stratum.groupby(labels["study_id"]).max()
+
+
+def roles(folds: pd.DataFrame, fold: int | str) -> pd.Series:
+    """Give each study's role in one run, indexed by study_id.
+
+    "holdout": its split. A fold k: test if in fold k, else validation if that is its
+    split, else train.
+    """
+    by_study = folds.set_index("study_id")
+    if fold == "holdout":
+        return by_study["split"].rename("role")
+    if fold not in range(FOLDS):
+        raise InputError(f"Fold {fold!r} is not holdout or one of 0 to {FOLDS - 1}.")
+    role = by_study["split"].where(by_study["split"] == "validation", "train")
+    role = role.mask(by_study["fold"] == fold, "test").rename("role")
+    for needed in SPLITS:
+        if not (role == needed).any():
+            raise InputError(
+                f"Fold {fold} of these {len(role)} studies leaves none for {needed}; "
+                "use the holdout, or a cohort of at least 30 studies."
+            )
+    return role
+
+
+def row_roles(n_rows: int, seed: int = 0) -> np.ndarray:
+    """Give each row a role at random, 80/5/15, as the paper's code did.
+
+    This leaks: rows of one study, even of one image, land in train and in test.
+    """
+    return np.random.default_rng(seed).permutation(_split_evenly(n_rows))
+
+
+def _split_evenly(count: int) -> np.ndarray:
+    """Give the places 0..count-1 of an order their splits, evenly spaced."""
+    if count < len(SPLITS):
+        raise InputError(
+            f"{count} cannot be split into train, validation and test; give at least 3."
+        )
+    split = np.full(count, "train", dtype=object)
+    for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
+        left = np.flatnonzero(split == "train")
+        wanted = max(1, round(share * count))
+        split[left[((np.arange(wanted) + 0.5) * len(left) / wanted).astype(int)]] = name
+    return split

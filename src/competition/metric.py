@@ -1,0 +1,94 @@
+"""The competition's score: the mean of four weighted log losses.
+
+Three terms take every labelled row of spinal, foraminal and subarticular, both sides
+and all levels together, weighed 1, 2, 4 by its severity. The fourth asks, once a
+study, whether any spinal row is severe: its prediction is the largest severe
+probability of the study's labelled spinal rows, and its weight their largest weight.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from src.competition.submission import label_row_ids
+from src.competition.vocab import FAMILIES, FAMILY_OF, SEVERITIES, SEVERITY_WEIGHTS
+from src.errors import InputError
+
+_WEIGHTS = np.array(SEVERITY_WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score and its four terms; lower is better, 0 is perfect."""
+
+    score: float
+    spinal: float
+    foraminal: float
+    subarticular: float
+    any_severe: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the numbers by name, the score first."""
+        return asdict(self)
+
+
+def score(truth: pd.DataFrame, submission: pd.DataFrame) -> Score:
+    """Score a checked submission, rows in any order, against long labels.
+
+    Rows without a severity are left out, and so are submitted rows without a label.
+    """
+    rows = _scored_rows(truth, submission)
+    terms = {name: _family_loss(rows, name) for name in FAMILIES}
+    terms["any_severe"] = _any_severe_loss(rows[rows["family"] == "spinal"])
+    return Score(score=float(np.mean(list(terms.values()))), **terms)
+
+
+def log_loss(classes: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> float:
+    """Weighted mean of -log p of the true class.
+
+    classes: [n] columns of predicted [n, k]; weights: [n]. Probabilities are kept off
+    0 and 1 by float64's epsilon and each row is then divided by its sum, as
+    scikit-learn's log_loss did when the competition ran; later ones leave the sum.
+    """
+    epsilon = np.finfo(np.float64).eps
+    kept = np.clip(predicted, epsilon, 1 - epsilon)
+    right = np.take_along_axis(kept, classes[:, None], axis=1)[:, 0]
+    return float(np.average(-np.log(right / kept.sum(axis=1)), weights=weights))
+
+
+def _family_loss(rows: pd.DataFrame, family: str) -> float:
+    chosen = rows[rows["family"] == family]
+    if chosen.empty:
+        raise InputError(
+            f"The labels have no {family} row with a severity, so that term of the "
+            "score is not defined; give labels of more studies."
+        )
+    grade = chosen["grade"].to_numpy()
+    return log_loss(grade, chosen[list(SEVERITIES)].to_numpy(), _WEIGHTS[grade])
+
+
+def _any_severe_loss(spinal: pd.DataFrame) -> float:
+    # Weights grow with severity, so a study's largest weight is its worst row's.
+    worst = spinal.groupby("study_id")["grade"].max().to_numpy()
+    severe = spinal.groupby("study_id")["severe"].max().to_numpy()
+    is_severe = (worst == SEVERITIES.index("severe")).astype(int)
+    return log_loss(is_severe, np.stack([1 - severe, severe], axis=1), _WEIGHTS[worst])
+
+
+def _scored_rows(truth: pd.DataFrame, submission: pd.DataFrame) -> pd.DataFrame:
+    """Join each labelled row's study_id, family and grade (0..2) to its answer."""
+    labelled = truth[truth["severity"].notna()]
+    ids = label_row_ids(labelled)
+    absent = ids[~ids.isin(submission["row_id"])]
+    if len(absent):
+        raise InputError(
+            f"The submission lacks {len(absent):,} labelled rows, the first "
+            f"{absent.iloc[0]!r}; predict all 25 rows of each study."
+        )
+    rows = submission.set_index("row_id")[list(SEVERITIES)].loc[ids]
+    return rows.astype("float64").assign(
+        study_id=labelled["study_id"].to_numpy(),
+        family=labelled["condition"].map(FAMILY_OF).to_numpy(),
+        grade=labelled["severity"].map(SEVERITIES.index).to_numpy(dtype=int),
+    )

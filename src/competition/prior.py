@@ -1,0 +1,118 @@
+"""Answers that look at no image: the floor to beat, and the last resort.
+
+A prior is a table of 25 rows: condition, level and the three probabilities. Shares
+are weighted by the metric's 1, 2, 4, because that is the constant with the least
+weighted log loss; unweighted ones score worse than 1/3.
+"""
+
+import numpy as np
+import pandas as pd
+
+from src.competition.metric import Score, score
+from src.competition.submission import from_prior
+from src.competition.vocab import (
+    CONDITIONS,
+    FAMILIES,
+    FAMILY_OF,
+    LEVELS,
+    SEVERITIES,
+    SEVERITY_WEIGHTS,
+)
+from src.errors import InputError
+
+_THIRDS = np.full(len(SEVERITIES), 1 / len(SEVERITIES))
+
+
+def uniform() -> pd.DataFrame:
+    """Give 1/3 everywhere, as sample_submission.csv does."""
+    return _everywhere(_THIRDS)
+
+
+def raw_shares(labels: pd.DataFrame) -> pd.DataFrame:
+    """Give each severity its share of the labels."""
+    counts = _counts(labels).sum(axis=(0, 1))
+    return _everywhere(counts / counts.sum())
+
+
+def weighted_shares(labels: pd.DataFrame) -> pd.DataFrame:
+    """Give each severity its share of the labels' weight."""
+    return _everywhere(_shares(_weighted(labels).sum(axis=(0, 1))))
+
+
+def weighted_shares_by_level(
+    labels: pd.DataFrame, borrowed_rows: float = 0.0
+) -> pd.DataFrame:
+    """Give the weighted shares of each condition and level, both sides pooled.
+
+    A condition and level without a label gets the weighted shares of all of them.
+    borrowed_rows: the weight of these that is added to every place's labels, and of
+    thirds that is added to all labels, so that nothing is called impossible.
+    """
+    weighted = _weighted(labels)
+    overall = _shares(weighted.sum(axis=(0, 1)) + borrowed_rows * _THIRDS)
+    seen = weighted.sum(axis=-1, keepdims=True) > 0
+    shares = _shares(np.where(seen, weighted + borrowed_rows * overall, overall))
+    families = list(FAMILIES)
+    return _table(np.stack([shares[families.index(FAMILY_OF[c])] for c in CONDITIONS]))
+
+
+def fallback(labels: pd.DataFrame) -> pd.DataFrame:
+    """Give the prior for studies not in `labels`: by level, one row borrowed.
+
+    Without it, a severity that a small cohort happens to lack would cost 36 a row.
+    """
+    return weighted_shares_by_level(labels, borrowed_rows=1.0)
+
+
+def floor(labels: pd.DataFrame, truth: pd.DataFrame) -> Score:
+    """Score the fallback made from `labels` on the labels in `truth`."""
+    return _constant(fallback(labels), truth)
+
+
+def floors(labels: pd.DataFrame) -> dict[str, Score]:
+    """Score each constant on the very labels it is made from."""
+    priors = {
+        "uniform": uniform(),
+        "raw_shares": raw_shares(labels),
+        "weighted_shares": weighted_shares(labels),
+        "weighted_shares_by_level": weighted_shares_by_level(labels),
+    }
+    return {name: _constant(prior, labels) for name, prior in priors.items()}
+
+
+def _constant(prior: pd.DataFrame, truth: pd.DataFrame) -> Score:
+    return score(truth, from_prior(truth["study_id"].unique().tolist(), prior))
+
+
+def _counts(labels: pd.DataFrame) -> np.ndarray:
+    """Count labels as [family, level, severity]."""
+    labelled = labels[labels["severity"].notna()]
+    if labelled.empty:
+        raise InputError("The labels name no severity, so there are no shares of it.")
+    counts = np.zeros((len(FAMILIES), len(LEVELS), len(SEVERITIES)))
+    family = labelled["condition"].map(FAMILY_OF).map(list(FAMILIES).index)
+    level = labelled["level"].map(LEVELS.index)
+    severity = labelled["severity"].map(SEVERITIES.index)
+    np.add.at(counts, (family.to_numpy(), level.to_numpy(), severity.to_numpy()), 1)
+    return counts
+
+
+def _weighted(labels: pd.DataFrame) -> np.ndarray:
+    return _counts(labels) * SEVERITY_WEIGHTS
+
+
+def _shares(weights: np.ndarray) -> np.ndarray:
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def _everywhere(shares: np.ndarray) -> pd.DataFrame:
+    return _table(np.broadcast_to(shares, (len(CONDITIONS), len(LEVELS), len(shares))))
+
+
+def _table(shares: np.ndarray) -> pd.DataFrame:
+    """Turn [condition, level, severity] into a prior's 25 rows."""
+    places = pd.MultiIndex.from_product(
+        [CONDITIONS, LEVELS], names=["condition", "level"]
+    )
+    rows = shares.reshape(len(places), -1)
+    return pd.DataFrame(rows, index=places, columns=list(SEVERITIES)).reset_index()

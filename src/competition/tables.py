@@ -1,0 +1,138 @@
+"""The competition's CSVs: their columns, declared once, and a checked reader of each.
+
+Words come out in the submission's spelling (`l4_l5`), ids as int64.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from src.competition.columns import Kind, anything, number, whole_number, word
+from src.competition.csvfile import read_csv
+from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES, TARGETS
+from src.competition.vocab import SERIES_DESCRIPTIONS as DESCRIPTIONS
+from src.errors import InputError
+
+LABEL_FILE = "train.csv"
+POINT_FILE = "train_label_coordinates.csv"
+SERIES_FILE = "train_series_descriptions.csv"
+TEST_SERIES_FILE = "test_series_descriptions.csv"
+SAMPLE_FILE = "sample_submission.csv"
+
+LABEL_COLUMNS: dict[str, Kind] = {
+    "study_id": whole_number,
+    **dict.fromkeys(TARGETS, word(SEVERITIES, blank=True)),
+}
+POINT_COLUMNS: dict[str, Kind] = {
+    "study_id": whole_number,
+    "series_id": whole_number,
+    "instance_number": whole_number,
+    "condition": word(CONDITIONS),
+    "level": word(LEVELS),
+    "x": number,
+    "y": number,
+}
+SERIES_COLUMNS: dict[str, Kind] = {
+    "study_id": whole_number,
+    "series_id": whole_number,
+    "series_description": word(DESCRIPTIONS),
+}
+# The hidden test must be answered, so a series of a kind not known is kept, unnamed.
+TEST_SERIES_COLUMNS: dict[str, Kind] = {
+    **SERIES_COLUMNS,
+    "series_description": word(DESCRIPTIONS, unknown=True),
+}
+SUBMISSION_COLUMNS: dict[str, Kind] = {
+    "row_id": anything,
+    **dict.fromkeys(SEVERITIES, number),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Competition:
+    """The training tables found under `root`, as their readers return them."""
+
+    root: Path
+    labels: pd.DataFrame
+    points: pd.DataFrame
+    series: pd.DataFrame
+
+
+def read_training(root: Path) -> Competition:
+    """Read the three training tables in `root`."""
+    return Competition(
+        root,
+        labels=read_labels(root / LABEL_FILE),
+        points=read_points(root / POINT_FILE),
+        series=read_series(root / SERIES_FILE),
+    )
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """Read train.csv, one row a label: study_id, condition, level, severity.
+
+    A study has 25 rows in the submission's order; a label not given is missing.
+    """
+    wide = read_csv(path, LABEL_COLUMNS, key=["study_id"])
+    pairs = np.array(list(product(CONDITIONS, LEVELS)))
+    condition, level = np.tile(pairs, (len(wide), 1)).T
+    return pd.DataFrame(
+        {
+            "study_id": np.repeat(wide["study_id"].to_numpy(), len(TARGETS)),
+            "condition": condition,
+            "level": level,
+            "severity": wide[list(TARGETS)].to_numpy(dtype=object).ravel(),
+        }
+    )
+
+
+def read_points(path: Path) -> pd.DataFrame:
+    """Read train_label_coordinates.csv; x and y are pixels of the instance."""
+    return read_csv(path, POINT_COLUMNS)
+
+
+def read_series(path: Path) -> pd.DataFrame:
+    """Read a *_series_descriptions.csv: study_id, series_id, series_description."""
+    return read_csv(path, SERIES_COLUMNS, key=["study_id", "series_id"])
+
+
+def read_test_series(root: Path) -> pd.DataFrame:
+    """Read the test studies' series, forgivingly, since each study must be answered.
+
+    No file is an empty table, a description not known is missing, repeats are dropped.
+    """
+    path = root / TEST_SERIES_FILE
+    if not path.is_file():
+        nothing = pd.DataFrame(columns=list(TEST_SERIES_COLUMNS), dtype=object)
+        return nothing.astype({"study_id": "int64", "series_id": "int64"})
+    series = read_csv(path, TEST_SERIES_COLUMNS, empty=True)
+    return series.drop_duplicates(["study_id", "series_id"], ignore_index=True)
+
+
+def read_sample_submission(path: Path) -> pd.DataFrame:
+    """Read sample_submission.csv: row_id, normal_mild, moderate, severe."""
+    return read_csv(path, SUBMISSION_COLUMNS, exact=True)
+
+
+def images(root: Path, split: Literal["train", "test"]) -> Path:
+    """Name the folder of a split's images: {study_id}/{series_id}/{instance}.dcm."""
+    return root / f"{split}_images"
+
+
+def test_studies(root: Path) -> list[int]:
+    """List the studies to answer, ascending: those with a series row or a folder."""
+    folder = images(root, "test")
+    entries = folder.iterdir() if folder.is_dir() else ()
+    names = {entry.name for entry in entries if entry.is_dir()}
+    numbered = {int(n) for n in names if n.isdecimal() and n == str(int(n))}
+    studies = numbered.union(read_test_series(root)["study_id"].tolist())
+    if not studies:
+        raise InputError(
+            f"{root} lists no test study: neither a row of {TEST_SERIES_FILE} nor a "
+            f"numbered folder in {folder.name}; give the folder that holds them."
+        )
+    return sorted(studies)

@@ -1,0 +1,113 @@
+"""A series: its slices in patient order, decoded when asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from src.errors import InputError
+from src.imaging.dicom import DicomError, SliceHeader, read_header, read_pixels
+from src.imaging.stacks import into_stacks, places
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Slices in patient order: right to left, front to back, or head to foot.
+
+    stacks: [slices] the number of the stack that each slice belongs to.
+    places: [slices] the number of its position; it does not repeat between stacks.
+    rejected: file name -> why the file is no slice, to be read after its name.
+    """
+
+    headers: tuple[SliceHeader, ...]
+    stacks: np.ndarray
+    places: np.ndarray
+    rejected: dict[str, str]
+    _decoded: dict[int, np.ndarray | DicomError] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    @classmethod
+    def of(
+        cls, headers: Sequence[SliceHeader], rejected: dict[str, str] | None = None
+    ) -> "Series":
+        """Bring at least one slice, in whatever order, into patient order."""
+        stacks = into_stacks(headers)
+        sizes = [len(stack) for stack in stacks]
+        position = np.concatenate([places(stack) for stack in stacks])
+        number = np.repeat(np.arange(len(stacks)), sizes)
+        # Room between stacks keeps positions of different stacks apart.
+        place = position + number * len(headers)
+        return cls(tuple(chain(*stacks)), number, place, rejected or {})
+
+    def __len__(self) -> int:
+        """The number of slices."""
+        return len(self.headers)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """Decode float32 [rows, columns], once; raises DicomError, every time."""
+        if index not in self._decoded:
+            path = self.headers[index].path
+            try:
+                self._decoded[index] = read_pixels(path)
+            except DicomError as error:
+                # A fresh one: what was caught holds on to the frames it came through.
+                self._decoded[index] = DicomError(path, error.reason)
+        found = self._decoded[index]
+        if isinstance(found, DicomError):
+            raise DicomError(found.path, found.reason)
+        return found
+
+    def index_of(self, instance_number: int) -> int:
+        """Return where in patient order the file `<instance number>.dcm` is."""
+        for index, header in enumerate(self.headers):
+            if header.instance_number == instance_number:
+                return index
+        path = self.headers[0].path.with_name(f"{instance_number}.dcm")
+        if path.name in self.rejected:
+            raise DicomError(path, self.rejected[path.name])
+        raise InputError(f"{path} is not there; download the series again.")
+
+    def neighbours(self, index: int, before_after: int = 1) -> tuple[int, ...]:
+        """Return the slices around one, itself in the middle, of its own stack.
+
+        Past an end of the stack the last slice repeats. Slices at one position are
+        not each other's neighbours.
+        """
+        stack = np.flatnonzero(self.stacks == self.stacks[index])
+        steps = np.arange(-before_after, before_after + 1)
+        wanted = self.places[index] + steps
+        wanted = np.clip(wanted, self.places[stack[0]], self.places[stack[-1]])
+        found = stack[np.searchsorted(self.places[stack], wanted)]
+        return tuple(np.where(wanted == self.places[index], index, found).tolist())
+
+
+def read_series(folder: Path) -> Series:
+    """Read the headers of a folder of `<instance number>.dcm` files.
+
+    Raises InputError if the folder is missing or holds no readable slice.
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be read ({error.strerror}); download the series again."
+        ) from error
+    headers, rejected = [], {}
+    for path in paths:
+        try:
+            headers.append(read_header(path))
+        except DicomError as error:
+            rejected[path.name] = error.reason
+    if not headers:
+        raise InputError(_nothing_to_read(folder, rejected))
+    return Series.of(headers, rejected)
+
+
+def _nothing_to_read(folder: Path, rejected: dict[str, str]) -> str:
+    if not rejected:
+        return f"{folder} is empty; download the series again."
+    name, reason = next(iter(rejected.items()))
+    return f"{folder} holds no readable slice: {name} {reason}."

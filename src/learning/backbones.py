@@ -1,0 +1,108 @@
+"""Backbones by name: torchvision's where it has one, as in the paper, else timm's."""
+
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torchvision.models import get_model, list_models
+
+from src.errors import InputError
+
+PAPER = (
+    *("vgg11", "vgg16", "mnasnet0_75", "mnasnet1_0"),
+    *("resnet101", "resnet152"),
+)
+# torchvision's MNASNet keeps 99.97 % of its running statistics at each step: after a
+# few hundred steps they are still those of its start, and evaluation is chance.
+LEAST_MOMENTUM = 0.1
+
+
+def build(name: str, classes: int, weights: str = "none") -> nn.Module:
+    """Build a backbone with a head of `classes` outputs.
+
+    weights: `none` (random), `imagenet` (fetched by torchvision or timm) or the path
+    of a state dict (.safetensors or .pth); a head of another size stays random.
+    Raises InputError for an unknown name, or weights that cannot be had or do not fit.
+    """
+    model = _create(name, classes)
+    if weights == "imagenet":
+        _load_fitting(model, _imagenet(name), "ImageNet's")
+    elif weights != "none":
+        _load_fitting(model, _read_state(Path(weights)), weights)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = max(module.momentum or 0, LEAST_MOMENTUM)
+    return model
+
+
+def check_names(names: list[str]) -> list[str]:
+    """Spell `paper` out as the six, and refuse a name that nobody knows."""
+    spelt = [one for name in names for one in (PAPER if name == "paper" else [name])]
+    for name in spelt:
+        if not (_in_torchvision(name) or timm.is_model(name)):
+            raise InputError(
+                f"Backbone {name!r} is known to neither torchvision nor timm: take one "
+                f"of {', '.join(PAPER)}, or a name from timm.list_models()"
+            )
+    return list(dict.fromkeys(spelt))
+
+
+def _in_torchvision(name: str) -> bool:
+    return name in list_models(module=_classifiers())
+
+
+def _classifiers() -> object:
+    import torchvision.models
+
+    return torchvision.models
+
+
+def _create(name: str, classes: int) -> nn.Module:
+    check_names([name])
+    if _in_torchvision(name):
+        return get_model(name, num_classes=classes)
+    return timm.create_model(name, num_classes=classes)
+
+
+def _imagenet(name: str) -> dict[str, torch.Tensor]:
+    """Fetch the published weights; torchvision and timm keep them for the next time."""
+    try:
+        if _in_torchvision(name):
+            return get_model(name, weights="IMAGENET1K_V1").state_dict()
+        return timm.create_model(name, pretrained=True).state_dict()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"ImageNet weights of {name} could not be fetched "
+            f"({type(error).__name__}): connect to the network, or pass --weights none "
+            "or --weights FILE"
+        ) from error
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise InputError(
+            f"--weights {path} is no file: give none, imagenet or a .safetensors file"
+        )
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _load_fitting(
+    model: nn.Module, state: dict[str, torch.Tensor], source: str
+) -> None:
+    """Load all tensors that have the model's names and shapes: all but a new head."""
+    own = model.state_dict()
+    fitting = {
+        name: value
+        for name, value in state.items()
+        if name in own and own[name].shape == value.shape
+    }
+    if len(fitting) < 0.9 * len(own):
+        raise InputError(
+            f"{source} weights hold {len(fitting)} of the {len(own)} tensors that the "
+            "backbone needs: give the weights of the same backbone"
+        )
+    model.load_state_dict(own | fitting)

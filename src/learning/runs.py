@@ -1,0 +1,148 @@
+"""Run folders: a trained model that describes itself.
+
+config.json says what was trained on what; history.jsonl has a line an epoch;
+weights.safetensors the best weights; predictions.csv the test crops' probabilities.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from src.errors import InputError
+from src.files import write_csv, write_json
+from src.learning.backbones import build
+from src.learning.engine import Epoch
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What makes a run, and what a reader of it needs.
+
+    labels: class names in the order of the model's outputs; crop: the cache's crop
+    specification; cache_key: hashes of its tables; prior: severity shares by condition
+    and level of the training studies, the answer where nothing can be seen.
+    """
+
+    task: str
+    backbone: str
+    split: str
+    fold: str
+    slices: str
+    labels: list[str]
+    settings: dict[str, Any]
+    weights: str
+    crop: dict[str, Any]
+    cache_key: dict[str, Any]
+    limit: int | None
+    prior: list[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """Name the run's folder by what tells runs apart."""
+        fold = self.fold if self.fold == "holdout" else f"fold{self.fold}"
+        parts = (self.task, self.backbone, self.slices, self.split, fold)
+        return "-".join((*parts, f"seed{self.settings['seed']}"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run folder."""
+
+    folder: Path
+    config: RunConfig
+
+    def history(self) -> pd.DataFrame:
+        """Read the training's history, a row an epoch."""
+        return pd.read_json(self.folder / "history.jsonl", lines=True)
+
+    def predictions(self) -> pd.DataFrame:
+        """Read the test crops' probabilities, a column a label."""
+        return pd.read_csv(self.folder / "predictions.csv")
+
+    def model(self) -> nn.Module:
+        """Rebuild the trained model, on the CPU and ready to predict."""
+        model = build(self.config.backbone, len(self.config.labels))
+        model.load_state_dict(load_file(self.folder / "weights.safetensors"))
+        return model.eval()
+
+
+class RunWriter:
+    """Writes a run into a folder that no reader takes for a run until it is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start afresh in `folder`."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self.folder = folder
+
+    def add_epoch(self, epoch: Epoch) -> None:
+        """Append a line to the history."""
+        with (self.folder / "history.jsonl").open("a") as stream:
+            stream.write(json.dumps(epoch.as_dict()) + "\n")
+
+    def finish(self, config: RunConfig, model: nn.Module, table: pd.DataFrame) -> None:
+        """Write config, weights and predictions."""
+        write_json(asdict(config), self.folder / "config.json")
+        write_csv(table, self.folder / "predictions.csv")
+        state = {
+            name: value.detach().cpu().contiguous()
+            for name, value in model.state_dict().items()
+        }
+        save_file(state, self.folder / "weights.safetensors")
+
+
+@contextmanager
+def writing_run(runs: Path, config: RunConfig) -> Iterator[RunWriter]:
+    """Yield a writer whose folder becomes runs/<name> if the block succeeds."""
+    writer = RunWriter(runs / f".{config.name}.part")
+    yield writer
+    os.replace(writer.folder, runs / config.name)
+
+
+def finished(runs: Path, config: RunConfig) -> bool:
+    """Say whether this very run is done; refuse another under its name."""
+    folder = runs / config.name
+    if not folder.is_dir():
+        return False
+    held = read_run(folder).config
+    if held != config:
+        changed = [
+            key for key in asdict(config) if getattr(held, key) != getattr(config, key)
+        ]
+        raise InputError(
+            f"{folder} holds a run with another {', '.join(changed)}: choose another "
+            "--runs folder or another --seed, or delete it"
+        )
+    return True
+
+
+def read_run(folder: Path) -> Run:
+    """Open a finished run. Raises InputError where the folder is not one."""
+    try:
+        config = RunConfig(**json.loads((folder / "config.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{folder} is no finished run: its config.json is missing or of another "
+            "version; train it again with train.py"
+        ) from error
+    return Run(folder, config)
+
+
+def read_runs(runs: Path, task: str | None = None) -> list[Run]:
+    """Open all finished runs in a folder, by name; `task` keeps one task's."""
+    if not runs.is_dir():
+        raise InputError(
+            f"--runs {runs} is no folder: train a model there with train.py"
+        )
+    folders = sorted(path.parent for path in runs.glob("[!.]*/config.json"))
+    found = [read_run(folder) for folder in folders]
+    return [run for run in found if task in (None, run.config.task)]

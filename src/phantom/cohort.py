@@ -1,0 +1,126 @@
+"""A phantom competition: many studies in Kaggle's layout, their truth beside it."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.competition.metric import score
+from src.competition.submission import label_row_ids, row_ids, write
+from src.competition.vocab import SEVERITIES, TARGETS
+from src.errors import InputError
+from src.files import write_csv, write_json
+from src.phantom.reader import READER_NOISE, THRESHOLDS, ideal_probabilities
+from src.phantom.study import StudyPlan, StudyTruth, write_study
+
+MARKING_MM = 0.5  # how far an annotator's click strays, as a deviation
+LABELS = {"normal_mild": "Normal/Mild", "moderate": "Moderate", "severe": "Severe"}
+
+
+def truth_folder(root: Path) -> Path:
+    """Where the hidden truth of a phantom's test studies lies."""
+    return root.with_name(f"{root.name}-truth")
+
+
+def write_cohort(
+    root: Path,
+    count: int,
+    executor: Executor,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write `count` training and `count` // 5 test studies, at least one.
+
+    Images come first and train.csv last: a folder with train.csv is whole. A killed
+    call is repeated from the start, to the same files. Raises InputError where the
+    folder holds something else.
+    """
+    _claim(root, count, seed)
+    tests = max(1, count // 5)
+    plans = _plans(count + tests, seed)
+    folders = [root / "train_images"] * count + [root / "test_images"] * tests
+    studies = []
+    for study in executor.map(write_study, plans, folders):
+        studies.append(study)
+        progress(len(studies), len(plans))
+    _write_truth(studies[count:], truth_folder(root))
+    _write_tables(studies[:count], studies[count:], root)
+
+
+def _claim(root: Path, count: int, seed: int) -> None:
+    """Make sure the folder is ours to fill, and mark it."""
+    marker, recipe = root / "phantom.json", {"studies": count, "seed": seed}
+    if root.is_dir() and any(root.iterdir()):
+        if not marker.is_file():
+            raise InputError(
+                f"{root} holds files but no train.csv, so no phantom is written there: "
+                "point --data at an empty folder or at a whole competition"
+            )
+        held = json.loads(marker.read_text())
+        if held != recipe:
+            raise InputError(
+                f"{root} holds an unfinished phantom of {held['studies']} studies, not "
+                f"of {count}: delete it or ask for --phantom {held['studies']}"
+            )
+    write_json(recipe, marker)
+
+
+def _plans(total: int, seed: int) -> list[StudyPlan]:
+    rng = np.random.default_rng(seed)
+    ids = rng.choice(2**22, total, replace=False) * 997 + 1_000_003
+    seeds = rng.integers(2**62, size=total)
+    return [
+        StudyPlan(int(ids[index]), index, int(seeds[index]), MARKING_MM)
+        for index in range(total)
+    ]
+
+
+def _write_tables(train: list[StudyTruth], test: list[StudyTruth], root: Path) -> None:
+    """Write the competition's five CSVs, train.csv last."""
+    test_series = _shuffled(_joined(test, "series"))
+    write_csv(test_series, root / "test_series_descriptions.csv")
+    studies = sorted(test_series["study_id"].unique())
+    sample = pd.DataFrame({"row_id": row_ids(studies)})
+    sample[list(SEVERITIES)] = 1 / 3
+    write_csv(sample, root / "sample_submission.csv")
+    _write_labelled(train, root)
+
+
+def _write_labelled(studies: list[StudyTruth], folder: Path) -> None:
+    points = _shuffled(_joined(studies, "points"))
+    points["condition"] = points["condition"].str.replace("_", " ").str.title()
+    points["level"] = points["level"].str.replace("_", "/").str.upper()
+    write_csv(points, folder / "train_label_coordinates.csv")
+    series = _shuffled(_joined(studies, "series"))
+    write_csv(series, folder / "train_series_descriptions.csv")
+    sites = _joined(studies, "sites")
+    sites["target"] = sites["condition"] + "_" + sites["level"]
+    sites["label"] = sites["severity"].map(LABELS)
+    wide = sites.pivot(index="study_id", columns="target", values="label")
+    write_csv(wide[list(TARGETS)].reset_index(), folder / "train.csv")
+
+
+def _write_truth(studies: list[StudyTruth], folder: Path) -> None:
+    """Write the test studies' CSVs, and the ideal reader's prediction and score."""
+    sites = _joined(studies, "sites")
+    ideal = pd.DataFrame({"row_id": label_row_ids(sites)})
+    ideal[list(SEVERITIES)] = ideal_probabilities(sites["narrowing"].to_numpy())
+    write(ideal, folder / "ideal_submission.csv")
+    reader = {"thresholds": THRESHOLDS, "reader_noise": READER_NOISE}
+    write_json(
+        {"score": score(sites, ideal).as_dict(), **reader}, folder / "ideal.json"
+    )
+    write_csv(sites, folder / "sites.csv")
+    _write_labelled(studies, folder)
+
+
+def _joined(studies: list[StudyTruth], table: str) -> pd.DataFrame:
+    return pd.concat([getattr(study, table) for study in studies], ignore_index=True)
+
+
+def _shuffled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put rows in an order that says nothing, as the real CSVs'."""
+    return frame.sample(frac=1, random_state=0).reset_index(drop=True)

@@ -1,0 +1,164 @@
+"""What a scanner makes of an anatomy: slices with contrast, coil shading and noise."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from src.imaging.geometry import SliceGeometry
+from src.phantom.anatomy import PROFILE_STEP_MM, Anatomy
+from src.phantom.painting import Canvas, box, ellipse, paint_spine
+from src.phantom.tissue import signal
+
+BEND_PX, TEXTURE_PX = 8, 4  # smooth fields are worked out on every so many pixels
+NEAR_MM = (-62.0, 62.0, -80.0, 60.0)  # a and b between which the spine is painted
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How one series looks.
+
+    weighting: a tissue contrast; gamma: of the brightness; noise: deviation relative to
+    fat on T1; coil_mm: depth over which the back's coil fades to a third; blur_px: of
+    the point spread; shade: slope of the remaining bias field per 100 mm, x, y and z.
+    """
+
+    weighting: str
+    gamma: float
+    noise: float
+    coil_mm: float
+    blur_px: float
+    shade: tuple[float, float, float]
+
+
+def draw_contrast(rng: np.random.Generator, weighting: str) -> Contrast:
+    """Draw the look of a series."""
+    return Contrast(
+        weighting,
+        gamma=rng.uniform(0.85, 1.2),
+        noise=rng.uniform(0.012, 0.04),
+        coil_mm=rng.uniform(90, 220),
+        blur_px=rng.uniform(0.45, 0.75),
+        shade=tuple(rng.normal(0, 0.12, 3)),
+    )
+
+
+class Grid:
+    """A slice's pixels thinned to every `step`, to work out smooth fields cheaply."""
+
+    def __init__(self, plane: SliceGeometry, shape: tuple[int, int], step: int) -> None:
+        """Lay the grid's points_mm [h', w', 3] over a slice of `shape` pixels."""
+        counts = [size // step + 2 for size in shape]
+        rows, columns = np.meshgrid(
+            *(step * np.arange(n) for n in counts), indexing="ij"
+        )
+        self.points_mm = plane.to_patient(np.stack([columns, rows], axis=-1))
+        self._rows, self._columns = (
+            _linear_weights(size, n, step)
+            for size, n in zip(shape, counts, strict=True)
+        )
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Interpolate values [h', w'] to every pixel: float32 [rows, columns]."""
+        return self._rows @ values.astype(np.float32) @ self._columns.T
+
+
+def _linear_weights(size: int, count: int, step: int) -> np.ndarray:
+    """Weights [size, count] that interpolate `count` samples to every pixel."""
+    place = np.arange(size) / step
+    nodes = np.arange(count)
+    return np.maximum(1 - np.abs(place[:, None] - nodes), 0).astype(np.float32)
+
+
+def render(
+    anatomy: Anatomy,
+    plane: SliceGeometry,
+    shape: tuple[int, int],
+    contrast: Contrast,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Image one slice: float32 [rows, columns], 0 for air and about 1 for fat on T1."""
+    grid = Grid(plane, shape, BEND_PX)
+    bent = anatomy.spine.to_straight(grid.points_mm)
+    straight = np.stack([grid.spread(bent[..., axis]) for axis in range(3)], axis=-1)
+    points = np.stack(
+        [grid.spread(grid.points_mm[..., axis]) for axis in range(3)], axis=-1
+    )
+    texture = _textures(anatomy, Grid(plane, shape, TEXTURE_PX))
+    image = _surroundings(anatomy, points, straight, texture, contrast.weighting)
+    _paint_near(anatomy, straight, image, contrast.weighting)
+    image *= 1 + 0.03 * texture[2]
+    image = cv2.GaussianBlur(image, (0, 0), contrast.blur_px)
+    image = np.maximum(image, 0) ** contrast.gamma * _coil(points, straight, contrast)
+    noise = contrast.noise * rng.standard_normal((2, *shape), dtype=np.float32)
+    return np.hypot(image + noise[0], noise[1])
+
+
+def _textures(anatomy: Anatomy, grid: Grid) -> list[np.ndarray]:
+    """Random fields [3][rows, columns] of about unit deviation, coarse to fine."""
+    points = grid.points_mm.astype(np.float32)
+    fields = []
+    for octave in range(3):
+        waves = anatomy.texture[anatomy.texture[:, 4] == octave]
+        phase = points @ waves[:, :3].T + waves[:, 3]
+        fields.append(grid.spread(np.sin(phase).sum(axis=-1) / np.sqrt(len(waves) / 2)))
+    return fields
+
+
+def _surroundings(
+    anatomy: Anatomy,
+    points: np.ndarray,
+    straight: np.ndarray,
+    texture: list[np.ndarray],
+    weighting: str,
+) -> np.ndarray:
+    """Paint all but the spine: skin, fat, the back's muscles, the abdomen."""
+    habits = anatomy.habits
+    x, y = points[..., 0], points[..., 1]
+    a, b = straight[..., 0], straight[..., 1]
+    image = np.zeros(a.shape, np.float32)
+    fat, muscle, bowel = (
+        signal(name, weighting) for name in ("fat", "muscle", "bowel")
+    )
+
+    def lay(inside: np.ndarray, value: np.ndarray | float) -> None:
+        cover = np.clip(inside + 0.5, 0, 1)
+        np.add(image, cover * (value - image), out=image)
+
+    belly = y + habits["girth_mm"] + 25 + x**2 / 400
+    fascia = _fascia(anatomy, straight)
+    lay(box(belly, fascia + habits["back_fat_mm"], 165 - np.abs(x)), fat)
+    gut = np.clip(0.6 * texture[0] + 0.4 * texture[1] + 0.5, 0, 1)
+    lay(box(belly - 14, fascia), fat + (bowel - fat) * gut)
+    streaks = 0.5 * texture[1] + 0.5 * texture[2] - 1.1 + 1.8 * habits["fatty_muscle"]
+    meat = muscle + (fat - muscle) * 0.75 * np.clip(streaks, 0, 1)
+    lay(box(fascia, ellipse(a, b - 30, 80, 42)), meat)
+    sheath = box(1.2 - np.abs(fascia), b - 10)
+    lay(sheath, signal("ligament", weighting))
+    return image
+
+
+def _fascia(anatomy: Anatomy, straight: np.ndarray) -> np.ndarray:
+    """Millimetres beneath the fascia of the back's muscles."""
+    a, b, t = np.moveaxis(straight, -1, 0)
+    profile = anatomy.profiles["fascia"]
+    place = (t - anatomy.start_mm) / PROFILE_STEP_MM
+    return profile[np.clip(place, 0, len(profile) - 1).astype(int)] - a**2 / 260 - b
+
+
+def _paint_near(
+    anatomy: Anatomy, straight: np.ndarray, image: np.ndarray, weighting: str
+) -> None:
+    """Paint the spine where it can be, to save the time elsewhere."""
+    a, b = straight[..., 0], straight[..., 1]
+    near = (a > NEAR_MM[0]) & (a < NEAR_MM[1]) & (b > NEAR_MM[2]) & (b < NEAR_MM[3])
+    canvas = Canvas(anatomy, straight[near], image[near], weighting)
+    paint_spine(canvas)
+    image[near] = canvas.image
+
+
+def _coil(points: np.ndarray, straight: np.ndarray, contrast: Contrast) -> np.ndarray:
+    """Sensitivity of a coil under the back, with a slow bias field on top."""
+    depth = np.clip(60 - straight[..., 1], 0, None)
+    bias = 1 + points @ np.asarray(contrast.shade, np.float32) / 100
+    return np.exp(-depth / contrast.coil_mm) * np.clip(1.4 * bias, 0.2, 3)

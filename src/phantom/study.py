@@ -1,0 +1,131 @@
+"""One phantom study: a person, their grades, and their scans written as DICOM."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from src.competition.vocab import FAMILY_OF, SERIES_OF
+from src.phantom.anatomy import Anatomy, draw_anatomy
+from src.phantom.protocol import Scan, draw_scans
+from src.phantom.reader import draw_narrowing, draw_severity
+from src.phantom.scanner import render
+from src.phantom.writing import write_slice
+
+UNGRADED_STUDIES = 0.1  # share of studies with a level that nobody graded
+MARGIN_PX = 4  # a site closer to the border is out of view: nobody marks it
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What makes a study: the same plan always gives the same files."""
+
+    study_id: int
+    index: int  # of the study in its cohort, which deals out the quirks
+    seed: int
+    marking_mm: float  # deviation of the marked points, in each pixel direction
+
+
+@dataclass(frozen=True, eq=False)
+class StudyTruth:
+    """A written study's tables.
+
+    sites: study_id, condition, level, narrowing, severity (None where ungraded);
+    points: as the competition's coordinates; series: study_id, series_id, description.
+    """
+
+    sites: pd.DataFrame
+    points: pd.DataFrame
+    series: pd.DataFrame
+
+
+def write_study(plan: StudyPlan, images: Path) -> StudyTruth:
+    """Draw the study's person, scan them into images/<study>/<series>/, mark sites."""
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng(plan.seed)
+    sites = draw_narrowing(rng)
+    sites["severity"] = draw_severity(sites["narrowing"].to_numpy(), rng)
+    anatomy = draw_anatomy(rng, sites)
+    scans = dict(
+        zip(
+            _series_ids(rng),
+            draw_scans(rng, anatomy, plan.index),
+            strict=False,
+        )
+    )
+    ungraded = _ungraded(rng, sites)
+    sites.loc[ungraded, "severity"] = None
+    sites.insert(0, "study_id", plan.study_id)
+    points = _mark(rng, plan, anatomy, scans, anatomy.sites[~ungraded])
+    for series_id, scan in scans.items():
+        folder = images / str(plan.study_id) / str(series_id)
+        for place, number in enumerate(scan.numbers):
+            image = render(
+                anatomy, scan.planes[place], scan.shapes[place], scan.contrast, rng
+            )
+            write_slice(folder / f"{number}.dcm", image, scan, place)
+    series = pd.DataFrame(
+        [(plan.study_id, number, scan.description) for number, scan in scans.items()],
+        columns=["study_id", "series_id", "series_description"],
+    )
+    return StudyTruth(sites, points, series)
+
+
+def _series_ids(rng: np.random.Generator) -> list[int]:
+    return [int(value) for value in rng.integers(10**6, 2**32, 8)]
+
+
+def _ungraded(rng: np.random.Generator, sites: pd.DataFrame) -> np.ndarray:
+    """Choose the sites [25] whose label is missing: none, or a family at one level."""
+    if rng.random() >= UNGRADED_STUDIES:
+        return np.zeros(len(sites), bool)
+    row = sites.iloc[int(rng.integers(len(sites)))]
+    family = sites["condition"].map(FAMILY_OF)
+    same_family = family == FAMILY_OF[row["condition"]]
+    return (same_family & (sites["level"] == row["level"])).to_numpy()
+
+
+def _mark(
+    rng: np.random.Generator,
+    plan: StudyPlan,
+    anatomy: Anatomy,
+    scans: dict[int, Scan],
+    sites: pd.DataFrame,
+) -> pd.DataFrame:
+    """Mark each site on the nearest slice of its series type, as an annotator would."""
+    positions = anatomy.spine.to_patient(sites[["a", "b", "t"]].to_numpy())
+    rows = []
+    for site, point in zip(sites.itertuples(), positions, strict=True):
+        wanted = SERIES_OF[FAMILY_OF[site.condition]]
+        found = _nearest_slice(scans, wanted, point)
+        shift = rng.normal(0, plan.marking_mm, 2)
+        if found is not None:
+            series_id, number, xy, spacing = found
+            x, y = xy + shift / spacing
+            place = (plan.study_id, series_id, number, site.condition, site.level)
+            rows.append((*place, round(float(x), 4), round(float(y), 4)))
+    columns = ["study_id", "series_id", "instance_number", "condition", "level"]
+    return pd.DataFrame(rows, columns=[*columns, "x", "y"])
+
+
+def _nearest_slice(
+    scans: dict[int, Scan], wanted: str, point: np.ndarray
+) -> tuple[int, int, np.ndarray, float] | None:
+    """Find series, instance, pixel [2] and spacing of the slice nearest to a point."""
+    best = None
+    nearest = 4.0  # mm; farther sites are in no slice
+    for series_id, scan in scans.items():
+        if scan.description != wanted:
+            continue
+        for plane, shape, number in zip(
+            scan.planes, scan.shapes, scan.numbers, strict=True
+        ):
+            distance = abs(float(plane.distance_mm(point)))
+            xy = plane.to_pixel(point)
+            limit = np.array([shape[1], shape[0]]) - MARGIN_PX
+            if distance < nearest and (xy > MARGIN_PX).all() and (xy < limit).all():
+                nearest = distance
+                best = (series_id, number, xy, plane.spacing_mm[0])
+    return best

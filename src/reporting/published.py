@@ -1,0 +1,33 @@
+"""What the paper reports, to be printed beside what we measure.
+
+Source: Schwall, Xu and Bauman, "Detecting Lumbar Spine Degenerative Conditions From
+MRI Data", 2024, its Table 2 and figures 5 to 7; the corrected numbers come from its
+authors' public code and stored outputs.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """One backbone's figures, shares of 1.
+
+    top1: the paper's Table 2; corrected: of the checkpoint with the best validation;
+    side: right side among crops rightly called foraminal; merged: top-1 with the two
+    foraminal classes counted as one.
+    """
+
+    top1: float
+    corrected: float
+    side: float
+    merged: float
+
+
+PUBLISHED = {
+    "vgg11": Published(0.914, 0.9142, 0.790, 0.999),
+    "vgg16": Published(0.934, 0.9337, 0.840, 0.998),
+    "mnasnet0_75": Published(0.873, 0.8734, 0.695, 0.996),
+    "mnasnet1_0": Published(0.882, 0.8313, 0.628, 0.983),
+    "resnet101": Published(0.946, 0.9484, 0.877, 1.000),
+    "resnet152": Published(0.944, 0.9455, 0.870, 0.999),
+}

@@ -1,0 +1,19 @@
+"""A pool of processes that leave each other a core."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+# Numerical libraries read these when they load. Left alone, each worker would start a
+# thread a core, and two workers on two cores took four times as long as one thread each.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """Start `workers` processes of one thread each.
+
+    They are spawned, not forked: a fork of a process that has threads can hang.
+    """
+    for name in THREADS:
+        os.environ.setdefault(name, "1")  # inherited; this process has loaded its own
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

@@ -20,6 +20,7 @@ from src.errors import InputError
 from src.files import write_json
 from src.reporting.command_line import parser_of, run
 from src.reporting.console import say, show_table
+from src.reporting.tables import in_short
 
 
 def parse() -> argparse.Namespace:
@@ -80,7 +81,7 @@ def report_runs(cache_folder: Path, runs_folder: Path, out: Path) -> None:
     metrics = condition_metrics(runs)
     add_metrics({"condition": metrics}, out)
     rows = write_condition_report(cache, runs, metrics, out)
-    show_table("Top-1 accuracy on test crops", rows)
+    show_table("Top-1 accuracy on test crops", in_short(rows))
     say(f"The report is {out / 'report.html'}")
 
 

@@ -4,8 +4,8 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-# Numerical libraries read these when they load. Left alone, each worker would start a
-# thread a core, and two workers on two cores took four times as long as one thread each.
+# Numerical libraries read these when they load. Left alone, each worker starts a thread
+# a core: two workers on two cores then took four times as long.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

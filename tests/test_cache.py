@@ -1,117 +1,37 @@
-"""The crop cache: what it holds, what it refuses, and how it survives being killed."""
+"""The crop cache: what it holds, and what is no cache."""
 
-import errno
 import json
-import multiprocessing
-import tracemalloc
 from collections.abc import Callable
-from concurrent.futures import (
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-)
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from dicom_files import AXIAL, SAGITTAL, plane, write_series, write_slice
+from cache_cohort import (
+    LABELS,
+    NUMBERS,
+    POINTS,
+    SERIES,
+    SITE,
+    SPEC,
+    build,
+    contents,
+    write_images,
+)
+from dicom_files import AXIAL, plane, write_slice
 
-from src.competition.vocab import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from src.competition.vocab import AXIAL_T2
 from src.errors import InputError
-from src.imaging import shards
 from src.imaging.cache import CROP_COLUMNS, open_cache
-from src.imaging.cache_build import CacheSummary, build_cache
 from src.imaging.cache_key import cache_key
-from src.imaging.crop_spec import CropSpec
 from src.imaging.crops import cut
 from src.imaging.series import read_series
-
-SPEC = CropSpec(crop_px=16, field_mm=12)
-SPINAL, FORAMINAL = "spinal_canal_stenosis", "left_neural_foraminal_narrowing"
-SUBARTICULAR = "right_subarticular_stenosis"
-SITE = ["study_id", "condition", "level"]
-POINTS = pd.DataFrame(
-    [
-        (2, 21, 5, SPINAL, "l2_l3", 11.25, 14.0),
-        (2, 21, 5, SPINAL, "l1_l2", 12.5, 3.75),
-        (2, 22, 8, SUBARTICULAR, "l4_l5", 15.0, 15.5),
-        (1, 11, 3, SPINAL, "l4_l5", 20.0, 19.0),
-        (1, 12, 1, FORAMINAL, "l1_l2", 9.0, 10.0),
-        (1, 12, 7, SPINAL, "l5_s1", 17.0, 16.0),
-    ],
-    columns=["study_id", "series_id", "instance_number", *SITE[1:], "x", "y"],
-)
-SERIES = pd.DataFrame(
-    [
-        (1, 11, SAGITTAL_T2),
-        (1, 12, SAGITTAL_T1),
-        (2, 21, SAGITTAL_T2),
-        (2, 22, AXIAL_T2),
-    ],
-    columns=["study_id", "series_id", "series_description"],
-)
-LABELS = POINTS[SITE].assign(
-    severity=["severe", "moderate", "normal_mild", None, "moderate", "severe"]
-)
-# Files of three slices, in the order that they have in the patient.
-NUMBERS = {11: (9, 3, 5), 12: (1, 7, 4), 21: (5, 6, 2), 22: (1, 8, 3)}
-AXES = {11: SAGITTAL, 12: SAGITTAL, 21: SAGITTAL, 22: AXIAL}
-
-
-def write_images(images: Path) -> Path:
-    """The cohort's four series, 32 x 32 px of 0.75 mm, slices 4 mm apart."""
-    for study_id, series_id, _ in SERIES.itertuples(index=False):
-        volume = np.random.default_rng(series_id).integers(0, 900, (3, 32, 32), "u2")
-        across = np.abs(np.cross(*np.array(AXES[series_id], float))) * (4, 4, -4)
-        planes = [plane(i * across, AXES[series_id], (0.75, 0.75)) for i in range(3)]
-        folder = images / str(study_id) / str(series_id)
-        write_series(folder, volume, planes, NUMBERS[series_id])
-    return images
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     return write_images(tmp_path / "images")
-
-
-def build(images: Path, cache: Path, **changes: Any) -> CacheSummary:
-    given = {"points": POINTS, "labels": LABELS, "series": SERIES, "spec": SPEC}
-    return build_cache(images=images, cache=cache, **{**given, **changes})
-
-
-def contents(cache: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in cache.iterdir()}
-
-
-def kill_after(series: int) -> Callable[[int, int], None]:
-    """A progress callback that ends the run as Ctrl-C does."""
-
-    def progress(done: int, _total: int) -> None:
-        if done == series:
-            raise KeyboardInterrupt
-
-    return progress
-
-
-def kill(images: Path, cache: Path, after: int, **changes: Any) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        build(images, cache, progress=kill_after(after), **changes)
-
-
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The series folders that are read from now on."""
-    folders = []
-
-    def read(folder: Path) -> Any:
-        folders.append(folder)
-        return read_series(folder)
-
-    monkeypatch.setattr(shards, "read_series", read)
-    return folders
 
 
 def test_every_row_is_the_crop_of_its_point(images: Path, tmp_path: Path) -> None:
@@ -210,38 +130,9 @@ def test_cohort_without_a_crop_is_refused(tmp_path: Path) -> None:
     assert build(tmp_path / "nowhere", tmp_path / "cache").crops == 6
 
 
-def test_finished_cache_is_not_cut_again(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    build(images, tmp_path / "cache")
-    before, folders = contents(tmp_path / "cache"), counted(monkeypatch)
-    summary = build(images, tmp_path / "cache")
-    assert (summary.reused, summary.crops, folders) == (True, 6, [])
-    assert contents(tmp_path / "cache") == before
-
-
-@pytest.mark.parametrize("finished", [True, False])
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        (
-            {"spec": CropSpec(32, None)},
-            r"holds crops of 3 slices of 16 px over 12 mm, and asked for are crops of "
-            r"3 slices of 32 px over native pixels; delete it or .* --cache",
-        ),
-        ({"points": POINTS[1:]}, "crops of points table .*, and asked for"),
-        ({"labels": LABELS[1:]}, "crops of labels table .*, and asked for"),
-    ],
-)
-def test_other_crops_never_land_in_a_cache(
-    images: Path, tmp_path: Path, finished: bool, changes: dict, said: str
-) -> None:
-    if finished:
-        build(images, tmp_path / "cache")
-    else:
-        kill(images, tmp_path / "cache", 1)
-    with pytest.raises(InputError, match=said):
-        build(images, tmp_path / "cache", **changes)
+def test_no_points_are_refused(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no point"):
+        build(images, tmp_path / "cache", points=POINTS[:0])
 
 
 def test_key_changes_with_every_value_of_the_tables() -> None:
@@ -250,105 +141,6 @@ def test_key_changes_with_every_value_of_the_tables() -> None:
     moved = POINTS.assign(x=POINTS["x"].replace(9.0, 9.0000001))
     assert cache_key(**{**tables, "points": moved}, spec=SPEC) != key
     assert json.loads(json.dumps(key)) == key
-
-
-@pytest.mark.parametrize("after", [1, 2, 3, 4])
-def test_killed_run_goes_on_where_it_was(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
-    build(images, tmp_path / "whole")
-    kill(images, tmp_path / "cache", after)
-    with pytest.raises(InputError, match="unfinished"):
-        open_cache(tmp_path / "cache")
-    folders = counted(monkeypatch)
-    build(images, tmp_path / "cache")
-    assert len(folders) == 4 - after
-    assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
-
-
-@pytest.mark.parametrize("damage", [b"", b"junk", None])
-def test_damaged_shard_is_cut_again(
-    images: Path, tmp_path: Path, damage: bytes | None
-) -> None:
-    build(images, tmp_path / "whole")
-    kill(images, tmp_path / "cache", 3)
-    for shard in (tmp_path / "cache/parts").glob("*.npz"):
-        half = shard.read_bytes()[: shard.stat().st_size // 2]
-        shard.write_bytes(half if damage is None else damage)
-    build(images, tmp_path / "cache")
-    assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
-
-
-def test_files_mended_since_a_killed_run_are_cut(images: Path, tmp_path: Path) -> None:
-    lost = (images / "1/11").rename(tmp_path / "lost")
-    kill(images, tmp_path / "cache", 3)
-    lost.rename(images / "1/11")
-    assert build(images, tmp_path / "cache").rejects == 0
-
-
-@pytest.mark.parametrize("writer", ["savez", "lib.format.write_array_header_1_0"])
-def test_full_disk_is_told_and_leaves_nothing_half_written(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
-) -> None:
-    def fill(file: Any, *_args: Any, **_arrays: Any) -> None:
-        getattr(file, "write", lambda text: Path(file).write_bytes(text))(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    build(images, tmp_path / "whole")
-    with monkeypatch.context() as full:
-        full.setattr(f"numpy.{writer}", fill)
-        with pytest.raises(InputError, match=r"disk of .*cache is full; make room"):
-            build(images, tmp_path / "cache")
-    assert not (tmp_path / "cache/crops.npy").exists()
-    assert not list((tmp_path / "cache").rglob("*.tmp*"))
-    build(images, tmp_path / "cache")
-    assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
-
-
-def spawned() -> Executor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context)
-
-
-@pytest.mark.parametrize("start", [spawned, lambda: ThreadPoolExecutor(4)])
-def test_executor_makes_the_same_cache(
-    images: Path, tmp_path: Path, start: Callable[[], Executor]
-) -> None:
-    build(images, tmp_path / "whole")
-    told = []
-    with start() as executor:
-        progress = lambda *counts: told.append(counts)  # noqa: E731
-        build(images, tmp_path / "cache", executor=executor, progress=progress)
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
-
-
-def test_worker_that_dies_is_told(images: Path, tmp_path: Path) -> None:
-    class Dying(Executor):
-        def submit(self, *_task: Any) -> Future:
-            future: Future = Future()
-            future.set_exception(BrokenExecutor())
-            return future
-
-    with pytest.raises(InputError, match="fewer --workers"):
-        build(images, tmp_path / "cache", executor=Dying())
-
-
-def peak_bytes(images: Path, cache: Path, count: int) -> int:
-    points = pd.concat([POINTS[3:4].assign(series_id=100 + i) for i in range(count)])
-    spec = CropSpec(256, 12)
-    tracemalloc.start()
-    build(images, cache, points=points, spec=spec)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
-
-
-def test_memory_does_not_grow_with_the_cohort(images: Path, tmp_path: Path) -> None:
-    for i in range(100, 124):
-        (images / f"1/{i}").symlink_to(images / "1/11")
-    few, many = (peak_bytes(images, tmp_path / str(n), n) for n in (3, 24))
-    assert many - few < 4 * 3 * 256 * 256
 
 
 def test_nothing_of_a_header_gets_into_a_cache(images: Path, tmp_path: Path) -> None:

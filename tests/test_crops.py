@@ -100,9 +100,12 @@ def test_neighbours_of_other_shape_spacing_and_axes_show_the_same_place(
     planes = stacked(AXIAL, (0.6, 0.6))
     mirrored = np.array([(-1, 0, 0), (0, 1, 0)])
     planes[0] = plane((70, -9, 0), mirrored, (0.5, 0.9))
-    planes[2] = plane((-6, 5, 8), AXIAL, (0.9, 0.4))
-    shapes = [(90, 180), (120, 110), (150, 99)]
     site, beside = planes[1].to_patient([[60, 55], [76, 55]])
+    turn = np.radians(25)
+    right, down = (np.cos(turn), np.sin(turn), 0), (-np.sin(turn), np.cos(turn), 0)
+    corner = site - np.dot((45, 40, -4), (right, down, (0, 0, 1)))
+    planes[2] = plane(corner, (right, down), (0.9, 0.5))
+    shapes = [(90, 180), (120, 110), (160, 100)]
     volume = paint(planes, shapes, blob(site, beside, radius_mm=3))
     series = read_series(write_series(tmp_path, volume, planes))
     crop = cut(series, 1, 60, 55, SPEC)

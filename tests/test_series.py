@@ -103,8 +103,8 @@ def test_angled_blocks_are_stacks_from_head_to_foot(seed: int) -> None:
 
 
 def test_blocks_that_overlap_in_height_stay_apart() -> None:
-    upper = block((0, 0, 10), tilted_axial(15), 6)
-    lower = block((0, 0, 0), tilted_axial(-15), 6)
+    upper = block((0, 0, 10), tilted_axial(0.75), 6)
+    lower = block((0, 0, 0), tilted_axial(-0.75), 6)
     series = shuffled(upper + lower)
     assert_order(series, upper + lower)
     assert series.stacks.tolist() == [0] * 6 + [1] * 6
@@ -122,14 +122,21 @@ def test_gap_of_more_than_two_and_a_half_steps_parts_a_block(
     assert series.stacks.tolist() == stacks
 
 
+def test_pairs_at_one_place_do_not_hide_a_gap() -> None:
+    heights = np.repeat([100, 96, 92, 70, 66], 2)
+    series = shuffled([plane((0, 0, z), AXIAL) for z in heights])
+    assert series.stacks.tolist() == [0] * 6 + [1] * 4
+
+
 def test_normals_that_wander_less_than_a_degree_make_one_stack() -> None:
-    angles = [0, 0.7, -0.6, 0.3, -0.2]
-    planes = [
-        block((0, 0, -4 * i), tilted_axial(angle), 1)[0]
-        for i, angle in enumerate(angles)
-    ]
-    series = shuffled(planes)
-    assert_order(series, planes)
+    # Pictures so wide that a corner can lie lower than that of the slice below.
+    headers = []
+    for number, degrees in enumerate([0, -0.6, 0.7, 0.3, -0.2]):
+        right, down = axes = tilted_axial(degrees)
+        corner = np.array([0, 0, -4.0 * number]) - 199.5 * right - 199.5 * down
+        headers.append(header(number, plane(corner, axes), (400, 400)))
+    series = Series.of(headers[::-1])
+    assert [one.instance_number for one in series.headers] == [0, 1, 2, 3, 4]
     assert set(series.stacks) == {0}
 
 
@@ -150,6 +157,13 @@ def test_slices_at_one_place_keep_their_numbers_order_and_are_no_neighbours() ->
     assert [series.neighbours(i) for i in range(5)] == [
         (0, 0, 1), (0, 1, 4), (0, 2, 4), (0, 3, 4), (1, 4, 4),
     ]  # fmt: skip
+
+
+def test_many_slices_at_one_place_keep_their_numbers_order() -> None:
+    series = shuffled([plane((0, 0, z), AXIAL) for z in (8, 4, 0)] * 40)
+    numbers = [one.instance_number for one in series.headers]
+    for start in (0, 40, 80):
+        assert numbers[start : start + 40] == sorted(numbers[start : start + 40])
 
 
 def test_neighbours_stop_at_the_ends_of_their_stack() -> None:

@@ -53,6 +53,8 @@ def build_cache(
     Raises InputError if `cache` holds other crops, the disk is full, or no point can
     be cut.
     """
+    if points.empty:
+        raise InputError("There is no point to cut at; check the coordinates' table.")
     start = time.perf_counter()
     key = cache_key(points, labels, series, spec)
     with _disk_troubles_told(cache):
@@ -79,6 +81,8 @@ def _is_finished(cache: Path, key: Key) -> bool:
 
 def _claim_parts(cache: Path, key: Key) -> Path:
     """Return the folder of the shards, new or left by a run with the same key."""
+    for half_written in cache.glob(".*.tmp.*"):
+        half_written.unlink()
     path = cache / PARTS / KEY_FILE
     if path.exists():
         require_same_key(read_key(path), key, cache)
@@ -108,25 +112,23 @@ def _tasks(
 def _run(
     tasks: list[SeriesTask], executor: Executor | None, progress: Progress
 ) -> None:
-    for done, _ in enumerate(_finished(tasks, executor), start=1):
-        progress(done, len(tasks))
-
-
-def _finished(tasks: list[SeriesTask], executor: Executor | None) -> Iterator[None]:
-    """Yield once for each task as it ends, in whatever order."""
     if executor is None:
-        yield from map(cut_series, tasks)
+        for done, task in enumerate(tasks, start=1):
+            cut_series(task)
+            progress(done, len(tasks))
         return
     futures = [executor.submit(cut_series, task) for task in tasks]
     try:
-        for future in as_completed(futures):
-            yield future.result()
+        for done, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            progress(done, len(tasks))
     except BrokenExecutor as error:
         raise InputError(
             "A worker died, most likely for want of memory; run again with fewer "
             "--workers, and it goes on where it was."
         ) from error
     finally:
+        # Or the executor works through the rest before Ctrl-C ends anything.
         for future in futures:
             future.cancel()
 

@@ -76,17 +76,11 @@ def _described(
     points: pd.DataFrame, labels: pd.DataFrame, series: pd.DataFrame
 ) -> pd.DataFrame:
     """Add severity, series_description and remark to the points, in their order."""
-    site, severity = ["study_id", "condition", "level"], labels["severity"]
-    table = points.merge(
-        labels[site].assign(severity=severity), "left", site, validate="m:1"
-    )
-    place, description = ["study_id", "series_id"], series["series_description"]
-    table = table.merge(
-        series[place].assign(series_description=description),
-        "left",
-        place,
-        validate="m:1",
-    )
+    site, place = ["study_id", "condition", "level"], ["study_id", "series_id"]
+    severities = labels[[*site, "severity"]]
+    descriptions = series[[*place, "series_description"]]
+    table = points.merge(severities, "left", site, validate="m:1")
+    table = table.merge(descriptions, "left", place, validate="m:1")
     expected = table["condition"].map(FAMILY_OF).map(SERIES_OF)
     surprise = table["series_description"] != expected
     remark = "on " + table["series_description"] + ", not " + expected

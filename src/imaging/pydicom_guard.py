@@ -54,7 +54,7 @@ class DicomError(InputError):
 
 @contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Run pydicom on the file at `path`; only DicomError and our own bugs come out."""
+    """Run pydicom on the file at `path`, in silence, to raise only DicomError."""
     try:
         with _quiet():
             yield

@@ -3,6 +3,7 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -61,6 +62,14 @@ class Shard:
     reasons: np.ndarray
 
 
+class _CutPoint(NamedTuple):
+    row: int
+    index: int
+    point_mm: np.ndarray
+    note: str
+    pixels: np.ndarray
+
+
 def cut_series(task: SeriesTask) -> None:
     """Cut a series' crops into its shard, unless they already are there.
 
@@ -88,38 +97,35 @@ def _is_finished(task: SeriesTask) -> bool:
 
 def _cut_points(task: SeriesTask) -> Shard:
     """Cut every point; one that cannot be is rejected, with the reason."""
-    kept, rejected = [], []
+    kept, rejected = [], {}
     try:
         series = read_series(task.folder)
     except InputError as error:
-        return _shard([], [(point.row, str(error)) for point in task.points], task.spec)
+        return _shard([], {point.row: str(error) for point in task.points}, task.spec)
     for point in task.points:
         try:
             kept.append(_cut_point(series, point, task.spec))
         except InputError as error:
-            rejected.append((point.row, str(error)))
+            rejected[point.row] = str(error)
     return _shard(kept, rejected, task.spec)
 
 
-def _cut_point(series: Series, point: SitePoint, spec: CropSpec) -> tuple:
+def _cut_point(series: Series, point: SitePoint, spec: CropSpec) -> _CutPoint:
     index = series.index_of(point.instance_number)
     crop = cut(series, index, point.x, point.y, spec)
     point_mm = series.headers[index].geometry.to_patient([point.x, point.y])
-    return point.row, index, point_mm, "; ".join(crop.notes), crop.pixels
+    return _CutPoint(point.row, index, point_mm, "; ".join(crop.notes), crop.pixels)
 
 
-def _shard(kept: list[tuple], rejected: list[tuple[int, str]], spec: CropSpec) -> Shard:
-    rows, slices, points_mm, notes, crops = (
-        zip(*kept, strict=True) if kept else [()] * 5
-    )
-    rejected_rows, reasons = zip(*rejected, strict=True) if rejected else [()] * 2
-    shape = (-1, spec.slices, spec.crop_px, spec.crop_px)
+def _shard(kept: list[_CutPoint], rejected: dict[int, str], spec: CropSpec) -> Shard:
+    # The types and shapes are told for when there is nothing to tell them by.
+    crop_shape = (spec.slices, spec.crop_px, spec.crop_px)
     return Shard(
-        rows=np.array(rows, np.int64),
-        slices=np.array(slices, np.int64),
-        points_mm=np.array(points_mm, float).reshape(-1, 3),
-        notes=np.array(notes, str),
-        crops=np.array(crops, np.uint8).reshape(shape),
-        rejected_rows=np.array(rejected_rows, np.int64),
-        reasons=np.array(reasons, str),
+        rows=np.array([one.row for one in kept], np.int64),
+        slices=np.array([one.index for one in kept], np.int64),
+        points_mm=np.array([one.point_mm for one in kept], float).reshape(-1, 3),
+        notes=np.array([one.note for one in kept], str),
+        crops=np.array([one.pixels for one in kept], np.uint8).reshape(-1, *crop_shape),
+        rejected_rows=np.array(list(rejected), np.int64),
+        reasons=np.array(list(rejected.values()), str),
     )

@@ -105,4 +105,20 @@ def _load_fitting(
             f"{source} weights hold {len(fitting)} of the {len(own)} tensors that the "
             "backbone needs: give the weights of the same backbone"
         )
-    model.load_state_dict(own | fitting)
+    load_state(model, own | fitting)
+
+
+def load_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Load a whole state dict by name.
+
+    By way of the model's own, which carries the versions that MNASNet asks for and a
+    file of tensors has no room for.
+    """
+    own = model.state_dict()
+    if own.keys() != state.keys():
+        raise InputError(
+            f"The weights hold {len(state)} tensors under other names than the "
+            f"backbone's {len(own)}: give the weights of the same backbone"
+        )
+    own.update(state)
+    model.load_state_dict(own)

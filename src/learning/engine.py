@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from src.learning.augment import Augmenter
+from src.learning.backbones import load_state
 from src.learning.dataset import CropSet
 from src.learning.device import choose_precision
 
@@ -97,7 +98,7 @@ class Trainer:
             if waited >= self.settings.patience:
                 break
         if best_state is not None:
-            self.model.load_state_dict(best_state)
+            load_state(self.model, best_state)
 
     def _train_epoch(self, train: CropSet) -> float:
         """Pass over the training crops once; return their mean loss."""

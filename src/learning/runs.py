@@ -19,7 +19,7 @@ from torch import nn
 
 from src.errors import InputError
 from src.files import write_csv, write_json
-from src.learning.backbones import build
+from src.learning.backbones import build, load_state
 from src.learning.engine import Epoch
 
 
@@ -71,7 +71,7 @@ class Run:
     def model(self) -> nn.Module:
         """Rebuild the trained model, on the CPU and ready to predict."""
         model = build(self.config.backbone, len(self.config.labels))
-        model.load_state_dict(load_file(self.folder / "weights.safetensors"))
+        load_state(model, load_file(self.folder / "weights.safetensors"))
         return model.eval()
 
 

@@ -19,7 +19,7 @@ class CropTask:
     def classes(self, table: pd.DataFrame) -> np.ndarray:
         """Turn a crop table's answers into class ids [n], int64."""
         ids = {label: index for index, label in enumerate(self.labels)}
-        return table[self.column].map(ids).to_numpy(np.int64)
+        return np.array(table[self.column].map(ids), dtype=np.int64)
 
 
 CROP_TASKS = {"condition": CropTask("condition", "condition", CONDITIONS)}

@@ -5,11 +5,12 @@ profile, sampled finely, so that a painter looks up one number a pixel.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from src.competition.vocab import FAMILIES, FAMILY_OF, LEVELS, SIDES, SPINAL
+from src.competition.vocab import CONDITIONS, FAMILIES, FAMILY_OF, LEVELS, SIDES, SPINAL
 from src.phantom.spine import (
     FIRST_LUMBAR_DISC,
     LUMBAR_DISCS,
@@ -167,22 +168,22 @@ def _fascia(t: np.ndarray, spine: Spine, size: float) -> np.ndarray:
 def _sites(
     spine: Spine, profiles: dict[str, np.ndarray], t: np.ndarray
 ) -> pd.DataFrame:
-    """Place the 25 graded sites: columns condition, level, a, b, t."""
+    """Place the 25 graded sites, in the submission's order."""
     rows = []
-    for level, disc in zip(LEVELS, spine.disc_mm[LUMBAR_DISCS], strict=True):
+    for condition, (level, disc) in product(
+        CONDITIONS, zip(LEVELS, spine.disc_mm[LUMBAR_DISCS], strict=True)
+    ):
         here = {
             name: float(np.interp(disc, t, profiles[name]))
             for name in ("sac_back", "pedicle", "recess_out")
         }
-        across = {
+        a, b, site_t = {
             "spinal": (0.0, here["sac_back"], disc),
             "foraminal": (here["pedicle"], FORAMEN_BACK_MM, disc - FORAMEN_RISE_MM),
             "subarticular": (here["recess_out"], RECESS_BACK_MM, disc),
-        }
-        for condition, family in FAMILY_OF.items():
-            a, b, site_t = across[family]
-            sign = -1 if condition.startswith("right") else 1
-            rows.append((condition, level, sign * a, b, site_t))
+        }[FAMILY_OF[condition]]
+        sign = -1 if condition.startswith("right") else 1
+        rows.append((condition, level, sign * a, b, site_t))
     return pd.DataFrame(rows, columns=["condition", "level", "a", "b", "t"])
 
 

@@ -58,7 +58,8 @@ def write_study(plan: StudyPlan, images: Path) -> StudyTruth:
     ungraded = _ungraded(rng, sites)
     sites.loc[ungraded, "severity"] = None
     sites.insert(0, "study_id", plan.study_id)
-    points = _mark(rng, plan, anatomy, scans, anatomy.sites[~ungraded])
+    graded = sites.loc[~ungraded, ["condition", "level"]]
+    points = _mark(rng, plan, anatomy, scans, graded.merge(anatomy.sites))
     for series_id, scan in scans.items():
         folder = images / str(plan.study_id) / str(series_id)
         for place, number in enumerate(scan.numbers):

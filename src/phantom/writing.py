@@ -72,4 +72,6 @@ def _set_pixels(dataset: Dataset, image: np.ndarray, encoding: str) -> None:
     dataset.PixelData = pixels.tobytes()
     dataset["PixelData"].VR = "OB" if size == 8 else "OW"
     if encoding == "rle":
-        dataset.compress(RLELossless, pixels, encoding_plugin="pydicom")
+        dataset.compress(
+            RLELossless, pixels, encoding_plugin="pydicom", generate_instance_uid=False
+        )

@@ -14,6 +14,12 @@ def table2(condition: dict[str, dict[str, Any]]) -> list[dict[str, object]]:
     return [_row(name, metrics) for name, metrics in condition.items()]
 
 
+def in_short(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Keep table 2's columns that fit a terminal."""
+    columns = ("backbone", "paper", "ours", "95 % low", "95 % high", "our side")
+    return [{name: row[name] for name in (*columns, "split", "crops")} for row in rows]
+
+
 def _row(name: str, metrics: dict[str, Any]) -> dict[str, object]:
     paper = PUBLISHED.get(metrics["backbone"])
     return {

@@ -1,0 +1,71 @@
+"""The whole way on a phantom cohort: the four scripts in order, each timed.
+
+Run by `make demo`. It goes on where it was if some of it is there already.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from src.errors import InputError
+from src.reporting.command_line import count, parser_of, run
+from src.reporting.console import say, show_table
+
+BACKBONES = ("mnasnet0_75", "mnasnet1_0")
+
+
+def steps(folder: Path, studies: int, epochs: int) -> dict[str, list[str]]:
+    """List the commands, by the name of what they do."""
+    data, cache, runs = (str(folder / name) for name in ("data", "cache", "runs"))
+    report, submission = str(folder / "report"), str(folder / "submission.csv")
+    found = ["--cache", cache, "--runs", runs]
+    truth = str(folder / "data-truth" / "train.csv")
+    learn = ["--task", "condition", "--epochs", str(epochs), "--backbone", *BACKBONES]
+    return {
+        "prepare": [
+            *("input_prep.py", "--data", data, "--cache", cache),
+            *("--phantom", str(studies)),
+        ],
+        "train": ["train.py", *found, *learn],
+        "evaluate": ["evaluate.py", *found, "--out", report],
+        "predict": [
+            *("predict_submission.py", "--data", data, "--runs", runs),
+            *("--out", submission),
+        ],
+        "score": [
+            *("evaluate.py", "--submission", submission, "--truth", truth),
+            *("--out", report),
+        ],
+    }
+
+
+def main() -> None:
+    """Run the steps one after the other and show how long each took."""
+    parser = parser_of(__doc__)
+    text = "where everything goes"
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help=text)
+    text = "training studies of the phantom; a fifth of them is added as its test"
+    parser.add_argument("--studies", type=count, default=60, help=text)
+    parser.add_argument("--epochs", type=count, default=8, help="at most so many")
+    args = parser.parse_args()
+    rows = []
+    for name, command in steps(args.folder, args.studies, args.epochs).items():
+        say(f"\n$ python {' '.join(command)}")
+        start = time.perf_counter()
+        _call(command)
+        rows.append({"step": name, "seconds": round(time.perf_counter() - start, 1)})
+    total = sum(row["seconds"] for row in rows)
+    show_table("The demo, step by step", [*rows, {"step": "all", "seconds": total}])
+    say(f"Open {args.folder / 'report' / 'report.html'}")
+
+
+def _call(command: list[str]) -> None:
+    """Run one script with this Python; stop where it stops."""
+    done = subprocess.run([sys.executable, *command], check=False)
+    if done.returncode:
+        raise InputError(f"{command[0]} ended with {done.returncode}; see above")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,233 @@
+"""The four scripts as a user runs them, on a phantom competition and on bad input."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from src.competition import submission, tables
+from src.competition.vocab import CONDITIONS
+from src.phantom.cohort import truth_folder
+from src.reading.findings import COLUMNS
+
+ROOT = Path(__file__).parents[1]
+
+
+def call(script: str, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, script, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def succeed(script: str, *arguments: object) -> str:
+    done = call(script, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def refusal(script: str, *arguments: object) -> str:
+    """Run what must fail; return the one sentence it fails with."""
+    done = call(script, *arguments)
+    assert done.returncode == 1, done.stdout + done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith(f"{script}: ")
+    assert lines[0].endswith(".")
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def kit(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with cache/ and runs/ made by the first two scripts."""
+    folder = tmp_path_factory.mktemp("kit")
+    cache, runs = folder / "cache", folder / "runs"
+    succeed("input_prep.py", "--data", phantom, "--cache", cache, "--crop-px", 40)
+    learn = ("--cache", cache, "--runs", runs, "--task", "condition", "--epochs", 1)
+    succeed("train.py", *learn, "--backbone", "resnet10t")
+    succeed("train.py", *learn, "--backbone", "resnet10t", "--split", "row")
+    return folder
+
+
+def test_prep_leaves_no_point_unaccounted_for(phantom: Path, kit: Path) -> None:
+    points = len(tables.read_training(phantom).points)
+    crops = pd.read_csv(kit / "cache" / "crops.csv")
+    rejects = pd.read_csv(kit / "cache" / "rejects.csv")
+    assert len(crops) + len(rejects) == points
+    folds = pd.read_csv(kit / "cache" / "folds.csv")
+    assert set(folds["split"]) == {"train", "validation", "test"}
+
+
+def test_prep_a_second_time_cuts_nothing(phantom: Path, kit: Path) -> None:
+    before = (kit / "cache" / "crops.npy").stat().st_mtime_ns
+    told = succeed(
+        *("input_prep.py", "--data", phantom, "--cache", kit / "cache"),
+        *("--crop-px", 40),
+    )
+    assert "nothing was cut again" in told
+    assert (kit / "cache" / "crops.npy").stat().st_mtime_ns == before
+
+
+def test_other_crops_never_land_in_an_old_cache(phantom: Path, kit: Path) -> None:
+    told = refusal("input_prep.py", "--data", phantom, "--cache", kit / "cache")
+    assert "40 px" in told
+    assert "100 px" in told
+
+
+def test_a_run_describes_itself(kit: Path) -> None:
+    [run] = (kit / "runs").glob("*study*")
+    config = json.loads((run / "config.json").read_text())
+    assert config["labels"] == list(CONDITIONS)
+    assert config["crop"]["crop_px"] == 40
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "history.jsonl", "predictions.csv", "weights.safetensors")
+    }
+    table = pd.read_csv(run / "predictions.csv")
+    folds = pd.read_csv(kit / "cache" / "folds.csv").set_index("study_id")["split"]
+    assert set(folds[table["study_id"].unique()]) == {"test"}
+
+
+def test_the_row_split_tests_on_studies_it_trained_on(kit: Path) -> None:
+    [run] = (kit / "runs").glob("*-row-*")
+    table = pd.read_csv(run / "predictions.csv")
+    assert table["study_id"].nunique() >= 5
+
+
+def test_a_run_that_is_there_is_not_trained_again(kit: Path) -> None:
+    learn = ("--cache", kit / "cache", "--runs", kit / "runs", "--task", "condition")
+    told = succeed("train.py", *learn, "--epochs", 1, "--backbone", "resnet10t")
+    assert "there already" in told
+    told = refusal("train.py", *learn, "--epochs", 2, "--backbone", "resnet10t")
+    assert "settings" in told
+
+
+def test_the_report_is_whole(kit: Path) -> None:
+    out = kit / "report"
+    succeed(
+        *("evaluate.py", "--cache", kit / "cache", "--runs", kit / "runs"),
+        *("--out", out),
+    )
+    metrics = json.loads((out / "metrics.json").read_text())["condition"]
+    assert set(metrics) == {"resnet10t", "resnet10t (row, neighbours)"}
+    told = metrics["resnet10t"]
+    asked = {"top1", "top1_low", "top1_high", "foraminal_side", "confusion", "n"}
+    assert asked | {"split", "slices"} <= told.keys()
+    assert sum(map(sum, told["confusion"])) == told["n"]
+    right = sum(told["confusion"][i][i] for i in range(5))
+    assert right / told["n"] == pytest.approx(told["top1"])
+    assert (out / "table2.csv").is_file()
+    assert "resnet10t" in (out / "report.html").read_text()
+    for picture in ("class_counts", "crops", "accuracy", "loss", "confusion"):
+        data = (out / "figures" / f"{picture}.png").read_bytes()
+        assert data.startswith(b"\x89PNG")
+
+
+def test_predict_answers_every_study_and_says_it_is_the_prior(
+    phantom: Path, kit: Path
+) -> None:
+    out = kit / "answers" / "submission.csv"
+    told = succeed(
+        *("predict_submission.py", "--data", phantom, "--runs", kit / "runs"),
+        *("--out", out),
+    )
+    assert "ALL ROWS ARE THE PRIOR" in told
+    frame = submission.read(out)
+    submission.check(frame, tables.test_studies(phantom))
+    findings = pd.read_csv(out.with_name("findings.csv"))
+    assert list(findings.columns) == list(COLUMNS)
+    assert set(findings["source"]) == {"prior"}
+    assert findings["reason"].notna().all()
+    left, right = (
+        frame[frame["row_id"].str.contains(f"{side}_neural_foraminal_narrowing_l4")]
+        for side in ("left", "right")
+    )
+    assert left.iloc[:, 1:].to_numpy() == pytest.approx(right.iloc[:, 1:].to_numpy())
+
+
+def test_predict_without_runs_still_answers(phantom: Path, tmp_path: Path) -> None:
+    out = tmp_path / "submission.csv"
+    told = succeed(
+        *("predict_submission.py", "--data", phantom, "--runs", tmp_path / "none"),
+        *("--out", out),
+    )
+    assert "Warning" in told
+    submission.check(submission.read(out), tables.test_studies(phantom))
+
+
+def test_any_submission_is_scored_beside_the_floor(
+    phantom: Path, tmp_path: Path
+) -> None:
+    folder = truth_folder(phantom)
+    ideal = json.loads((folder / "ideal.json").read_text())["score"]
+    told = succeed(
+        *("evaluate.py", "--submission", folder / "ideal_submission.csv"),
+        *("--truth", folder / "train.csv", "--out", tmp_path),
+    )
+    assert "floor" in told or "prior" in told
+    written = json.loads((tmp_path / "metrics.json").read_text())["submission"]
+    assert written["score"] == pytest.approx(ideal["score"])
+    assert set(written) == {
+        *("score", "floor", "spinal", "foraminal", "subarticular", "any_severe")
+    }
+    assert written["floor"] > written["score"]
+
+
+def test_a_submission_the_competition_would_refuse_is_refused(
+    phantom: Path, tmp_path: Path
+) -> None:
+    frame = pd.read_csv(phantom / "sample_submission.csv").iloc[1:]
+    frame.to_csv(tmp_path / "short.csv", index=False)
+    truth = truth_folder(phantom) / "train.csv"
+    told = refusal(
+        *("evaluate.py", "--submission", tmp_path / "short.csv", "--truth", truth)
+    )
+    assert "left_neural_foraminal_narrowing_l1_l2" in told
+
+
+@pytest.mark.parametrize("script", ["evaluate.py", "train.py", "input_prep.py"])
+def test_wrong_usage_ends_with_2(script: str) -> None:
+    done = call(script, "--no-such-flag")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_folders_are_named(tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    prep = refusal("input_prep.py", "--data", absent, "--cache", tmp_path / "c")
+    assert "absent" in prep
+    learn = ("--runs", tmp_path / "r", "--task", "condition", "--backbone", "resnet10t")
+    assert "input_prep.py" in refusal("train.py", "--cache", absent, *learn)
+    assert "absent" in refusal("predict_submission.py", "--data", absent, "--runs", "r")
+    report = ("--cache", absent, "--runs", absent, "--out", tmp_path / "o")
+    assert "input_prep.py" in refusal("evaluate.py", *report)
+
+
+def test_what_cannot_be_cut_is_listed_with_its_reason(
+    phantom: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(phantom, data)
+    points = tables.read_training(data).points
+    series = points["series_id"].unique()
+    folder = data / "train_images" / str(points["study_id"].iloc[0])
+    [emptied, cut] = sorted(folder.iterdir())[:2]
+    shutil.rmtree(emptied)
+    emptied.mkdir()
+    for path in cut.iterdir():
+        path.write_bytes(path.read_bytes()[:900])
+    told = succeed(
+        "input_prep.py", "--data", data, "--cache", tmp_path / "c", "--crop-px", 32
+    )
+    rejects = pd.read_csv(tmp_path / "c" / "rejects.csv")
+    assert set(rejects["series_id"]) == {int(emptied.name), int(cut.name)} & set(series)
+    assert rejects["reason"].str.len().min() > 10
+    assert "rejects.csv" in told
+    crops = pd.read_csv(tmp_path / "c" / "crops.csv")
+    assert len(crops) + len(rejects) == len(points)

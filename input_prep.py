@@ -15,6 +15,7 @@ from pathlib import Path
 from src.competition.folds import make_folds
 from src.competition.tables import LABEL_FILE, Competition, images, read_training
 from src.files import write_csv
+from src.imaging.cache import open_cache
 from src.imaging.cache_build import CacheSummary, build_cache
 from src.imaging.crop_spec import CropSpec
 from src.phantom.cohort import truth_folder, write_cohort
@@ -53,6 +54,7 @@ def main() -> None:
             competition = first_studies(read_training(args.data), args.limit)
         summary = cut(competition, args, spec, executor)
     write_csv(make_folds(competition.labels, args.seed), args.cache / "folds.csv")
+    preview(args)
     report(competition, summary, args.cache)
 
 
@@ -96,6 +98,15 @@ def cut(
             executor,
             tick,
         )
+
+
+def preview(args: argparse.Namespace) -> None:
+    """Draw one study's points and crops, to be looked at before anything is trained."""
+    from src.reporting.preview import draw_preview
+
+    path = args.cache / "preview.png"
+    with step(f"Drew {path}: look at it"):
+        draw_preview(open_cache(args.cache), images(args.data, "train"), path)
 
 
 def report(competition: Competition, summary: CacheSummary, cache: Path) -> None:

@@ -63,7 +63,7 @@ def test_help_answers_without_torch(script: str) -> None:
         "import runpy, sys; sys.argv = [sys.argv[1], '--help']\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as end: code = end.code\n"
-        "heavy = {'torch', 'torchvision', 'timm', 'cv2'} & {*sys.modules}\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'sklearn'} & {*sys.modules}\n"
         "sys.exit(f'loaded {heavy}' if heavy or code else 0)"
     )
     done = subprocess.run(
@@ -108,15 +108,12 @@ def test_readme_commands_parse(command: str) -> None:
 
 def map_lines() -> list[str]:
     """List the paths in the README's file map."""
-    section = (ROOT / "README.md").read_text().split("## File map")[1]
-    block = section.split("```")[1]
+    block = (ROOT / "README.md").read_text().split("## File map")[1].split("```")[1]
     paths, folder = [], ""
-    for line in block.splitlines()[1:]:
-        match = re.match(r"(\s*)(\S+)\s{2,}\S", line)
-        if match:
-            indent, name = match.groups()
-            folder = folder if indent else (name if name.endswith("/") else "")
-            paths.append(folder + name if indent else name)
+    for indent, name in re.findall(r"^( *)(\S+)(?:  .*)?$", block, re.M):
+        if not indent:
+            folder = name if name == "src/" else ""
+        paths.append(folder + name if indent else name)
     return paths
 
 

@@ -72,7 +72,6 @@ def draw_anatomy(rng: np.random.Generator, narrowing: pd.DataFrame) -> Anatomy:
         "aorta_mm": rng.normal(9, 1),
         "girth_mm": rng.uniform(75, 120),
         "brightness_of_marrow": rng.normal(1, 0.12),
-        "haemangioma": rng.random(),
     }
     return Anatomy(
         spine, t[0], profiles, _sites(spine, profiles, t), habits, _texture(rng)

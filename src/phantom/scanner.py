@@ -7,7 +7,8 @@ import numpy as np
 
 from src.imaging.geometry import SliceGeometry
 from src.phantom.anatomy import PROFILE_STEP_MM, Anatomy
-from src.phantom.painting import Canvas, box, ellipse, paint_spine
+from src.phantom.canvas import Canvas, box, ellipse
+from src.phantom.painting import paint_spine
 from src.phantom.tissue import signal
 
 BEND_PX, TEXTURE_PX = 8, 4  # smooth fields are worked out on every so many pixels

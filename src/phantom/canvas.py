@@ -1,0 +1,93 @@
+"""A canvas in straight coordinates, and the soft shapes laid on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from src.phantom.anatomy import PROFILE_STEP_MM, Anatomy
+from src.phantom.tissue import signal
+
+EDGE_MM = 0.9  # over which one tissue gives way to the next: partial volume
+
+
+def ellipse(
+    x: np.ndarray, y: np.ndarray, half_x: np.ndarray, half_y: np.ndarray
+) -> np.ndarray:
+    """Millimetres inside an ellipse (negative outside), nearly."""
+    half_x, half_y = np.maximum(half_x, 0.05), np.maximum(half_y, 0.05)
+    distance = np.sqrt(np.square(x / half_x) + np.square(y / half_y))
+    return (1 - distance) * np.minimum(half_x, half_y)
+
+
+def box(*sides: np.ndarray) -> np.ndarray:
+    """Millimetres inside all the given half spaces."""
+    inside = sides[0]
+    for side in sides[1:]:
+        inside = np.minimum(inside, side)
+    return inside
+
+
+class Canvas:
+    """Some pixels in straight coordinates, and what has been painted there.
+
+    a, b, t: [n] float32 in mm; image: [n] float32, relative brightness.
+    """
+
+    def __init__(
+        self, anatomy: Anatomy, straight: np.ndarray, image: np.ndarray, contrast: str
+    ) -> None:
+        """Paint on a copy of `image` [n]; straight: [n, 3]."""
+        self.anatomy, self.image, self.contrast = anatomy, image.copy(), contrast
+        self.straight = straight
+        self.a, self.b, self.t = straight.T
+        place = (self.t - anatomy.start_mm) / PROFILE_STEP_MM
+        count = len(anatomy.profiles["from_disc"])
+        self._place = np.clip(place, 0, count - 1).astype(np.int32)
+        self._side = self._place + count * (self.a > 0)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Look up a profile at every pixel; of a two-sided one, the pixel's side."""
+        profile = self.anatomy.profiles[name]
+        return profile.ravel()[self._side if profile.ndim == 2 else self._place]
+
+    @cached_property
+    def out(self) -> np.ndarray:
+        """Distance to the side, |a|."""
+        return np.abs(self.a)
+
+    def light(self, tissue: str) -> float:
+        """Return a tissue's brightness under this canvas's contrast."""
+        return signal(tissue, self.contrast)
+
+    def paint(self, inside_mm: np.ndarray, tissue: str, share: float = 1.0) -> None:
+        """Lay a tissue over the pixels inside a shape."""
+        self.paint_value(inside_mm, self.light(tissue), share)
+
+    def paint_value(
+        self, inside_mm: np.ndarray, value: np.ndarray | float, share: float = 1.0
+    ) -> None:
+        """Lay a brightness over the pixels inside a shape."""
+        cover = np.clip(inside_mm / EDGE_MM + 0.5, 0, share)
+        self.image += cover * (value - self.image)
+
+    def paint_part(self, layer: "Layer") -> None:
+        """Paint a layer on the pixels within its reach alone: most are not."""
+        chosen = (self.out <= layer.out_mm[1]) & (self.b <= layer.b_mm[1])
+        chosen &= (self.out >= layer.out_mm[0]) & (self.b >= layer.b_mm[0])
+        if chosen.any():
+            part = Canvas(
+                self.anatomy, self.straight[chosen], self.image[chosen], self.contrast
+            )
+            layer.paint(part)
+            self.image[chosen] = part.image
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A painter, and between which |a| and b it paints."""
+
+    paint: Callable[[Canvas], None]
+    out_mm: tuple[float, float]
+    b_mm: tuple[float, float]

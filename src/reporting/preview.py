@@ -1,0 +1,76 @@
+"""preview.png: one study's marked slices, and the crops that were cut from them."""
+
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+
+from src.competition.vocab import SERIES_DESCRIPTIONS
+from src.files import replacing
+from src.imaging.cache import Cache
+from src.imaging.crops import to_grey, window
+from src.imaging.series import read_series
+
+matplotlib.use("Agg")  # no window is opened, none is needed
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+
+def draw_preview(cache: Cache, images: Path, path: Path) -> None:
+    """Draw the study with the most crops: a slice of each series type it has.
+
+    Below a slice stand three channels of the crop around its ringed point.
+    """
+    study = cache.table["study_id"].value_counts().idxmax()
+    table = cache.table[cache.table["study_id"] == study]
+    kinds = [k for k in SERIES_DESCRIPTIONS if (table["series_description"] == k).any()]
+    figure = plt.figure(figsize=(3.6 * len(kinds), 5.2), layout="constrained")
+    grid = figure.add_gridspec(2, 3 * len(kinds), height_ratios=(3, 1))
+    for place, kind in enumerate(kinds):
+        points = _busiest_slice(table[table["series_description"] == kind])
+        chosen = points.iloc[len(points) // 2]
+        columns = slice(3 * place, 3 * place + 3)
+        _draw_slice(figure.add_subplot(grid[0, columns]), images, points, chosen)
+        first = cache.spec.middle - 1
+        for channel, title in enumerate(("slice before", "labelled", "slice after")):
+            axes = figure.add_subplot(grid[1, 3 * place + channel])
+            crop = cache.crops[chosen["crop"], first + channel]
+            axes.imshow(crop, cmap="gray", vmin=0, vmax=255)
+            axes.set_title(title, fontsize=7)
+            axes.axis("off")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+    plt.close(figure)
+
+
+def _busiest_slice(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep the points of the slice that has the most of them."""
+    keys = ["series_id", "instance_number"]
+    counts = table.groupby(keys)["crop"].transform("size")
+    first = table[counts == counts.max()].iloc[0]
+    return table[(table[keys] == first[keys]).all(axis=1)]
+
+
+def _draw_slice(
+    axes: Axes, images: Path, points: pd.DataFrame, chosen: pd.Series
+) -> None:
+    folder = images / str(chosen["study_id"]) / str(chosen["series_id"])
+    series = read_series(folder)
+    pixels = series.pixels(series.index_of(int(chosen["instance_number"])))
+    axes.imshow(to_grey(pixels, *window(pixels)), cmap="gray", vmin=0, vmax=255)
+    axes.plot(points["x"], points["y"], "+", color="red", markersize=6)
+    axes.plot(chosen["x"], chosen["y"], "o", color="red", fillstyle="none")
+    for point in points.itertuples():
+        name = point.level.replace("_", "/").upper()
+        axes.annotate(
+            name,
+            (point.x, point.y),
+            (6, 0),
+            textcoords="offset points",
+            color="yellow",
+            fontsize=6,
+            va="center",
+        )
+    axes.set_title(chosen["series_description"], fontsize=9)
+    axes.axis("off")

@@ -1,0 +1,44 @@
+"""The kit on real MRI: run with LUMBAR_DATA naming a cohort in the competition's layout.
+
+Every marked point must give a crop, and a canal's crop must show the canal: bright
+fluid in its middle on T2.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.competition.tables import images, read_training
+from src.competition.vocab import SAGITTAL_T2, SPINAL
+from src.imaging.cache import Cache, open_cache
+from src.imaging.cache_build import build_cache
+from src.imaging.crop_spec import CropSpec
+
+DATA = os.environ.get("LUMBAR_DATA", "")
+pytestmark = pytest.mark.skipif(not DATA, reason="LUMBAR_DATA names no real cohort")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """The cohort's crops."""
+    root, folder = Path(DATA), tmp_path_factory.mktemp("real")
+    data = read_training(root)
+    tables = (data.points, data.labels, data.series)
+    build_cache(*tables, images(root, "train"), folder, CropSpec())
+    return open_cache(folder)
+
+
+def test_every_point_gives_a_crop(cache: Cache) -> None:
+    assert len(cache.table) == len(read_training(Path(DATA)).points)
+
+
+def test_canal_crops_are_brighter_in_the_middle(cache: Cache) -> None:
+    table = cache.table
+    canal = table["condition"] == SPINAL
+    rows = table[canal & (table["series_description"] == SAGITTAL_T2)]["crop"]
+    crops = np.asarray(cache.crops[rows, 1], float)
+    middle = crops[:, 44:56, 44:56].mean(axis=(1, 2))
+    around = crops.mean(axis=(1, 2))
+    assert (middle > around).mean() > 0.9

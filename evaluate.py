@@ -9,8 +9,9 @@ the competition's score with its parts and the floor, and with --out writes them
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src.competition import submission as submissions
 from src.competition.metric import score
@@ -20,7 +21,14 @@ from src.errors import InputError
 from src.files import write_json
 from src.reporting.command_line import parser_of, run
 from src.reporting.console import say, show_table
-from src.reporting.tables import in_short
+from src.reporting.evidence import leakage_table, references_table, spread_table
+from src.reporting.tables import in_papers_order, in_short
+
+if TYPE_CHECKING:
+    from src.imaging.cache import Cache
+    from src.learning.pooling import Outcome
+    from src.learning.runs import Run
+    from src.reporting.tables import Metrics
 
 
 def parse() -> argparse.Namespace:
@@ -63,26 +71,74 @@ def score_submission(submission: Path, truth: Path, out: Path | None) -> None:
 def add_metrics(new: dict[str, Any], out: Path) -> None:
     """Write an entry of metrics.json, keeping the others."""
     path = out / "metrics.json"
-    held = json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        held = json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise InputError(f"{path} is damaged; delete it and try again") from error
     write_json({**held, **new}, path)
 
 
 def report_runs(cache_folder: Path, runs_folder: Path, out: Path) -> None:
     """Measure every condition run and write the report."""
     from src.imaging.cache import open_cache
-    from src.learning.accuracy import condition_metrics
-    from src.learning.runs import read_runs
+    from src.learning.history import read_history
+    from src.learning.pooling import condition_metrics
     from src.reporting.condition import write_condition_report
 
     cache = open_cache(cache_folder)
-    runs = read_runs(runs_folder, "condition")
-    if not runs:
-        raise InputError(f"{runs_folder} holds no finished run; make one with train.py")
-    metrics = condition_metrics(runs)
+    runs = condition_runs(runs_folder)
+    outcomes = [outcome_of(run, cache) for run in runs]
+    histories = {r.folder.name: read_history(r.folder / "history.jsonl") for r in runs}
+    metrics = in_papers_order(condition_metrics(outcomes))
     add_metrics({"condition": metrics}, out)
-    rows = write_condition_report(cache, runs, metrics, out)
-    show_table("Top-1 accuracy on test crops", in_short(rows))
+    write_condition_report(cache, metrics, histories, out)
+    show_condition(metrics)
     say(f"The report is {out / 'report.html'}")
+
+
+def condition_runs(folder: Path) -> "list[Run]":
+    """Open the condition runs in a folder, and say which others are left aside."""
+    from src.learning.runs import read_runs
+
+    runs = read_runs(folder)
+    if not runs:
+        raise InputError(f"{folder} holds no finished run; make one with train.py")
+    chosen = [one for one in runs if one.config.task == "condition"]
+    others = sorted({one.config.task for one in runs} - {"condition"})
+    if not chosen:
+        raise InputError(
+            f"{folder} holds runs of {', '.join(others)} only, and the report is on "
+            "condition; make such a run with train.py --task condition"
+        )
+    if others:
+        say(f"Left aside: {len(runs) - len(chosen)} runs of {', '.join(others)}")
+    return chosen
+
+
+def outcome_of(run: "Run", cache: "Cache") -> "Outcome":
+    """Check a run's predictions, and put them beside what its split gives away."""
+    from src.competition.folds import read_folds
+    from src.learning.pooling import outcome
+    from src.learning.predictions import read_predictions
+    from src.learning.training import crop_roles, limited
+
+    config, sites = run.config, cache.table
+    folds = read_folds(cache.path / "folds.csv")
+    seed = config.settings["seed"]
+    roles = crop_roles(cache, folds, config.split, config.fold, seed)
+    roles = roles.where(limited(sites, config.limit))
+    path = run.folder / "predictions.csv"
+    table = read_predictions(path, config.labels, sites, roles)
+    return outcome(run.folder.name, asdict(config), table, sites, roles)
+
+
+def show_condition(metrics: "Metrics") -> None:
+    """Print Table 2, and beside it what its accuracies must be held against."""
+    show_table("Top-1 accuracy on test crops, %", in_short(metrics))
+    if rows := spread_table(metrics):
+        show_table("Over folds and seeds, %", rows)
+    show_table("What needs no network, on the same crops, %", references_table(metrics))
+    show_table("Of the test set also in training", leakage_table(metrics))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """Train backbones on cached crops: one run folder a backbone and fold.
 
     python train.py --cache cache --runs runs --task condition --backbone paper
+    torchrun --nproc-per-node 2 train.py ...       the same on several GPUs or hosts
 
 A run keeps the weights of its best validation loss, its history, and its test crops'
-predictions. A run that is there already is not trained again.
+predictions. A run that is there is not trained again; one that was killed goes on.
+--config takes a preset (configs/); flags that are given come before it.
 """
 
 import argparse
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.reporting.command_line import count, parser_of, run
 from src.reporting.console import epoch_printer, say, step
@@ -21,55 +24,124 @@ if TYPE_CHECKING:
 
 
 def parse() -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line; `given` lists the flags that were on it."""
     parser = parser_of(__doc__)
-    add = parser.add_argument
-    add("--cache", type=Path, required=True, help="what input_prep.py made")
-    add("--runs", type=Path, required=True, help="where run folders go")
-    add("--task", choices=["condition"], required=True, help="what to learn")
+    what = parser.add_argument_group("what to train").add_argument
+    what("--cache", type=Path, required=True, help="what input_prep.py made")
+    what("--runs", type=Path, required=True, help="where run folders go")
+    what("--task", choices=["condition"], required=True, help="what to learn")
     text = "`paper` for its six, or names known to torchvision or timm"
-    add("--backbone", nargs="+", required=True, metavar="NAME", help=text)
+    what("--backbone", nargs="+", required=True, metavar="NAME", help=text)
     text = "study keeps a study's crops together; row leaks, as the paper's code did"
-    add("--split", choices=["study", "row"], default="study", help=text)
+    what("--split", choices=["study", "row"], default="study", help=text)
     text = "holdout (80/5/15), all five folds, or some of 0 to 4"
-    add("--folds", nargs="+", default=["holdout"], metavar="K", help=text)
-    text = "the three channels: slice before, labelled, after; or three times the same"
-    add("--slices", choices=["neighbours", "repeat"], default="neighbours", help=text)
-    add("--weights", default="none", help="none, imagenet, or a state dict's path")
+    what("--folds", nargs="+", default=["holdout"], metavar="K", help=text)
+    text = "the channels: slice before, labelled, after; or three times the labelled"
+    what("--slices", choices=["neighbours", "repeat"], default="neighbours", help=text)
+    what("--limit", type=count, metavar="N", help="only the first N studies")
+    add_recipe(parser)
+    tune = parser.add_argument_group("tuning").add_argument
+    text = "try N recipes on validation and write the best as a preset"
+    tune("--tune", type=count, metavar="N", help=text)
+    text = "database shared by tuning workers, as sqlite:///tune.db; or a journal file"
+    tune("--storage", metavar="URL", help=text)
+    args = parser.parse_args()
+    args.given = {
+        word[2:].partition("=")[0].replace("-", "_")
+        for word in sys.argv[1:]
+        if word.startswith("--")
+    }
+    return args
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that a preset may set."""
+    how = parser.add_argument_group("how to train it").add_argument
+    how("--config", type=Path, metavar="TOML", help="a preset for what follows")
+    how("--weights", default="none", help="none, imagenet, or a state dict's path")
     names = ["adam", "adamw", "rmsprop", "sgd"]
-    add("--optimizer", choices=names, default="adamw", help="kind of descent")
-    add("--lr", type=float, default=1e-3, help="learning rate")
-    add("--epochs", type=count, default=20, help="at most so many")
+    how("--optimizer", choices=names, default="adamw", help="kind of descent")
+    how("--lr", type=float, default=1e-3, help="learning rate")
+    how("--weight-decay", type=float, default=0.01, help="pull towards zero")
+    text = "warm-up and half a cosine over --epochs, or constant"
+    how("--schedule", choices=["cosine", "constant"], default="cosine", help=text)
+    how("--epochs", type=count, default=20, help="at most so many")
     text = "stop after so many epochs without a better validation loss"
-    add("--patience", type=count, default=5, help=text)
-    add("--batch-size", type=count, default=32, help="crops a step")
-    add("--seed", type=int, default=0, help="of the weights, the order, the changes")
-    add("--limit", type=count, metavar="N", help="only the first N studies")
-    return parser.parse_args()
+    how("--patience", type=count, default=5, help=text)
+    how("--batch-size", type=count, default=32, help="crops a step, all processes")
+    text = "scale crops to this side for the backbone; 0 leaves them"
+    how("--input-px", type=int, default=0, help=text)
+    text = "strength of random changes, mirroring included; 0 for none"
+    how("--augment", type=float, default=0.5, help=text)
+    text = "measure normalisation's statistics before judging: auto where slow"
+    choices = ["auto", "reestimate", "keep"]
+    how("--batch-norm", choices=choices, default="auto", help=text)
+    how("--seed", type=int, default=0, help="of all that is random")
 
 
 def main() -> None:
-    """Train every backbone on every fold."""
+    """Train every backbone on every fold, or tune one."""
     args = parse()
     from src.competition.folds import read_folds
     from src.imaging.cache import open_cache
     from src.learning.backbones import check_names
-    from src.learning.runs import finished
-    from src.learning.training import train_run
+    from src.learning.distributed import process_group
 
     cache = open_cache(args.cache)
     folds = read_folds(args.cache / "folds.csv")
-    for backbone in check_names(args.backbone):
-        for fold in fold_names(args.folds):
-            config = configure(args, cache, folds, backbone, fold)
-            if finished(args.runs, config):
-                say(f"{args.runs / config.name} is there already")
-                continue
-            with step(f"Wrote {args.runs / config.name}"):
-                on_epoch = epoch_printer(config.name)
-                train_run(cache, folds, config, args.runs, on_epoch)
-    out = f"--cache {args.cache} --runs {args.runs} --out report"
-    say(f"\nNext: python evaluate.py {out}")
+    configs = [
+        configure(args, cache, folds, backbone, fold)
+        for backbone in check_names(args.backbone)
+        for fold in fold_names(args.folds)
+    ]
+    with process_group():
+        for config in configs:
+            if args.tune:
+                tune_one(args, cache, folds, config)
+            else:
+                train_one(args.runs, cache, folds, config)
+    where = f"--cache {args.cache} --runs {args.runs}"
+    tell(f"\nNext: python evaluate.py {where} --out report")
+
+
+def train_one(
+    runs: Path, cache: "Cache", folds: "pd.DataFrame", config: "RunConfig"
+) -> None:
+    """Train one run unless it is there."""
+    from src.learning.distributed import rank
+    from src.learning.runs import finished
+    from src.learning.training import train_run
+
+    if finished(runs, config):
+        tell(f"{runs / config.name} is there already")
+    elif rank() == 0:
+        with step(f"Wrote {runs / config.name}"):
+            train_run(cache, folds, config, runs, epoch_printer(config.name))
+    else:
+        train_run(cache, folds, config, runs)
+
+
+def tune_one(
+    args: argparse.Namespace,
+    cache: "Cache",
+    folds: "pd.DataFrame",
+    config: "RunConfig",
+) -> None:
+    """Try recipes for one run's backbone and fold; write the best."""
+    from src.learning.tune import tune
+
+    path = args.runs / f"tuned-{config.backbone}.toml"
+    with step(f"Wrote {path}"):
+        tune(cache, folds, config, args.tune, args.storage, path, say)
+    say(f"Use it: python train.py --config {path} ...")
+
+
+def tell(sentence: str) -> None:
+    """Say it once, however many processes train."""
+    from src.learning.distributed import rank
+
+    if rank() == 0:
+        say(sentence)
 
 
 def fold_names(given: list[str]) -> list[str]:
@@ -86,13 +158,12 @@ def configure(
     backbone: str,
     fold: str,
 ) -> "RunConfig":
-    """Turn the flags into the description of one run."""
-    from src.learning.engine import Settings
+    """Turn the flags and the preset into the description of one run."""
     from src.learning.runs import RunConfig
     from src.learning.tasks import CROP_TASKS
     from src.learning.training import prior_of
 
-    settings = {name: getattr(args, name) for name in vars(Settings())}
+    recipe, weights = recipe_for(args, backbone)
     return RunConfig(
         task=args.task,
         backbone=backbone,
@@ -100,13 +171,30 @@ def configure(
         fold=fold,
         slices=args.slices,
         labels=list(CROP_TASKS[args.task].labels),
-        settings=settings,
-        weights=args.weights,
+        settings=recipe,
+        weights=weights,
         crop=cache.key["crop"],
         cache_key={part: cache.key[part] for part in ("points", "labels", "series")},
         limit=args.limit,
         prior=prior_of(cache.labels, folds, fold).to_dict("records"),
     )
+
+
+def recipe_for(args: argparse.Namespace, backbone: str) -> tuple[dict[str, Any], str]:
+    """Return a backbone's settings and weights: flags, then preset, then defaults."""
+    from src.learning.backbones import check_names
+    from src.learning.presets import read_preset, values_for
+    from src.learning.settings import Settings
+
+    values = {name: getattr(args, name) for name in [*vars(Settings()), "weights"]}
+    if args.config is not None:
+        flags = {name.replace("_", "-") for name in values}
+        known = {*check_names(args.backbone), *check_names(["paper"])}
+        preset = values_for(read_preset(args.config, flags, known), backbone)
+        chosen = {k: v for k, v in preset.items() if k not in args.given}
+        values |= chosen
+    weights = values.pop("weights")
+    return Settings(**values).as_dict(), weights
 
 
 if __name__ == "__main__":

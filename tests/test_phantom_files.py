@@ -10,7 +10,7 @@ import pytest
 from src.imaging.dicom import read_header, read_pixels
 from src.imaging.geometry import SliceGeometry
 from src.phantom.anatomy import draw_anatomy
-from src.phantom.protocol import ENCODINGS, Scan, draw_scans
+from src.phantom.protocol import ENCODINGS, RLE, Scan, draw_scans
 from src.phantom.reader import draw_narrowing
 from src.phantom.writing import write_slice
 
@@ -22,7 +22,7 @@ def scan() -> Scan:
     return draw_scans(rng, draw_anatomy(rng, draw_narrowing(rng)), 0)[0]
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", [*ENCODINGS, RLE])
 def test_each_encoding_reads_back_as_the_same_picture(
     scan: Scan, encoding: str, tmp_path: Path
 ) -> None:

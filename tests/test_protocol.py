@@ -5,7 +5,7 @@ import pytest
 
 from src.competition.vocab import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from src.phantom.anatomy import draw_anatomy
-from src.phantom.protocol import ENCODINGS, Scan, draw_scans
+from src.phantom.protocol import ENCODINGS, RLE, Scan, draw_scans
 from src.phantom.reader import draw_narrowing
 
 
@@ -76,7 +76,7 @@ def test_every_encoding_bare_files_and_mixed_shapes_occur(
     studies: list[list[Scan]],
 ) -> None:
     every = [scan for study in studies for scan in study]
-    assert {scan.encoding for scan in every} == set(ENCODINGS)
+    assert {scan.encoding for scan in every} == {*ENCODINGS, RLE}
     assert {scan.bare for scan in every} == {True, False}
     assert any(len(set(scan.shapes)) > 1 for scan in every)
     assert {"t2", "stir"} <= {s.contrast.weighting for s in scans(studies, SAGITTAL_T2)}

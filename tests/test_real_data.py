@@ -1,4 +1,4 @@
-"""The kit on real MRI: run with LUMBAR_DATA naming a cohort in the competition's layout.
+"""The kit on real MRI: LUMBAR_DATA names a cohort in the competition's layout.
 
 Every marked point must give a crop, and a canal's crop must show the canal: bright
 fluid in its middle on T2.

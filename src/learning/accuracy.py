@@ -1,103 +1,92 @@
-"""How often a run names the right condition, and how sure that figure is."""
+"""How often runs name the right condition, and how sure that figure is."""
 
-from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix
 
 from src.competition.vocab import CONDITIONS, FAMILIES
-from src.errors import InputError
-from src.learning.backbones import PAPER
-from src.learning.runs import Run
 
 RESAMPLES = 2000
-USUAL = ("study", "neighbours")
 FORAMINAL = [CONDITIONS.index(name) for name in FAMILIES["foraminal"]]
 
 
-def check_label_order(table: pd.DataFrame, labels: list[str]) -> None:
-    """Make sure class ids mean what the confusion matrix will call them.
-
-    The paper's own code printed two matrices under labels in another order; here the
-    ids, the sites' condition and the probability columns must tell one story.
-    """
-    columns = [name.removeprefix("p_") for name in table if name.startswith("p_")]
-    truth = table["condition"].map(CONDITIONS.index)
-    chances = table[[f"p_{name}" for name in columns]].to_numpy()
-    agree = (
-        list(labels) == list(CONDITIONS) == columns
-        and (truth == table["truth"]).all()
-        and (chances.argmax(axis=1) == table["predicted"]).all()
-    )
-    if not agree:
-        raise InputError(
-            "A run's class ids do not follow the order of its labels, so its confusion "
-            "matrix would be wrong: train the run again"
-        )
-
-
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
-    """Sum up test predictions: columns study_id, truth, predicted (class ids).
+    """Sum up test predictions: columns crop, study_id, truth, predicted (class ids).
 
+    A crop that several runs predict counts once: its predictions share its weight, so
+    that seeds are no crops of their own, and `confusion` and n count distinct crops.
     top1_low and top1_high bound the middle 95 % of RESAMPLES bootstrap draws of whole
     studies (crops of a study err together). foraminal_side is the share of the crops
     rightly called foraminal whose side is right too; None where there is none.
     """
     truth, predicted = table["truth"].to_numpy(), table["predicted"].to_numpy()
+    weight = crop_weights(table)
     foraminal = np.isin(truth, FORAMINAL) & np.isin(predicted, FORAMINAL)
     right = truth == predicted
-    low, high = study_interval(table["study_id"].to_numpy(), right)
-    side = float(right[foraminal].mean()) if foraminal.any() else None
-    matrix = confusion_matrix(truth, predicted, labels=range(len(CONDITIONS)))
+    low, high = study_interval(table["study_id"].to_numpy(), right, weight)
+    matrix = _confusion(truth, predicted, weight)
     return {
-        "top1": float(right.mean()),
+        "top1": float(np.average(right, weights=weight)),
         "top1_low": low,
         "top1_high": high,
-        "foraminal_side": side,
-        "foraminal_merged": float((right | foraminal).mean()),
+        "foraminal_side": _share(right[foraminal], weight[foraminal]),
+        "foraminal_merged": float(np.average(right | foraminal, weights=weight)),
         "confusion": matrix.tolist(),
-        "n": len(table),
+        **precision_and_recall(matrix),
+        "n": int(table["crop"].nunique()),
         "studies": int(table["study_id"].nunique()),
     }
 
 
-def study_interval(studies: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """Bound the share of `right` [n] at 95 % by resampling whole studies [n]."""
-    grouped = pd.Series(right).groupby(studies).agg(["sum", "count"]).to_numpy()
+def crop_weights(table: pd.DataFrame) -> np.ndarray:
+    """Share each crop's weight of 1 among its rows: [n], from the column crop."""
+    return 1 / table.groupby("crop")["crop"].transform("size").to_numpy()
+
+
+def study_interval(
+    studies: np.ndarray, right: np.ndarray, weight: np.ndarray
+) -> tuple[float, float]:
+    """Bound the weighted share of `right` at 95 % by resampling whole studies; all [n].
+
+    Percentile bootstrap over clusters.
+    """
+    rows = pd.DataFrame({"right": right * weight, "all": weight})
+    by_study = rows.groupby(studies).sum().to_numpy()
     rng = np.random.default_rng(0)
-    draws = rng.integers(len(grouped), size=(RESAMPLES, len(grouped)))
-    totals = grouped[draws].sum(axis=1)
+    draws = rng.integers(len(by_study), size=(RESAMPLES, len(by_study)))
+    totals = by_study[draws].sum(axis=1)
     low, high = np.quantile(totals[:, 0] / totals[:, 1], [0.025, 0.975])
     return float(low), float(high)
 
 
-def condition_metrics(runs: list[Run]) -> dict[str, dict[str, Any]]:
-    """Sum up condition runs by backbone, pooling its folds and seeds.
+def precision_and_recall(
+    confusion: np.ndarray,
+) -> dict[str, dict[str, float | None]]:
+    """Give each condition's precision and recall; None where nothing is counted.
 
-    A backbone trained in one way goes by its name; where it was trained in several,
-    all but the usual (study split, neighbouring slices) say which in brackets.
+    confusion [5, 5]: rows true, columns predicted.
     """
-    pooled: dict[tuple[str, str, str], list[pd.DataFrame]] = defaultdict(list)
-    for run in runs:
-        table = run.predictions()
-        check_label_order(table, run.config.labels)
-        config = run.config
-        pooled[config.backbone, config.split, config.slices].append(table)
-    ways = Counter(backbone for backbone, _, _ in pooled)
-    metrics = {}
-    for (backbone, split, slices), tables in sorted(pooled.items(), key=_in_order):
-        usual = ways[backbone] == 1 or (split, slices) == USUAL
-        name = backbone if usual else f"{backbone} ({split}, {slices})"
-        which = {"backbone": backbone, "split": split, "slices": slices}
-        summary = summarise(pd.concat(tables, ignore_index=True))
-        metrics[name] = {**summary, **which, "runs": len(tables)}
-    return metrics
+    right = np.diag(confusion)
+    sums = {"precision": confusion.sum(axis=0), "recall": confusion.sum(axis=1)}
+    return {
+        name: {
+            condition: float(hits / total) if total else None
+            for condition, hits, total in zip(CONDITIONS, right, totals, strict=True)
+        }
+        for name, totals in sums.items()
+    }
 
 
-def _in_order(item: tuple[tuple[str, str, str], object]) -> tuple[int, str, bool, str]:
-    """Sort as the paper's table does, then by name, the usual way first."""
-    backbone, split, slices = item[0]
-    place = PAPER.index(backbone) if backbone in PAPER else len(PAPER)
-    return place, backbone, (split, slices) != USUAL, f"{split} {slices}"
+def _confusion(
+    truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """Count crops by true (row) and predicted class; whole numbers if they are."""
+    size = len(CONDITIONS)
+    cells = np.bincount(truth * size + predicted, weight, size * size)
+    matrix = cells.round(6).reshape(size, size)
+    return matrix.astype(int) if (weight == 1).all() else matrix
+
+
+def _share(right: np.ndarray, weight: np.ndarray) -> float | None:
+    return float(np.average(right, weights=weight)) if len(right) else None

@@ -14,9 +14,6 @@ PAPER = (
     *("vgg11", "vgg16", "mnasnet0_75", "mnasnet1_0"),
     *("resnet101", "resnet152"),
 )
-# torchvision's MNASNet keeps 99.97 % of its running statistics at each step: after a
-# few hundred steps they are still those of its start, and evaluation is chance.
-LEAST_MOMENTUM = 0.1
 
 
 def build(name: str, classes: int, weights: str = "none") -> nn.Module:
@@ -31,9 +28,6 @@ def build(name: str, classes: int, weights: str = "none") -> nn.Module:
         _load_fitting(model, _imagenet(name), "ImageNet's")
     elif weights != "none":
         _load_fitting(model, _read_state(Path(weights)), weights)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = max(module.momentum or 0, LEAST_MOMENTUM)
     return model
 
 
@@ -69,15 +63,19 @@ def _create(name: str, classes: int) -> nn.Module:
 def _imagenet(name: str) -> dict[str, torch.Tensor]:
     """Fetch the published weights; torchvision and timm keep them for the next time."""
     try:
-        if _in_torchvision(name):
-            return get_model(name, weights="IMAGENET1K_V1").state_dict()
-        return timm.create_model(name, pretrained=True).state_dict()
+        return _fetched(name).state_dict()
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"ImageNet weights of {name} could not be fetched "
             f"({type(error).__name__}): connect to the network, or pass --weights none "
             "or --weights FILE"
         ) from error
+
+
+def _fetched(name: str) -> nn.Module:
+    if _in_torchvision(name):
+        return get_model(name, weights="IMAGENET1K_V1")
+    return timm.create_model(name, pretrained=True)
 
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -93,19 +91,27 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
 def _load_fitting(
     model: nn.Module, state: dict[str, torch.Tensor], source: str
 ) -> None:
-    """Load all tensors that have the model's names and shapes: all but a new head."""
+    """Load all tensors that fit, by name or else by order: all but a new head."""
     own = model.state_dict()
-    fitting = {
-        name: value
-        for name, value in state.items()
-        if name in own and own[name].shape == value.shape
-    }
-    if len(fitting) < 0.9 * len(own):
-        raise InputError(
-            f"{source} weights hold {len(fitting)} of the {len(own)} tensors that the "
-            "backbone needs: give the weights of the same backbone"
-        )
-    load_state(model, own | fitting)
+    in_order = dict(zip(_measured(own), _measured(state).values(), strict=False))
+    for candidates in (state, in_order):
+        fitting = {
+            name: value
+            for name, value in candidates.items()
+            if name in own and own[name].shape == value.shape
+        }
+        if len(fitting) >= 0.9 * len(_measured(own)):
+            load_state(model, {**own, **fitting})
+            return
+    raise InputError(
+        f"{source} weights do not fit the backbone's {len(own)} tensors, by name or by "
+        "order: give the weights of the same backbone"
+    )
+
+
+def _measured(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Leave out the counters that some frameworks store beside the tensors."""
+    return {n: v for n, v in state.items() if not n.endswith("num_batches_tracked")}
 
 
 def load_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:

@@ -2,139 +2,188 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, interpolate
 
-from src.learning.augment import Augmenter
+from src.learning import distributed
+from src.learning.augment import Augmenter, mixed_seed
 from src.learning.backbones import load_state
-from src.learning.dataset import CropSet
+from src.learning.batch_norm import BATCHES, needs_reestimate, reestimate
+from src.learning.checkpoint import Checkpoint, Tensors
+from src.learning.dataset import CropSet, as_images
 from src.learning.device import choose_precision
+from src.learning.optimizers import make_optimizer, rate_factor
+from src.learning.settings import Epoch, Settings
 
 CLIP_NORM = 5.0
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to train: the flags of train.py of the same names."""
-
-    optimizer: str = "adamw"
-    lr: float = 1e-3
-    epochs: int = 20
-    patience: int = 5
-    batch_size: int = 32
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of a training's history; losses are mean cross entropies."""
-
-    epoch: int
-    train_loss: float
-    validation_loss: float
-    validation_top1: float
-    seconds: float
-    best: bool
-
-    as_dict = asdict
-
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "rmsprop": torch.optim.RMSprop,
-    "sgd": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9),
-}
-
-
 class Trainer:
-    """A model, its optimiser and its numbers' format, on one device."""
+    """A model, its optimiser and its number format, on one device."""
 
     def __init__(
-        self, model: nn.Module, settings: Settings, device: torch.device
+        self,
+        model: nn.Module,
+        settings: Settings,
+        device: torch.device,
+        mirrors: bool = False,
+        precision: torch.dtype | None = None,
     ) -> None:
-        """Move the model to the device and start its optimiser."""
-        self.model = model.to(device, memory_format=torch.channels_last)
+        """Move the model to the device; precision: as the device likes it if None."""
         self.settings, self.device = settings, device
-        self.precision = choose_precision(device)
-        self.optimizer = OPTIMIZERS[settings.optimizer](
-            self.model.parameters(), lr=settings.lr
+        self.precision = precision or choose_precision(device)
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.shared = distributed.share_model(self.model, device)
+        self.model = distributed.own_model(self.shared)
+        self.optimizer = make_optimizer(
+            settings.optimizer,
+            self.model.parameters(),
+            settings.lr,
+            settings.weight_decay,
         )
         halved = self.precision is torch.float16
         self.scaler = torch.amp.GradScaler(device.type, enabled=halved)
-        self.shuffle = np.random.default_rng(settings.seed)
-        self.augment = Augmenter(settings.seed)
+        self.augment = Augmenter(settings.augment, settings.seed, mirrors)
+        self.epochs: list[Epoch] = []
+        self.best: Tensors = {}
 
     def fit(
         self,
         train: CropSet,
         validation: CropSet,
-        on_epoch: Callable[[Epoch], None],
+        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     ) -> None:
-        """Train; afterwards the model holds the weights of the best validation loss."""
-        best_loss, best_state, waited = float("inf"), None, 0
-        for number in range(1, self.settings.epochs + 1):
-            start = time.perf_counter()
-            train_loss = self._train_epoch(train)
-            logits = self.logits(validation)
-            classes = torch.from_numpy(validation.classes)
-            loss = cross_entropy(logits, classes).item()
-            top1 = (logits.argmax(1) == classes).float().mean().item()
-            improved = loss < best_loss
-            if improved:
-                best_loss, waited = loss, 0
-                best_state = {
-                    name: value.detach().cpu().clone()
-                    for name, value in self.model.state_dict().items()
-                }
-            else:
-                waited += 1
-            seconds = time.perf_counter() - start
-            on_epoch(Epoch(number, train_loss, loss, top1, seconds, improved))
-            if waited >= self.settings.patience:
-                break
-        if best_state is not None:
-            load_state(self.model, best_state)
+        """Train, from the beginning or from what restore() gave.
 
-    def _train_epoch(self, train: CropSet) -> float:
+        on_epoch is called after each new epoch. At the end the model holds the weights
+        of the least validation loss.
+        """
+        while not self._finished():
+            epoch = self._epoch(train, validation)
+            self.epochs.append(epoch)
+            if epoch.best:
+                self.best = _copied(self.model)
+            on_epoch(epoch)
+        load_state(self.model, self.best)
+
+    def _finished(self) -> bool:
+        """Say whether all epochs are done, or too many since the best."""
+        since_best = 0
+        for epoch in self.epochs:
+            since_best = 0 if epoch.best else since_best + 1
+        done = len(self.epochs) >= self.settings.epochs
+        return done or since_best >= self.settings.patience
+
+    def _epoch(self, train: CropSet, validation: CropSet) -> Epoch:
+        start = time.perf_counter()
+        number = len(self.epochs) + 1
+        train_loss = self._train(train, number)
+        if needs_reestimate(self.model, self.settings.batch_norm):
+            self._reestimate(train)
+        logits = self.logits(validation)
+        classes = torch.from_numpy(validation.classes)
+        loss = cross_entropy(logits, classes).item()
+        top1 = (logits.argmax(dim=1) == classes).float().mean().item()
+        improved = loss < min((e.validation_loss for e in self.epochs), default=np.inf)
+        rate = self.optimizer.param_groups[0]["lr"]
+        seconds = time.perf_counter() - start
+        return Epoch(number, train_loss, loss, top1, rate, seconds, improved)
+
+    def _train(self, train: CropSet, epoch: int) -> float:
         """Pass over the training crops once; return their mean loss."""
-        self.model.train()
-        total, count = 0.0, 0
-        size = self.settings.batch_size
-        for images, classes in train.batches(size, self.shuffle, self.augment):
-            loss = self._step(images, classes.to(self.device))
-            total, count = total + loss * len(images), count + len(images)
+        settings = self.settings
+        # Drop-out follows from seed and epoch too, and differs between processes.
+        torch.manual_seed(mixed_seed(settings.seed, epoch, distributed.rank()))
+        steps = train.steps(settings.batch_size)
+        self.shared.train()
+        totals = torch.zeros(2, dtype=torch.float64)
+        batches = train.training(
+            settings.batch_size, epoch, settings.seed, self.augment
+        )
+        for index, (crops, classes, weight) in enumerate(batches):
+            step = (epoch - 1) * steps + index
+            factor = rate_factor(settings.schedule, step, settings.epochs * steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings.lr * factor
+            loss = self._step(crops, classes.to(self.device), weight)
+            totals += torch.tensor([loss * len(crops), len(crops)])
+        total, count = distributed.sum_over_all(totals.to(self.device)).tolist()
         return total / count
 
-    def _step(self, images: torch.Tensor, classes: torch.Tensor) -> float:
+    def _step(self, crops: torch.Tensor, classes: torch.Tensor, weight: float) -> float:
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            loss = cross_entropy(self.model(self._placed(images)), classes)
-        self.scaler.scale(loss).backward()
+            loss = cross_entropy(self.shared(self._images(crops)), classes)
+        self.scaler.scale(loss * weight).backward()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.item()
 
+    def _reestimate(self, train: CropSet) -> None:
+        """Measure the norms' statistics over some training crops as they are."""
+        size = self.settings.batch_size
+        rng = np.random.default_rng([self.settings.seed, len(self.epochs)])
+        chosen = rng.permutation(len(train))[: BATCHES * size]
+        own = chosen[distributed.rank() :: distributed.world_size()]
+        with self._autocast():
+            reestimate(
+                self.model, (self._images(crops) for crops in train.batches(size, own))
+            )
+        distributed.average_statistics(self.model)
+
     @torch.inference_mode()
     def logits(self, crops: CropSet) -> torch.Tensor:
         """Return the model's float32 outputs [n, classes] on the CPU, in crop order."""
         self.model.eval()
+        own = np.arange(len(crops))[distributed.rank() :: distributed.world_size()]
         outputs = []
-        for images, _ in crops.batches(self.settings.batch_size):
+        for batch in crops.batches(self.settings.batch_size, own):
             with self._autocast():
-                outputs.append(self.model(self._placed(images)).float().cpu())
-        return torch.cat(outputs)
+                outputs.append(self.model(self._images(batch)).float())
+        mine = torch.cat(outputs)
+        every = mine.new_zeros(len(crops), mine.shape[1])
+        every[torch.from_numpy(own)] = mine
+        return distributed.sum_over_all(every).cpu()
 
-    def _placed(self, images: torch.Tensor) -> torch.Tensor:
-        return images.to(self.device, memory_format=torch.channels_last)
+    def checkpoint(self, config: dict) -> Checkpoint:
+        """Describe where the training is."""
+        return Checkpoint(
+            config,
+            [epoch.as_dict() for epoch in self.epochs],
+            dict(self.model.state_dict()),
+            self.best,
+            self.optimizer.state_dict(),
+            self.scaler.state_dict(),
+        )
+
+    def restore(self, state: Checkpoint) -> None:
+        """Go back to where a checkpoint was taken."""
+        self.epochs = [Epoch(**epoch) for epoch in state.epochs]
+        self.best = state.best
+        load_state(self.model, state.weights)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.scaler.load_state_dict(state.scaler)
+
+    def _images(self, crops: torch.Tensor) -> torch.Tensor:
+        """Send uint8 crops to the device, a quarter of float32's bytes, then scale."""
+        crops = crops.to(self.device, memory_format=torch.channels_last)
+        images = as_images(crops)
+        if side := self.settings.input_px:
+            images = interpolate(images, (side, side), mode="bilinear", antialias=True)
+        return images
 
     def _autocast(self) -> torch.autocast:
         mixed = self.precision is not torch.float32
         dtype = self.precision if mixed else None
         return torch.autocast(self.device.type, dtype=dtype, enabled=mixed)
+
+
+def _copied(model: nn.Module) -> Tensors:
+    return {
+        name: value.detach().cpu().clone() for name, value in model.state_dict().items()
+    }

@@ -6,9 +6,6 @@ weights.safetensors the best weights; predictions.csv the test crops' probabilit
 
 import json
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from src.errors import InputError
-from src.files import write_csv, write_json
+from src.files import write_csv, write_json, write_text
 from src.learning.backbones import build, load_state
-from src.learning.engine import Epoch
+from src.learning.settings import Epoch
+
+STATE_FILE = "state.safetensors"  # of a training half way, see checkpoint.py
 
 
 @dataclass(frozen=True)
@@ -75,37 +74,31 @@ class Run:
         return model.eval()
 
 
-class RunWriter:
-    """Writes a run into a folder that no reader takes for a run until it is whole."""
-
-    def __init__(self, folder: Path) -> None:
-        """Start afresh in `folder`."""
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        self.folder = folder
-
-    def add_epoch(self, epoch: Epoch) -> None:
-        """Append a line to the history."""
-        with (self.folder / "history.jsonl").open("a") as stream:
-            stream.write(json.dumps(epoch.as_dict()) + "\n")
-
-    def finish(self, config: RunConfig, model: nn.Module, table: pd.DataFrame) -> None:
-        """Write config, weights and predictions."""
-        write_json(asdict(config), self.folder / "config.json")
-        write_csv(table, self.folder / "predictions.csv")
-        state = {
-            name: value.detach().cpu().contiguous()
-            for name, value in model.state_dict().items()
-        }
-        save_file(state, self.folder / "weights.safetensors")
+def part_folder(runs: Path, config: RunConfig) -> Path:
+    """Where a run lies while it is trained: no reader takes it for a run."""
+    return runs / f".{config.name}.part"
 
 
-@contextmanager
-def writing_run(runs: Path, config: RunConfig) -> Iterator[RunWriter]:
-    """Yield a writer whose folder becomes runs/<name> if the block succeeds."""
-    writer = RunWriter(runs / f".{config.name}.part")
-    yield writer
-    os.replace(writer.folder, runs / config.name)
+def write_history(epochs: list[Epoch], folder: Path) -> None:
+    """Write the history so far, a line an epoch."""
+    lines = (json.dumps(epoch.as_dict()) + "\n" for epoch in epochs)
+    write_text("".join(lines), folder / "history.jsonl")
+
+
+def publish_run(
+    runs: Path, config: RunConfig, model: nn.Module, predictions: pd.DataFrame
+) -> None:
+    """Write what makes a run whole, then give its folder the name readers look for."""
+    folder = part_folder(runs, config)
+    write_csv(predictions, folder / "predictions.csv")
+    state = {
+        name: value.detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }
+    save_file(state, folder / "weights.safetensors")
+    write_json(asdict(config), folder / "config.json")
+    (folder / STATE_FILE).unlink(missing_ok=True)
+    os.replace(folder, runs / config.name)
 
 
 def finished(runs: Path, config: RunConfig) -> bool:

@@ -1,6 +1,8 @@
 """Training one run: a task, a backbone, a fold."""
 
+import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,25 @@ from src.competition.folds import roles, row_roles
 from src.competition.prior import fallback, uniform
 from src.errors import InputError
 from src.imaging.cache import Cache
+from src.learning import distributed
 from src.learning.backbones import build
+from src.learning.checkpoint import load, save
 from src.learning.dataset import CropSet
 from src.learning.device import choose_device
-from src.learning.engine import Epoch, Settings, Trainer
-from src.learning.runs import RunConfig, writing_run
+from src.learning.engine import Trainer
+from src.learning.mirror import is_axial
+from src.learning.runs import (
+    STATE_FILE,
+    RunConfig,
+    part_folder,
+    publish_run,
+    write_history,
+)
+from src.learning.settings import Epoch, Settings
 from src.learning.tasks import CROP_TASKS
 
 ROLES = ("train", "validation", "test")
+SAVE_EVERY_S = 60.0  # between checkpoints: VGG-16's is 2 GB
 
 
 def crop_roles(
@@ -62,37 +75,76 @@ def train_run(
     folds: pd.DataFrame,
     config: RunConfig,
     runs: Path,
-    on_epoch: Callable[[Epoch], None],
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> None:
-    """Train a run and write its folder; its test crops are predicted at the end."""
+    """Train a run, from its last checkpoint if there is one, and write its folder."""
     settings = Settings(**config.settings)
+    sets = crop_sets(cache, folds, config)
     torch.manual_seed(settings.seed)
-    given = crop_roles(cache, folds, config.split, config.fold, settings.seed)
+    model = build(config.backbone, len(config.labels), config.weights)
+    mirrors = config.task == "condition" and config.slices == "neighbours"
+    trainer = Trainer(model, settings, choose_device(), mirrors)
+    keeper = _Keeper(trainer, config, part_folder(runs, config))
+    keeper.go_on()
+
+    def after(epoch: Epoch) -> None:
+        keeper.keep()
+        on_epoch(epoch)
+
+    trainer.fit(sets["train"], sets["validation"], after)
+    predictions = _predictions(cache, config, sets["test"], trainer)
+    if distributed.rank() == 0:
+        publish_run(runs, config, trainer.model, predictions)
+    distributed.wait_for_all()
+
+
+class _Keeper:
+    """Keeps a training's history and, every so often, its checkpoint."""
+
+    def __init__(self, trainer: Trainer, config: RunConfig, folder: Path) -> None:
+        self.trainer, self.config, self.folder = trainer, asdict(config), folder
+        self.saved = time.monotonic()
+
+    def go_on(self) -> None:
+        """Restore the last checkpoint of this very run, if there is one."""
+        if state := load(self.folder / STATE_FILE, self.config):
+            self.trainer.restore(state)
+
+    def keep(self) -> None:
+        """Write the history, and a checkpoint if the last is long ago."""
+        if distributed.rank() != 0:
+            return
+        write_history(self.trainer.epochs, self.folder)
+        if time.monotonic() - self.saved >= SAVE_EVERY_S:
+            save(self.trainer.checkpoint(self.config), self.folder / STATE_FILE)
+            self.saved = time.monotonic()
+
+
+def crop_sets(
+    cache: Cache, folds: pd.DataFrame, config: RunConfig
+) -> dict[str, CropSet]:
+    """Divide the cache's crops into train, validation and test, each with some."""
+    seed = config.settings["seed"]
+    given = crop_roles(cache, folds, config.split, config.fold, seed)
     given = given.where(limited(cache.table, config.limit))
     sets = {role: _crop_set(cache, config, given == role) for role in ROLES}
     for role in ROLES:
         if not len(sets[role]):
             raise InputError(
-                f"No crop is left to be {role}: prepare more studies, or raise --limit"
+                f"No crop is left for {role}: prepare more studies, or raise --limit"
             )
-    model = build(config.backbone, len(config.labels), config.weights)
-    trainer = Trainer(model, settings, choose_device())
-    with writing_run(runs, config) as writer:
-
-        def record(epoch: Epoch) -> None:
-            writer.add_epoch(epoch)
-            on_epoch(epoch)
-
-        trainer.fit(sets["train"], sets["validation"], record)
-        table = _predictions(cache, config, sets["test"], trainer)
-        writer.finish(config, trainer.model, table)
+    return sets
 
 
 def _crop_set(cache: Cache, config: RunConfig, chosen: pd.Series) -> CropSet:
     table = cache.table[chosen]
-    classes = CROP_TASKS[config.task].classes(table)
-    rows = table["crop"].to_numpy(np.int64)
-    return CropSet(cache.crops, rows, classes, config.slices)
+    return CropSet(
+        cache.crops,
+        table["crop"].to_numpy(np.int64),
+        CROP_TASKS[config.task].classes(table),
+        is_axial(table),
+        config.slices,
+    )
 
 
 def _predictions(

@@ -1,6 +1,6 @@
 """A canvas in straight coordinates, and the soft shapes laid on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,12 +36,15 @@ class Canvas:
     """
 
     def __init__(
-        self, anatomy: Anatomy, straight: np.ndarray, image: np.ndarray, contrast: str
+        self,
+        anatomy: Anatomy,
+        straight: Sequence[np.ndarray],
+        image: np.ndarray,
+        contrast: str,
     ) -> None:
-        """Paint on a copy of `image` [n]; straight: [n, 3]."""
-        self.anatomy, self.image, self.contrast = anatomy, image.copy(), contrast
-        self.straight = straight
-        self.a, self.b, self.t = straight.T
+        """Paint on `image` [n]; straight: [3, n]."""
+        self.anatomy, self.image, self.contrast = anatomy, image, contrast
+        self.a, self.b, self.t = straight
         place = (self.t - anatomy.start_mm) / PROFILE_STEP_MM
         count = len(anatomy.profiles["from_disc"])
         self._place = np.clip(place, 0, count - 1).astype(np.int32)
@@ -77,11 +80,11 @@ class Canvas:
         chosen = (self.out <= layer.out_mm[1]) & (self.b <= layer.b_mm[1])
         chosen &= (self.out >= layer.out_mm[0]) & (self.b >= layer.b_mm[0])
         if chosen.any():
-            part = Canvas(
-                self.anatomy, self.straight[chosen], self.image[chosen], self.contrast
-            )
+            place = np.flatnonzero(chosen)
+            straight = (self.a[place], self.b[place], self.t[place])
+            part = Canvas(self.anatomy, straight, self.image[place], self.contrast)
             layer.paint(part)
-            self.image[chosen] = part.image
+            self.image[place] = part.image
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ import numpy as np
 from src.phantom.anatomy import FORAMEN_BACK_MM, FORAMEN_RISE_MM, RECESS_BACK_MM
 from src.phantom.canvas import Canvas, Layer, box, ellipse
 
+ROOTS = 15  # seen in the sac; odd, so that both sides look alike
+
 
 def paint_spine(canvas: Canvas) -> None:
     """Paint all that lies near the canal."""
@@ -164,8 +166,8 @@ def _roots(canvas: Canvas, sac: np.ndarray, y: np.ndarray) -> None:
     cord = ellipse(canvas.a, y, 5.0 * np.clip(-below / 18, 0.02, 1), 4.0)
     canvas.paint(box(cord, sac - 0.8, -below), "cord")
     depth, width = canvas["sac_depth"], canvas["sac_width"]
-    for index in range(14):
-        angle = np.pi * (index + 0.5) / 14
+    for index in range(ROOTS):
+        angle = np.pi * (index + 0.5) / ROOTS
         ring = 0.80 if index % 2 else 0.52
         x = canvas.a - ring * width * np.cos(angle)
         # Roots lie at the back when lying down, and crowd when the sac is narrow.

@@ -11,7 +11,10 @@ from src.phantom.scanner import Contrast, draw_contrast
 from src.phantom.spine import LUMBAR_DISCS
 from src.phantom.tissue import STIR, T1, T2
 
-ENCODINGS = ("plain", "signed", "inverted", "rle", "rescaled", "eight_bit")
+# How pixels are stored, dealt out to the series in turn; RLE to a few alone, because
+# its encoder takes longer than drawing the slice.
+ENCODINGS = ("plain", "signed", "inverted", "rescaled", "eight_bit")
+RLE = "rle"
 STIR_SHARE, ANGLED_SHARE, SPLIT_SHARE = 0.2, 0.6, 0.15
 
 
@@ -33,12 +36,10 @@ class Scan:
     bare: bool
 
 
-def draw_scans(
-    rng: np.random.Generator, anatomy: Anatomy, index: int, quirky: bool = True
-) -> list[Scan]:
+def draw_scans(rng: np.random.Generator, anatomy: Anatomy, index: int) -> list[Scan]:
     """Plan a study's series; `index` deals the rarer quirks out, so that all occur.
 
-    Every tenth study lacks a series, and every tenth has slices of mixed shape.
+    Of ten studies one lacks a series, one has slices of mixed shape, one has RLE.
     """
     t2 = STIR if rng.random() < STIR_SHARE else T2
     stacks = [
@@ -46,15 +47,17 @@ def draw_scans(
         (SAGITTAL_T2, t2, [_sagittal(rng, anatomy)]),
         *((AXIAL_T2, T2, parts) for parts in _axial_series(rng, anatomy)),
     ]
-    if quirky and index % 10 == 7:
+    if index % 10 == 7:
         stacks = [part for part in stacks if part[0] != _missing(index)]
     scans = []
     for number, (description, weighting, parts) in enumerate(stacks):
         planes = [plane for part in parts for plane in part[0]]
         shapes = [part[1] for part in parts for _ in part[0]]
-        if quirky and index % 10 == 3 and description == AXIAL_T2:
+        if index % 10 == 3 and description == AXIAL_T2:
             shapes[-1] = (shapes[-1][0] - 16, shapes[-1][1])
-        encoding = ENCODINGS[(index + number) % len(ENCODINGS)] if quirky else "plain"
+        encoding = ENCODINGS[(index + number) % len(ENCODINGS)]
+        if index % 10 == 5 and number == 0:
+            encoding = RLE
         scans.append(
             Scan(
                 description,
@@ -63,7 +66,7 @@ def draw_scans(
                 shapes,
                 _instance_numbers(rng, len(planes)),
                 encoding,
-                bare=quirky and rng.random() < 0.3,
+                bare=rng.random() < 0.3,
             )
         )
     return scans

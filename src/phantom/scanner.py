@@ -63,6 +63,10 @@ class Grid:
         """Interpolate values [h', w'] to every pixel: float32 [rows, columns]."""
         return self._rows @ values.astype(np.float32) @ self._columns.T
 
+    def spread_each(self, vectors: np.ndarray) -> np.ndarray:
+        """Interpolate vectors [h', w', 3] to every pixel: [3, rows, columns]."""
+        return np.stack([self.spread(vectors[..., axis]) for axis in range(3)])
+
 
 def _linear_weights(size: int, count: int, step: int) -> np.ndarray:
     """Weights [size, count] that interpolate `count` samples to every pixel."""
@@ -81,10 +85,8 @@ def render(
     """Image one slice: float32 [rows, columns], 0 for air and about 1 for fat on T1."""
     grid = Grid(plane, shape, BEND_PX)
     bent = anatomy.spine.to_straight(grid.points_mm)
-    straight = np.stack([grid.spread(bent[..., axis]) for axis in range(3)], axis=-1)
-    points = np.stack(
-        [grid.spread(grid.points_mm[..., axis]) for axis in range(3)], axis=-1
-    )
+    straight = grid.spread_each(bent)
+    points = grid.spread_each(grid.points_mm)
     texture = _textures(anatomy, Grid(plane, shape, TEXTURE_PX))
     image = _surroundings(anatomy, points, straight, texture, contrast.weighting)
     _paint_near(anatomy, straight, image, contrast.weighting)
@@ -115,8 +117,7 @@ def _surroundings(
 ) -> np.ndarray:
     """Paint all but the spine: skin, fat, the back's muscles, the abdomen."""
     habits = anatomy.habits
-    x, y = points[..., 0], points[..., 1]
-    a, b = straight[..., 0], straight[..., 1]
+    (x, y, _), (a, b, _) = points, straight
     image = np.zeros(a.shape, np.float32)
     fat, muscle, bowel = (
         signal(name, weighting) for name in ("fat", "muscle", "bowel")
@@ -141,7 +142,7 @@ def _surroundings(
 
 def _fascia(anatomy: Anatomy, straight: np.ndarray) -> np.ndarray:
     """Millimetres beneath the fascia of the back's muscles."""
-    a, b, t = np.moveaxis(straight, -1, 0)
+    a, b, t = straight
     profile = anatomy.profiles["fascia"]
     place = (t - anatomy.start_mm) / PROFILE_STEP_MM
     return profile[np.clip(place, 0, len(profile) - 1).astype(int)] - a**2 / 260 - b
@@ -151,15 +152,16 @@ def _paint_near(
     anatomy: Anatomy, straight: np.ndarray, image: np.ndarray, weighting: str
 ) -> None:
     """Paint the spine where it can be, to save the time elsewhere."""
-    a, b = straight[..., 0], straight[..., 1]
+    a, b, _ = straight
     near = (a > NEAR_MM[0]) & (a < NEAR_MM[1]) & (b > NEAR_MM[2]) & (b < NEAR_MM[3])
-    canvas = Canvas(anatomy, straight[near], image[near], weighting)
-    paint_spine(canvas)
-    image[near] = canvas.image
+    place = np.flatnonzero(near)
+    pixels = image.ravel()[place]
+    paint_spine(Canvas(anatomy, straight.reshape(3, -1)[:, place], pixels, weighting))
+    image.ravel()[place] = pixels
 
 
 def _coil(points: np.ndarray, straight: np.ndarray, contrast: Contrast) -> np.ndarray:
     """Sensitivity of a coil under the back, with a slow bias field on top."""
-    depth = np.clip(60 - straight[..., 1], 0, None)
-    bias = 1 + points @ np.asarray(contrast.shade, np.float32) / 100
+    depth = np.clip(60 - straight[1], 0, None)
+    bias = 1 + np.tensordot(np.float32(contrast.shade), points, 1) / 100
     return np.exp(-depth / contrast.coil_mm) * np.clip(1.4 * bias, 0.2, 3)

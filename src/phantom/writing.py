@@ -9,7 +9,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, RLELossless
 
 from src.files import replacing
 from src.imaging.geometry import SliceGeometry
-from src.phantom.protocol import Scan
+from src.phantom.protocol import RLE, Scan
 
 ROOT_UID = "1.2.826.0.1.3680043.10.1474"  # ours: no real scanner's
 FULL_SCALE = 1200  # the stored value of fat on T1
@@ -49,7 +49,7 @@ def _set_geometry(dataset: Dataset, plane: SliceGeometry) -> None:
 
 
 def _set_pixels(dataset: Dataset, image: np.ndarray, encoding: str) -> None:
-    """Store the image 12 bits deep, or as `encoding` says (protocol.ENCODINGS)."""
+    """Store the image 12 bits deep, or as `encoding` says (protocol.py)."""
     bits, signed = 12, False
     stored = np.clip(image * FULL_SCALE, 0, 4095)
     dataset.PhotometricInterpretation = "MONOCHROME2"
@@ -71,7 +71,7 @@ def _set_pixels(dataset: Dataset, image: np.ndarray, encoding: str) -> None:
     dataset.PixelRepresentation = int(signed)
     dataset.PixelData = pixels.tobytes()
     dataset["PixelData"].VR = "OB" if size == 8 else "OW"
-    if encoding == "rle":
+    if encoding == RLE:
         dataset.compress(
             RLELossless, pixels, encoding_plugin="pydicom", generate_instance_uid=False
         )

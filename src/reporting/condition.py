@@ -1,52 +1,66 @@
-"""The condition task's part of the report: table 2, its pictures, report.html."""
+"""The condition task's part of the report: Table 2, its figures, report.html."""
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from src.files import write_csv
+from src.files import replacing, write_csv
 from src.imaging.cache import Cache
-from src.learning.runs import Run
-from src.reporting import figures
-from src.reporting.page import Page
-from src.reporting.tables import table2
+from src.reporting import figures, story
+from src.reporting.charts import accuracies
+from src.reporting.confusions import draw_confusions
+from src.reporting.losses import losses
+from src.reporting.tables import Metrics, table2
 
 
 def write_condition_report(
-    cache: Cache, runs: list[Run], metrics: dict[str, dict[str, Any]], out: Path
-) -> list[dict[str, object]]:
-    """Write table2.csv, figures/ and report.html to `out`; return the table's rows."""
-    rows = table2(metrics)
-    write_csv(pd.DataFrame(rows), out / "table2.csv")
-    folder = out / "figures"
-    figures.class_counts(cache.table, folder / "class_counts.png")
-    figures.crop_samples(cache.crops, cache.table, folder / "crops.png")
-    figures.accuracies(metrics, folder / "accuracy.png")
-    histories = {run.config.name: run.history() for run in runs}
-    figures.histories(histories, folder / "loss.png")
-    figures.confusions(metrics, folder / "confusion.png")
-    _page(cache, rows, folder).write(out / "report.html")
-    return rows
+    cache: Cache,
+    condition: Metrics,
+    histories: Mapping[str, pd.DataFrame],
+    out: Path,
+) -> None:
+    """Write table2.csv, figures/ and report.html to `out`.
+
+    condition: metrics.json's entry, in the order to show; histories: by run's name.
+    """
+    write_csv(pd.DataFrame(table2(condition)), out / "table2.csv")
+    pictures = draw_figures(cache, condition, histories, out / "figures")
+    story.tell(cache, condition, pictures).write(out / "report.html")
 
 
-def _page(cache: Cache, rows: list[dict[str, object]], folder: Path) -> Page:
-    page = Page("Which condition a crop shows")
-    page.paragraph(
-        f"{len(cache.table):,} crops ({cache.spec}) of "
-        f"{cache.table['study_id'].nunique():,} studies. The paper's figures are of "
-        "the real competition under a split by rows, which leaks: studies in its test "
-        "set are in its training set too. Ours are of this cache's studies under the "
-        "split that each row names; `row` leaks, `study` does not."
+def draw_figures(
+    cache: Cache,
+    condition: Metrics,
+    histories: Mapping[str, pd.DataFrame],
+    folder: Path,
+) -> dict[str, Path]:
+    """Draw the paper's figures 1 to 7, as far as there are runs; by their captions."""
+    counts, pipeline, accuracy, loss = (
+        folder / f"figure{number}_{name}.png"
+        for number, name in enumerate(
+            ("class_counts", "crop_pipeline", "accuracy", "loss"), start=1
+        )
     )
-    page.table(rows)
-    page.picture(folder / "accuracy.png", "Top-1 accuracy, ours beside the paper's")
-    page.heading("Confusion on the test crops")
-    page.paragraph(f"Rows are the true condition. {figures.SHORT_NOTE}.")
-    page.picture(folder / "confusion.png", "A confusion matrix for each backbone")
-    page.heading("Training")
-    page.picture(folder / "loss.png", "Training and validation loss by epoch")
-    page.heading("The crops")
-    page.picture(folder / "class_counts.png", "Number of crops of each condition")
-    page.picture(folder / "crops.png", "A crop of each condition with its neighbours")
-    return page
+    figures.class_counts(cache.table, counts)
+    draw_pipeline(cache, pipeline)
+    accuracies(condition, accuracy)
+    losses(condition, histories, loss)
+    return {
+        "Figure 1. How many crops show each condition": counts,
+        "Figure 2. From a marked slice to a crop with its neighbours": pipeline,
+        "Figure 3. Accuracy, the paper's, and each test set's own lines": accuracy,
+        "Figure 4. Loss by epoch, logarithmic; a ring at the best": loss,
+        **draw_confusions(condition, folder),
+    }
+
+
+def draw_pipeline(cache: Cache, path: Path) -> None:
+    """Take input_prep.py's preview, which has whole slices; without it draw crops."""
+    preview = cache.path / "preview.png"
+    if preview.is_file():
+        with replacing(path) as temporary:
+            shutil.copyfile(preview, temporary)
+    else:
+        figures.crop_samples(cache.crops, cache.table, path)

@@ -12,7 +12,11 @@ from rich.table import Table
 if TYPE_CHECKING:
     from src.learning.engine import Epoch
 
+WIDTH = 100  # of tables where the terminal is narrower or there is none
+
 _console = Console(highlight=False, soft_wrap=True)
+if _console.width < WIDTH:
+    _console.width = WIDTH
 
 
 def say(sentence: str) -> None:

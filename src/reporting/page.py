@@ -1,6 +1,7 @@
 """report.html: one page that holds its tables and pictures."""
 
 from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -9,12 +10,17 @@ from src.files import write_text
 from src.reporting.console import cell
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto;
+body { font: 15px/1.55 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto;
        padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; display: block; overflow-x: auto; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd;
+p, li { max-width: 46rem; }
+h2 { margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1.2rem; }
+table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1rem 0;
+        font-size: .87rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .55rem; text-align: right; border-bottom: 1px solid #ddd;
          white-space: nowrap; }
 td:first-child, th:first-child { text-align: left; }
+figure { margin: 1.5rem 0; }
+figcaption { color: #555; font-size: .87rem; max-width: 46rem; }
 img { max-width: 100%; }
 """
 
@@ -34,16 +40,23 @@ class Page:
         """Add a paragraph."""
         self.parts.append(f"<p>{escape(text)}</p>")
 
+    def points(self, texts: Iterable[str]) -> None:
+        """Add a list."""
+        items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+        self.parts.append(f"<ul>{items}</ul>")
+
     def table(self, rows: list[dict[str, object]]) -> None:
         """Add rows with the same keys."""
         lines = [_line("th", rows[0]), *(_line("td", row.values()) for row in rows)]
         self.parts.append(f"<table>{''.join(lines)}</table>")
 
     def picture(self, path: Path, says: str) -> None:
-        """Add a PNG, inside the page, with what it says for those who cannot see it."""
+        """Add a PNG, inside the page, over a caption that says what it shows."""
         data = b64encode(path.read_bytes()).decode("ascii")
+        says = escape(says)
         self.parts.append(
-            f'<img src="data:image/png;base64,{data}" alt="{escape(says)}">'
+            f'<figure><img src="data:image/png;base64,{data}" alt="{says}">'
+            f"<figcaption>{says}</figcaption></figure>"
         )
 
     def write(self, path: Path) -> None:
@@ -58,6 +71,6 @@ class Page:
         )
 
 
-def _line(tag: str, values: object) -> str:
+def _line(tag: str, values: Iterable[object]) -> str:
     cells = (f"<{tag}>{escape(cell(value))}</{tag}>" for value in values)
     return f"<tr>{''.join(cells)}</tr>"

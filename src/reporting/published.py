@@ -31,3 +31,15 @@ PUBLISHED = {
     "resnet101": Published(0.946, 0.9484, 0.877, 1.000),
     "resnet152": Published(0.944, 0.9455, 0.870, 0.999),
 }
+
+# Of the real crops under the paper's row-wise split: what references.py works out.
+REFERENCES = {"series_type": 0.600, "side_coin": 0.798, "look_up_side": 0.995}
+# The share of its test crops whose image, or study, is in its training set too.
+SHARED_IMAGES, SHARED_STUDIES = 0.698, 1.0
+
+# The pairs of the paper's figures 5, 6 and 7.
+PAIRS = {
+    "VGG": ("vgg11", "vgg16"),
+    "MNASNet": ("mnasnet0_75", "mnasnet1_0"),
+    "ResNet": ("resnet101", "resnet152"),
+}

@@ -1,0 +1,70 @@
+"""Several processes training one model, as `torchrun` starts them; or one alone."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Join the other processes where torchrun started some: NCCL on GPUs, else gloo."""
+    if "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    gpus = torch.cuda.is_available()
+    if gpus:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if gpus else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Which of the processes this is, from 0; 0 alone writes and talks."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
+def sum_over_all(values: torch.Tensor) -> torch.Tensor:
+    """Add a tensor up over the processes, in place."""
+    if distributed.is_initialized():
+        distributed.all_reduce(values)
+    return values
+
+
+def share_model(model: nn.Module, device: torch.device) -> nn.Module:
+    """Wrap a model so that its gradients are averaged over the processes."""
+    if not distributed.is_initialized():
+        return model
+    if device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return DistributedDataParallel(model, device_ids=[device.index])
+    return DistributedDataParallel(model)
+
+
+def own_model(model: nn.Module) -> nn.Module:
+    """Take a shared model out of its wrapping."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def average_statistics(model: nn.Module) -> None:
+    """Average batch normalisation's statistics over the processes."""
+    for name, value in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            sum_over_all(value).div_(world_size())

@@ -1,0 +1,71 @@
+"""A run's predictions.csv, checked against the cache before it is believed."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from src.competition.columns import Kind, number, whole_number, word
+from src.competition.csvfile import read_csv
+from src.competition.vocab import CONDITIONS, LEVELS
+from src.errors import InputError
+
+PREDICTION_COLUMNS: dict[str, Kind] = {
+    "crop": whole_number,
+    "study_id": whole_number,
+    "series_id": whole_number,
+    "instance_number": whole_number,
+    "condition": word(CONDITIONS),
+    "level": word(LEVELS),
+    "truth": whole_number,
+    "predicted": whole_number,
+    **{f"p_{name}": number for name in CONDITIONS},
+}
+SITE = ["study_id", "series_id", "instance_number", "condition", "level"]
+
+
+def read_predictions(
+    path: Path, labels: list[str], sites: pd.DataFrame, roles: pd.Series
+) -> pd.DataFrame:
+    """Read a condition run's predictions of its test crops: PREDICTION_COLUMNS.
+
+    labels: the run's, in the order of its class ids; sites: the cache's crops; roles:
+    train, validation, test or missing for each row of `sites`. Raises InputError for a
+    file that is damaged or tells of other crops than the run's test crops.
+    """
+    try:
+        table = read_csv(path, PREDICTION_COLUMNS, key=["crop"])
+        check_label_order(table, labels)
+    except InputError as error:
+        raise InputError(f"Run {path.parent.name} is damaged: {error}") from error
+    known = sites.set_index("crop")
+    tested = set(known.index[(roles == "test").to_numpy()])
+    if (
+        set(table["crop"]) != tested
+        or (known.loc[table["crop"], SITE].to_numpy() != table[SITE].to_numpy()).any()
+    ):
+        raise InputError(
+            f"Run {path.parent.name} tests other crops than this cache and its "
+            "folds.csv give it: name the cache it was trained on, or train it again"
+        )
+    return table
+
+
+def check_label_order(table: pd.DataFrame, labels: list[str]) -> None:
+    """Make sure class ids mean what the confusion matrix will call them.
+
+    The paper's own code printed two matrices under labels in another order; here the
+    ids, the sites' condition and the probability columns must tell one story.
+    """
+    columns = [name.removeprefix("p_") for name in table if name.startswith("p_")]
+    truth = table["condition"].map(CONDITIONS.index)
+    chances = table[[f"p_{name}" for name in columns]].to_numpy()
+    agree = (
+        list(labels) == list(CONDITIONS) == columns
+        and (truth == table["truth"]).all()
+        and (chances.argmax(axis=1) == table["predicted"]).all()
+    )
+    if not agree:
+        raise InputError(
+            "its class ids do not follow the order of its labels, so its confusion "
+            "matrix would be wrong; train it again"
+        )

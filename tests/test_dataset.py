@@ -1,0 +1,176 @@
+"""Batches of crops: what is in them, and what random changes leave true."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from learning_crops import crop_set
+from test_scanner import LEFT, RIGHT, anatomy, crop, site_mm, symmetric
+
+from src.competition.vocab import AXIAL_T2, CONDITIONS, SAGITTAL_T1, mirrored
+from src.learning.augment import Augmenter
+from src.learning.dataset import DEVIATION, MEAN, as_images
+from src.learning.mirror import MIRRORED_CLASS, is_axial, mirror
+from src.phantom.tissue import T1, T2
+
+NONE = Augmenter(0.0, 0, mirrors=False)
+
+
+def test_images_are_centred_and_scaled() -> None:
+    images = as_images(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
+    assert images.ravel().tolist() == pytest.approx(
+        [-MEAN / DEVIATION, (1 - MEAN) / DEVIATION]
+    )
+
+
+def test_an_epoch_yields_every_crop_once_with_its_class() -> None:
+    crops = crop_set(23)
+    batches = list(crops.training(5, 1, 0, NONE))
+    assert torch.cat([classes for _, classes, _ in batches]).bincount().tolist() == [
+        8,
+        8,
+        7,
+    ]
+    for batch, classes, weight in batches:
+        bright = batch[:, 1].float().mean(dim=1).reshape(len(batch), -1)
+        assert (bright.argmax(dim=1) // 10).tolist() == classes.tolist()
+        assert weight == 1
+    assert crops.steps(5) == len(batches) == 5
+
+
+def test_each_epoch_has_its_own_order_and_the_same_one_again() -> None:
+    crops = crop_set(24)
+
+    def order(epoch: int) -> list[int]:
+        return torch.cat([c for _, c, _ in crops.training(6, epoch, 0, NONE)]).tolist()
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+
+
+def test_a_last_batch_of_one_is_not_trained_on() -> None:
+    crops = crop_set(21)
+    assert [len(c) for _, c, _ in crops.training(5, 1, 0, NONE)] == [5, 5, 5, 5]
+
+
+def test_repeat_shows_the_labelled_slice_three_times() -> None:
+    crops = crop_set(8, slices="repeat")
+    [batch] = list(crops.batches(8, np.arange(8)))
+    for channel in range(3):
+        assert (batch[:, channel].numpy() == crops.crops[:, 1]).all()
+
+
+def changed(
+    crops: np.ndarray, strength: float, epoch: int = 1, mirrors: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    count = len(crops)
+    augment = Augmenter(strength, 3, mirrors)
+    classes = np.zeros(count, np.int64)
+    return augment(crops, classes, np.ones(count, bool), np.arange(count), epoch)
+
+
+def test_changes_are_the_same_for_all_slices_of_a_crop_but_not_of_all() -> None:
+    one = np.random.default_rng(0).integers(0, 255, (40, 40)).astype(np.uint8)
+    crops = np.broadcast_to(one, (8, 3, 40, 40)).copy()
+    # Noise is drawn for each pixel; without it the slices must stay alike.
+    augment = Augmenter(0.5, 3, mirrors=False)
+    augment._change.transforms.pop()
+    new, _ = augment(crops, np.zeros(8), np.ones(8, bool), np.arange(8), 1)
+    assert new.dtype == np.uint8
+    assert (new[:, 0] == new[:, 1]).all()
+    assert (new[:, 0] == new[:, 2]).all()
+    assert len({crop.tobytes() for crop in new}) == 8
+
+
+def test_changes_follow_from_seed_epoch_and_row() -> None:
+    crops = np.random.default_rng(0).integers(0, 255, (4, 3, 40, 40)).astype(np.uint8)
+    first, _ = changed(crops, 0.5)
+    again, _ = changed(crops, 0.5)
+    later, _ = changed(crops, 0.5, epoch=2)
+    assert (first == again).all()
+    assert (first != later).any()
+    assert (changed(crops, 0.0)[0] == crops).all()
+
+
+def test_without_mirroring_no_crop_is_flipped() -> None:
+    ramp = np.tile(np.arange(0, 240, 4, dtype=np.uint8), (60, 1))
+    crops = np.broadcast_to(ramp, (40, 3, 60, 60)).copy()
+    for crop_ in changed(crops, 0.6)[0]:
+        inside = crop_[0, 20:40, 15:45].astype(float).mean(axis=0)
+        assert inside[-1] > inside[0]
+
+
+def test_about_half_the_crops_are_mirrored_with_their_labels() -> None:
+    ramp = np.tile(np.arange(0, 240, 4, dtype=np.uint8), (60, 1))
+    crops = np.broadcast_to(ramp, (200, 3, 60, 60)).copy()
+    new, classes = changed(crops, 0.3, mirrors=True)
+    inside = new[:, 0, 20:40, 15:45].astype(float).mean(axis=1)
+    flipped = inside[:, -1] < inside[:, 0]
+    assert 70 < flipped.sum() < 130
+    assert (classes[flipped] == CONDITIONS.index(mirrored(CONDITIONS[0]))).all()
+    assert (classes[~flipped] == 0).all()
+
+
+def test_mirrored_classes_swap_sides_and_keep_the_canal() -> None:
+    assert (MIRRORED_CLASS[MIRRORED_CLASS] == np.arange(5)).all()
+    for index, name in enumerate(CONDITIONS):
+        other = CONDITIONS[MIRRORED_CLASS[index]]
+        assert other == name if "spinal" in name else other != name
+        assert other.split("_")[1:] == name.split("_")[1:]
+
+
+def three(
+    weighting: str, plane: str, centre: np.ndarray, step: np.ndarray
+) -> np.ndarray:
+    """Cut three neighbouring slices of a person who is the same on both sides."""
+    person = symmetric(anatomy(0, narrowing=0.2))
+    slices = [crop(person, centre + k * step, plane, weighting) for k in (-1, 0, 1)]
+    return np.stack(slices)[None]
+
+
+@pytest.mark.parametrize(
+    ("plane", "weighting", "step", "conditions"),
+    [
+        ("sagittal", T1, (4.5, 0, 0), (LEFT, RIGHT)),
+        (
+            *("axial", T2, (0, 0, -4.5)),
+            tuple(f"{side}_subarticular_stenosis" for side in ("left", "right")),
+        ),
+    ],
+)
+def test_the_mirror_turns_a_left_site_into_the_right_one(
+    plane: str, weighting: str, step: tuple, conditions: tuple[str, str]
+) -> None:
+    person = symmetric(anatomy(0, narrowing=0.2))
+    left, right = (
+        three(weighting, plane, site_mm(person, condition), np.array(step))
+        for condition in conditions
+    )
+    assert np.abs(left - right).max() > 0.1
+    turned = mirror(left, np.array([plane == "axial"]))
+    # Near the site all is symmetric; the great vessels farther forward are not.
+    near = np.s_[..., 20:81, 30:81] if plane == "sagittal" else np.s_[..., 30:, :]
+    assert turned[near] == pytest.approx(right[near], abs=2e-3)
+
+
+def test_axial_crops_are_told_by_their_series() -> None:
+    table = pd.DataFrame({"series_description": [AXIAL_T2, SAGITTAL_T1]})
+    assert is_axial(table).tolist() == [True, False]
+
+
+def test_two_processes_share_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = replace(crop_set(23), classes=np.arange(23))
+    monkeypatch.setattr("src.learning.distributed.world_size", lambda: 2)
+    shares = []
+    for rank in (0, 1):
+        monkeypatch.setattr("src.learning.distributed.rank", lambda rank=rank: rank)
+        shares.append(list(crops.training(6, 1, 0, NONE)))
+    for (_, one, w1), (_, two, w2) in zip(*shares, strict=True):
+        # Means weighed so and averaged over two processes are the batch's mean.
+        assert (w1 * one.double().mean() + w2 * two.double().mean()) / 2 == (
+            pytest.approx(torch.cat([one, two]).double().mean().item())
+        )
+    seen = torch.cat([c for share in shares for _, c, _ in share])
+    assert sorted(seen.tolist()) == list(range(23))

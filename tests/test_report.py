@@ -1,0 +1,193 @@
+"""The report of runs written by hand: numbers, tables, pictures, refusals."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from condition_runs import KEY, description, predicted, write_cache, write_run
+from matplotlib.image import imread
+
+from evaluate import report_runs
+from src.competition.folds import row_roles
+from src.errors import InputError
+from src.reporting.evidence import leakage_table, references_table
+from src.reporting.published import PAIRS, PUBLISHED
+from src.reporting.tables import in_papers_order, in_short, table2
+
+STUDIES = 12
+# A right foramen and a left one of a test study, called by the other side's name.
+WRONG = {
+    110: "left_neural_foraminal_narrowing",
+    112: "right_neural_foraminal_narrowing",
+}
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache, runs of three backbones, one of another task, and their report."""
+    folder = tmp_path_factory.mktemp("kit")
+    table = write_cache(folder / "cache", STUDIES)
+    held = predicted(table[table["study_id"] > STUDIES - 2], WRONG)
+    dealt = predicted(table[row_roles(len(table), 0) == "test"])
+    runs = folder / "runs"
+    for backbone in ("vgg16", "vgg11", "resnet10t"):
+        write_run(runs, description(backbone=backbone), held)
+    write_run(runs, description(seed=1), held)
+    write_run(runs, description(split="row", slices="repeat"), dealt)
+    write_run(runs, description(task="severity"), pd.DataFrame({"other": [1]}))
+    report_runs(folder / "cache", runs, folder / "report")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metrics(kit: Path) -> dict:
+    return json.loads((kit / "report" / "metrics.json").read_text())["condition"]
+
+
+def test_entries_stand_in_the_papers_order(metrics: dict) -> None:
+    assert list(metrics) == ["vgg11", "vgg11 (row, repeat)", "vgg16", "resnet10t"]
+
+
+def test_an_entry_holds_what_was_worked_out_by_hand(metrics: dict) -> None:
+    told = metrics["vgg11"]
+    assert told["n"] == 20
+    assert told["top1"] == pytest.approx(18 / 20)
+    assert told["top1_low"] < told["top1"] < told["top1_high"]
+    assert told["foraminal_side"] == pytest.approx(6 / 8)
+    assert told["foraminal_merged"] == 1
+    assert (told["split"], told["slices"]) == ("study", "neighbours")
+    assert [run["seed"] for run in told["runs"]] == [0, 1]
+    assert sum(map(sum, told["confusion"])) == 20
+
+
+def test_a_run_of_another_task_is_left_aside(
+    kit: Path, metrics: dict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report_runs(kit / "cache", kit / "runs", kit / "again")
+    assert "1 runs of severity" in capsys.readouterr().out
+    again = json.loads((kit / "again" / "metrics.json").read_text())
+    assert again["condition"] == metrics
+
+
+def test_table_2_has_the_papers_numbers_and_ours(kit: Path) -> None:
+    table = pd.read_csv(kit / "report" / "table2.csv").set_index("backbone")
+    assert table.loc["vgg16", ["paper", "paper, corrected"]].tolist() == [0.934, 0.9337]
+    assert table.loc["vgg16", "ours"] == pytest.approx(0.9)
+    assert table.loc["resnet10t", ["paper", "paper's side"]].isna().all()
+    assert table.loc["vgg11 (row, repeat)", "split"] == "row"
+
+
+def test_the_six_fit_a_terminal(metrics: dict) -> None:
+    six = {
+        name: {**metrics["vgg11"], "backbone": name, "apart": "lr 0.001"}
+        for name in PUBLISHED
+    }
+    for rows in (in_short(six), references_table(six), leakage_table(metrics)):
+        widths = [max(len(str(row[name])) for row in rows) for name in rows[0]]
+        heads = [max(map(len, name.split())) for name in rows[0]]
+        assert sum(map(max, widths, heads)) + 3 * len(widths) + 1 <= 100
+    assert list(in_papers_order(dict(reversed(six.items())))) == list(six)
+    assert len(table2(six)) == 6
+
+
+def test_reference_lines_are_told_with_their_split(metrics: dict) -> None:
+    study, row, real = references_table(metrics)
+    assert (study["split"], study["crops"]) == ("study", "20")
+    assert (study["side by coin"], study["side looked up"]) == ("80.0", "80.0")
+    assert (row["split"], row["sides found"]) == ("row", "100.0")
+    assert (real["series type"], real["sides found"]) == ("60.0", "99.5")
+
+
+def test_leakage_is_told_for_each_test_set(metrics: dict) -> None:
+    study, row, paper = leakage_table(metrics)
+    assert (study["split"], study["studies"], study["image seen"]) == (
+        *("study", "0/2", "0.0 %"),
+    )
+    seen, tested = map(int, row["studies"].split("/"))
+    assert seen == tested > 0
+    assert paper["image seen"] == "69.8 %"
+
+
+def test_the_page_is_one_file_that_tells_all(kit: Path) -> None:
+    page = (kit / "report" / "report.html").read_text()
+    sources = re.findall(r'src="([^"]{22})', page)
+    assert set(sources) == {"data:image/png;base64,"}
+    assert not re.search("https?:", page)
+    for words in ("Table 2", "91.4", "99.5", "69.8 %", "leaks", "vgg11 (row, repeat)"):
+        assert words in page
+    numbers = [int(n) for n in re.findall(r"<figcaption>Figure (\d)", page)]
+    assert numbers == [1, 2, 3, 4, 5, 8]
+
+
+def test_figures_are_pictures_of_a_size_to_read(kit: Path) -> None:
+    figures = sorted((kit / "report" / "figures").iterdir())
+    assert [path.name.split("_")[0] for path in figures] == [
+        f"figure{number}" for number in (1, 2, 3, 4, 5, 8)
+    ]
+    for path in figures:
+        height, width, _ = imread(path).shape
+        assert 250 < height < 3000
+        assert 500 < width < 3000
+
+
+def test_the_pairs_are_the_papers_six() -> None:
+    assert [name for pair in PAIRS.values() for name in pair] == list(PUBLISHED)
+
+
+def test_the_preview_of_a_cache_is_figure_2(kit: Path, tmp_path: Path) -> None:
+    preview = kit / "cache" / "preview.png"
+    drawn = kit / "report" / "figures" / "figure1_class_counts.png"
+    preview.write_bytes(drawn.read_bytes())
+    report_runs(kit / "cache", kit / "runs", tmp_path)
+    shown = tmp_path / "figures" / "figure2_crop_pipeline.png"
+    assert shown.read_bytes() == preview.read_bytes()
+    preview.unlink()
+
+
+def one_run(folder: Path) -> Path:
+    """A cache and one run of it that can then be spoilt; returns the run's folder."""
+    table = write_cache(folder / "cache", STUDIES)
+    held = predicted(table[table["study_id"] > STUDIES - 2])
+    return write_run(folder / "runs", description(), held)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", '{"epoch": 1}\n'])
+def test_a_damaged_history_is_refused(tmp_path: Path, text: str | None) -> None:
+    history = one_run(tmp_path) / "history.jsonl"
+    history.unlink()
+    if text is not None:
+        history.write_text(text)
+    with pytest.raises(InputError, match="history"):
+        report_runs(tmp_path / "cache", tmp_path / "runs", tmp_path / "out")
+
+
+def test_a_run_of_another_cache_is_refused(tmp_path: Path) -> None:
+    one_run(tmp_path)
+    write_cache(tmp_path / "other", STUDIES + 1)
+    with pytest.raises(InputError, match="other crops"):
+        report_runs(tmp_path / "other", tmp_path / "runs", tmp_path / "out")
+
+
+def test_without_a_condition_run_the_tasks_are_named(tmp_path: Path) -> None:
+    write_cache(tmp_path / "cache", STUDIES)
+    config = description(task="severity", cache_key=KEY)
+    write_run(tmp_path / "runs", config, pd.DataFrame({"other": [1]}))
+    with pytest.raises(InputError, match="severity only"):
+        report_runs(tmp_path / "cache", tmp_path / "runs", tmp_path / "out")
+
+
+def test_other_entries_of_the_metrics_are_kept_if_they_can_be_read(
+    tmp_path: Path,
+) -> None:
+    one_run(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "metrics.json").write_text('{"submission": {"score": 0.5}}')
+    report_runs(tmp_path / "cache", tmp_path / "runs", out)
+    told = json.loads((out / "metrics.json").read_text())
+    assert told.keys() == {"submission", "condition"}
+    (out / "metrics.json").write_text("{")
+    with pytest.raises(InputError, match="delete it"):
+        report_runs(tmp_path / "cache", tmp_path / "runs", out)

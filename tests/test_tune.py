@@ -1,0 +1,59 @@
+"""The tuner: judged on validation, shared by workers, gone on with after a stop."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import optuna
+import pytest
+
+from src.learning.optimizers import OPTIMIZERS
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def cache(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small cache."""
+    folder = tmp_path_factory.mktemp("tune") / "cache"
+    prep = ("--data", phantom, "--cache", folder, "--crop-px", 32)
+    subprocess.run(
+        [sys.executable, "input_prep.py", *map(str, prep)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def worker(cache: Path, runs: Path, storage: str, trials: int) -> subprocess.Popen:
+    flags = ("--cache", cache, "--runs", runs, "--task", "condition", "--epochs", 1)
+    tune = ("--backbone", "resnet10t", "--tune", trials, "--storage", storage)
+    return subprocess.Popen(
+        [sys.executable, "train.py", *map(str, (*flags, *tune))],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_two_workers_share_one_search(cache: Path, tmp_path: Path, kind: str) -> None:
+    place = tmp_path / f"tune.{kind}"
+    storage = f"sqlite:///{place}" if kind == "sqlite" else str(place)
+    workers = [worker(cache, tmp_path / f"runs{i}", storage, 4) for i in (0, 1)]
+    for one in workers:
+        _, errors = one.communicate(timeout=300)
+        assert one.returncode == 0, errors
+    if kind == "journal":
+        backend = optuna.storages.journal.JournalFileBackend(str(place))
+        storage = optuna.storages.JournalStorage(backend)
+    [name] = optuna.get_all_study_names(storage)
+    study = optuna.load_study(study_name=name, storage=storage)
+    done = [t for t in study.trials if t.state.is_finished()]
+    assert 4 <= len(done) <= 5  # two may end at once
+    preset = tomllib.loads((tmp_path / "runs0" / "tuned-resnet10t.toml").read_text())
+    assert preset["optimizer"] in OPTIMIZERS
+    assert preset["batch-size"] == study.best_params["batch_size"]

@@ -4,9 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDIES ?= 60
 DEMO ?= demo
+DATA ?= data
+WEIGHTS ?= imagenet
+REHEARSAL ?= rehearsal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo paper bench bench-gpu test test-slow rehearse lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,15 +26,36 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 demo: $(VENV)/.ready ## phantom cohort to finished report, in demo/
 	$(BIN)/python -m src.reporting.demo --folder $(DEMO) --studies $(STUDIES)
 
+# The 2 x 2 that tells the story: honest or leaking split, neighbours or one slice.
+paper: $(VENV)/.ready ## the paper's experiment on DATA, in full: hours, better on a GPU
+	$(BIN)/python input_prep.py --data $(DATA) --cache cache
+	for split in study row; do for slices in neighbours repeat; do \
+	  $(BIN)/python train.py --cache cache --runs runs --task condition --backbone paper \
+	    --config configs/paper.toml --weights $(WEIGHTS) \
+	    --split $$split --slices $$slices || exit 1; \
+	done; done
+	$(BIN)/python evaluate.py --cache cache --runs runs --out report
+
+bench: $(VENV)/.ready ## our training loop against a plain one, on the demo's crops
+	$(BIN)/python -m benchmarks.loop_speed --cache $(DEMO)/cache
+
+bench-gpu: $(VENV)/.ready ## how long Table 2 takes here; number formats compared
+	test -d $(DEMO)/cache || $(BIN)/python input_prep.py --data $(DEMO)/data \
+	  --cache $(DEMO)/cache --phantom $(STUDIES)
+	$(BIN)/python -m benchmarks.gpu_table2 --cache $(DEMO)/cache --out bench-gpu.json
+
 test: $(VENV)/.ready-dev ## all tests but the slow ones
 	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-slow: $(VENV)/.ready-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
+rehearse: $(VENV)/.ready-dev ## the Kaggle notebook offline, under both mount layouts
+	$(BIN)/python -m src.kaggle.rehearse --folder $(REHEARSAL)
+
 lint: $(VENV)/.ready-dev ## check style and types' presence
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-clean: ## remove the demo and the environment
-	rm -rf $(VENV) $(DEMO)
+clean: ## remove the demo, the rehearsal and the environment
+	rm -rf $(VENV) $(DEMO) $(REHEARSAL)

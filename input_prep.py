@@ -18,6 +18,7 @@ from src.files import write_csv
 from src.imaging.cache import open_cache
 from src.imaging.cache_build import CacheSummary, build_cache
 from src.imaging.crop_spec import CropSpec
+from src.kaggle.download import fetch_competition
 from src.phantom.cohort import truth_folder, write_cohort
 from src.reporting.command_line import count, parser_of, run
 from src.reporting.console import progress, say, show_table, step
@@ -30,8 +31,11 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="the unpacked competition")
     add("--cache", type=Path, required=True, help="where crops and tables go")
+    source = parser.add_mutually_exclusive_group()
+    text = "fetch the competition from Kaggle to --data first, or go on fetching it"
+    source.add_argument("--download", action="store_true", help=text)
     text = "write N phantom studies to --data first, if it holds no competition"
-    add("--phantom", type=count, metavar="N", help=text)
+    source.add_argument("--phantom", type=count, metavar="N", help=text)
     add("--crop-px", type=count, default=100, help="side of a crop in pixels")
     field = parser.add_mutually_exclusive_group()
     field.add_argument("--field-mm", type=float, default=50.0, help="side in mm")
@@ -47,6 +51,8 @@ def main() -> None:
     """Write the phantom if asked for, then the cache, and say what came of it."""
     args = parse()
     spec = CropSpec(args.crop_px, None if args.native_px else args.field_mm)
+    if args.download:
+        fetch_competition(args.data)
     with worker_pool(args.workers) as executor:
         if args.phantom:
             make_phantom(args, executor)

@@ -80,7 +80,7 @@ class Trainer:
     def _epoch(self, train: CropSet, validation: CropSet) -> Epoch:
         start = time.perf_counter()
         number = len(self.epochs) + 1
-        train_loss = self._train(train, number)
+        train_loss = self.train_epoch(train, number)
         if needs_reestimate(self.model, self.settings.batch_norm):
             self._reestimate(train)
         logits = self.logits(validation)
@@ -92,7 +92,7 @@ class Trainer:
         seconds = time.perf_counter() - start
         return Epoch(number, train_loss, loss, top1, rate, seconds, improved)
 
-    def _train(self, train: CropSet, epoch: int) -> float:
+    def train_epoch(self, train: CropSet, epoch: int) -> float:
         """Pass over the training crops once; return their mean loss."""
         settings = self.settings
         # Drop-out follows from seed and epoch too, and differs between processes.

@@ -1,0 +1,166 @@
+"""How long the paper's Table 2 takes on this device, and whether halves are as good.
+
+    python -m benchmarks.gpu_table2 --cache cache --out gpu.json
+
+Trains each of the six for some steps on as many crops as the competition has (the
+cache's own, over and over) and extrapolates to the paper's epochs on five folds. Then
+the device's number formats train the same small network: they should be as accurate.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from src.files import write_json
+from src.imaging.cache import Cache, open_cache
+from src.learning.backbones import PAPER, build
+from src.learning.dataset import CropSet
+from src.learning.device import choose_device, choose_precision
+from src.learning.engine import Trainer
+from src.learning.mirror import is_axial
+from src.learning.settings import Settings
+from src.learning.tasks import CROP_TASKS
+from src.reporting.command_line import count, parser_of, run
+from src.reporting.console import say, show_table
+
+COMPETITION_CROPS = 48_692
+FOLDS, TRAIN_SHARE = 5, 0.76  # of the crops, in each fold: the rest tests and validates
+# Epochs that the paper's code ran, and its batch sizes.
+EPOCHS = dict(zip(PAPER, (5, 7, 10, 9, 15, 15), strict=True))
+BATCH = dict(zip(PAPER, (64, 64, 100, 100, 150, 150), strict=True))
+# Dense peak in 16 bits, teraflops, from the makers' data sheets.
+PEAK = {"H100": 989, "H200": 989, "A100": 312, "L4": 121, "T4": 65}
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = parser_of(__doc__)
+    add = parser.add_argument
+    add("--cache", type=Path, required=True, help="what input_prep.py made")
+    add("--out", type=Path, help="where to write the figures as JSON")
+    add("--crops", type=count, default=COMPETITION_CROPS, help="to make of the cache's")
+    add("--steps", type=count, default=60, help="timed steps a backbone")
+    add("--epochs", type=count, default=6, help="of the number formats' test")
+    add("--seeds", type=count, default=3, help="of the number formats' test")
+    return parser.parse_args()
+
+
+def crop_set(cache: Cache, rows: np.ndarray) -> CropSet:
+    """Make a set of some of the cache's rows, repeats allowed."""
+    table = cache.table.iloc[rows]
+    classes = CROP_TASKS["condition"].classes(table)
+    return CropSet(cache.crops, rows, classes, is_axial(table), "neighbours")
+
+
+def time_backbone(
+    name: str, cache: Cache, crops: int, steps: int, device: torch.device
+) -> dict[str, object]:
+    """Time training and prediction of one backbone."""
+    rows = np.arange(crops) % len(cache.table)
+    settings = Settings(
+        batch_size=BATCH[name], augment=0.0, schedule="constant", lr=1e-4
+    )
+    trainer = Trainer(build(name, 5), settings, device)
+    timed = crop_set(cache, rows[: steps * BATCH[name]])
+    warm = crop_set(cache, rows[: 3 * BATCH[name]])
+    trainer.train_epoch(warm, 1)
+    trainer.logits(warm)
+    train_s = _seconds(lambda: trainer.train_epoch(timed, 2), device)
+    predict_s = _seconds(lambda: trainer.logits(timed), device)
+    side = cache.crops.shape[-1]
+    flops = _forward_flops(name, side)
+    train_rate, predict_rate = len(timed) / train_s, len(timed) / predict_s
+    peak = _peak(device)
+    epoch_s = crops * (TRAIN_SHARE / train_rate + 0.05 / predict_rate)
+    return {
+        "backbone": name,
+        "train, images/s": round(train_rate),
+        "predict, images/s": round(predict_rate),
+        "GFLOP forward": round(flops / 1e9, 2),
+        # A training step costs about three forward passes.
+        "share of peak": round(3 * flops * train_rate / peak, 3) if peak else None,
+        "table 2, min": round(FOLDS * EPOCHS[name] * epoch_s / 60, 2),
+    }
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _forward_flops(name: str, side: int) -> float:
+    """Count one image's forward pass."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        build(name, 5).eval()(torch.zeros(1, 3, side, side))
+    return float(counter.get_total_flops())
+
+
+def _peak(device: torch.device) -> float | None:
+    """Look the device's dense 16-bit peak up, in flop/s."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((1e12 * flops for key, flops in PEAK.items() if key in name), None)
+
+
+def compare_formats(
+    cache: Cache, epochs: int, seeds: int, device: torch.device
+) -> list[dict[str, object]]:
+    """Train the same network in each number format; the last fifth of studies tests."""
+    studies = sorted(cache.table["study_id"].unique())
+    tested = cache.table["study_id"].isin(studies[-max(1, len(studies) // 5) :])
+    train = crop_set(cache, np.flatnonzero(~tested))
+    test = crop_set(cache, np.flatnonzero(tested))
+    rows = []
+    for precision in (torch.float32, torch.bfloat16, torch.float16):
+        if precision is torch.float16 and device.type != "cuda":
+            continue  # the scaler is for GPUs
+        top1 = []
+        for seed in range(seeds):
+            settings = Settings(
+                epochs=epochs, patience=epochs, seed=seed, batch_size=64
+            )
+            torch.manual_seed(seed)
+            model = build("resnet18", 5)
+            trainer = Trainer(model, settings, device, True, precision)
+            trainer.fit(train, test)
+            top1.append(max(epoch.validation_top1 for epoch in trainer.epochs))
+        spread = stdev(top1) if len(top1) > 1 else None
+        name = str(precision).removeprefix("torch.")
+        rows.append({"format": name, "top-1": mean(top1), "sd": spread, "seeds": seeds})
+    return rows
+
+
+def main() -> None:
+    """Time the six, compare the formats, write both."""
+    args = parse()
+    cache, device = open_cache(args.cache), choose_device()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    side = cache.crops.shape[-1]
+    say(f"{name}, {choose_precision(device)}, {args.crops} crops of {side} px")
+    rows = [
+        time_backbone(backbone, cache, args.crops, args.steps, device)
+        for backbone in PAPER
+    ]
+    show_table("Training the six", rows)
+    total = sum(row["table 2, min"] for row in rows)
+    say(f"Table 2 over {FOLDS} folds: {total:.1f} minutes, extrapolated")
+    formats = compare_formats(cache, args.epochs, args.seeds, device)
+    show_table("Number formats, resnet18 from scratch", formats)
+    if args.out is not None:
+        told = {"device": name, "minutes": total, "backbones": rows, "formats": formats}
+        write_json(told, args.out)
+
+
+if __name__ == "__main__":
+    run(main)

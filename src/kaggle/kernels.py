@@ -1,0 +1,116 @@
+"""A notebook on Kaggle: pushed with its sources, followed, its output, submitted."""
+
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from src.competition.submission import read
+from src.errors import InputError
+from src.kaggle import commands
+from src.kaggle.cli import ask, order, refused
+from src.kaggle.lint import KERNEL_FILE
+from src.kaggle.polling import Patience
+
+_PUSHED = r"Kernel version (\d+) successfully pushed.*?/code/([\w-]+/[\w-]+)"
+_STATUS = r'has status "(?:\w+\.)?(\w+)"'
+_SOURCES = ("dataset_sources", "kernel_sources", "competition_sources", "model_sources")
+
+
+def push(folder: Path, metadata: dict[str, Any]) -> int:
+    """Push a notebook; return its version. InputError where Kaggle took it amiss."""
+    ref = metadata["id"]
+    command = commands.push_kernel(folder, metadata["machine_shape"])
+    match = order(command, _PUSHED)
+    version, found = int(match[1]), match[2]
+    if found != ref:
+        raise InputError(
+            f"Kaggle put the notebook at {found}, not at {ref}; delete one of the two "
+            "there, or stage again with another --stem."
+        )
+    check_sources(ref, metadata)
+    return version
+
+
+def check_sources(ref: str, metadata: dict[str, Any]) -> None:
+    """Refuse a notebook whose sources on Kaggle are not those asked for.
+
+    The CLI is silent about a model it left out, so Kaggle is asked what it has.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        order(commands.pull_kernel(ref, Path(scratch)), "downloaded to")
+        held = json.loads((Path(scratch) / KERNEL_FILE).read_text(encoding="utf-8"))
+    for key in _SOURCES:
+        kept = {_bare(source) for source in held.get(key) or []}
+        lost = [each for each in metadata[key] if _bare(each) not in kept]
+        if lost:
+            raise InputError(
+                f"Kaggle dropped {lost[0]} from the notebook's {key}; check that it "
+                "exists and is yours to use, then push again."
+            )
+
+
+def follow(ref: str, patience: Patience) -> None:
+    """Wait until the run is complete. InputError, with its last words, if it fails."""
+
+    def done() -> bool:
+        status = order(commands.kernel_status(ref), _STATUS)
+        if status[1].startswith(("ERROR", "CANCEL")):
+            told = re.search(r'Failure message: "(.*)"', status.string)
+            because = f" ({told[1]})" if told else ""
+            raise InputError(
+                f"The run of {ref} ended as {status[1]}{because}; its log is at "
+                f"https://www.kaggle.com/code/{ref}."
+            )
+        return status[1] == "COMPLETE"
+
+    patience.wait(done, f"The run of {ref} is still not complete")
+
+
+def fetch_output(ref: str, folder: Path) -> None:
+    """Fetch the run's files into an emptied folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    order(commands.kernel_output(ref, folder), "downloaded to")
+
+
+def check_output(folder: Path, kit: str | None) -> None:
+    """Refuse an output that is not a good submission, made by this very kit if given.
+
+    Kaggle gives the files of the last run that went well, whichever that was, and the
+    CLI writes a server's error message into a file as if it were the file.
+    """
+    read(folder / commands.SUBMISSION)
+    try:
+        made_by = json.loads((folder / commands.ANSWERED).read_text())["kit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"The run left no readable {commands.ANSWERED}.") from None
+    if kit not in (None, made_by):
+        raise InputError(
+            f"The output was made by kit {made_by}, not by {kit} that is staged: the "
+            "notebook ran on an older version; push again."
+        )
+
+
+def submit(ref: str, version: int, message: str) -> None:
+    """Hand a version in, and see that it is listed."""
+    before = _submissions()
+    order(commands.submit(ref, version, message), "Successfully submitted")
+    new = [each for each in _submissions() if each not in before]
+    if not new:
+        raise InputError("Kaggle said that it was submitted but does not list it.")
+
+
+def _submissions() -> set[str]:
+    answer = ask(commands.submissions())
+    if refusal := refused(answer):
+        raise InputError(refusal)
+    match = re.search(r"\[.*\]", answer.words, re.DOTALL)
+    return {str(each.get("ref")) for each in json.loads(match[0])} if match else set()
+
+
+def _bare(source: str) -> str:
+    """Leave out the prefix that Kaggle sometimes adds, and a version."""
+    source = re.sub(r"^/?(datasets|code|models|competitions)/", "", source)
+    return re.sub(r"^([\w-]+/[\w-]+)/\d+$", r"\1", source).lower()

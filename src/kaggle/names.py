@@ -1,0 +1,33 @@
+"""What things are called on Kaggle: the competition, the dataset, the two notebooks.
+
+Kaggle makes the slug of a new notebook from its title, so here both come from one word.
+"""
+
+import re
+from dataclasses import dataclass
+
+COMPETITION = "rsna-2024-lumbar-spine-degenerative-classification"
+KERNELS = ("inference", "train")
+OWNER = "OWNER"  # stands in kernels/*/kernel-metadata.json until the bundle is staged
+STEM = "rsna-lumbar"
+
+
+@dataclass(frozen=True)
+class Names:
+    """An owner's references: `owner/slug` of the dataset and of each notebook."""
+
+    owner: str
+    stem: str = STEM
+
+    def ref(self, part: str) -> str:
+        """Name the `kit` dataset, or the `inference` or `train` notebook."""
+        return f"{self.owner}/{self.stem}-{part}"
+
+    def title(self, part: str) -> str:
+        """Give a title that Kaggle turns back into the slug."""
+        return f"{self.stem}-{part}".replace("-", " ").title()
+
+
+def slugify(title: str) -> str:
+    """Turn a title into the slug that Kaggle gives it."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")

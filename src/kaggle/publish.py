@@ -1,0 +1,127 @@
+"""Publish what is staged: upload, push, follow, fetch the output, submit.
+
+    python -m src.kaggle.publish --staged staged --message "six backbones"
+
+stops with one sentence at the first thing that Kaggle did not do, also where the CLI
+itself would not tell. --dry-run shows the commands and runs none of them.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from src.errors import InputError
+from src.kaggle import commands
+from src.kaggle.datasets import upload
+from src.kaggle.kernels import check_output, fetch_output, follow, push, submit
+from src.kaggle.lint import check_dataset, check_kernel
+from src.kaggle.manifest import faults, read_manifest
+from src.kaggle.names import KERNELS
+from src.kaggle.polling import Patience
+from src.reporting.command_line import parser_of, run
+from src.reporting.console import say, step
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = parser_of(__doc__)
+    add = parser.add_argument
+    text = "the folder that src.kaggle.bundle made"
+    add("--staged", type=Path, default=Path("staged"), help=text)
+    text = "train ends with its output fetched; inference is submitted"
+    add("--kernel", choices=KERNELS, default="inference", help=text)
+    add("--message", default="rsna-lumbar", help="of the version and the submission")
+    add("--no-upload", action="store_true", help="the dataset is there already")
+    add("--no-submit", action="store_true", help="stop when the output is fetched")
+    add("--poll-seconds", type=float, default=20.0, help="how often to ask")
+    add("--patience-minutes", type=float, default=720.0, help="how long to wait")
+    add("--dry-run", action="store_true", help="show each command, run none")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Check what is staged, then publish it or show how."""
+    args = parse()
+    dataset, folder = args.staged / "dataset", args.staged / args.kernel
+    check_dataset(dataset)
+    metadata = check_kernel(folder, offline=args.kernel == "inference")
+    if broken := faults(dataset / "kit"):
+        raise InputError(f"The staged kit is not whole: {broken[0]}; stage it again.")
+    say(f"{dataset} and {folder} are in order")
+    if args.dry_run:
+        for command in plan(args, metadata["id"]):
+            say(f"$ kaggle {' '.join(command)}")
+        return
+    publish(args, metadata)
+
+
+def plan(args: argparse.Namespace, ref: str) -> list[list[str]]:
+    """List the commands; of `create` and `version` only one will be run."""
+    dataset, folder = args.staged / "dataset", args.staged / args.kernel
+    known = check_dataset(dataset)["id"]
+    shape = check_kernel(folder, offline=False)["machine_shape"]
+    uploading = [
+        commands.dataset_status(known),
+        commands.create_dataset(dataset),
+        commands.version_dataset(dataset, args.message),
+        commands.dataset_status(known),
+    ]
+    running = [
+        commands.push_kernel(folder, shape),
+        commands.pull_kernel(ref, Path("SCRATCH")),
+        commands.kernel_status(ref),
+        commands.kernel_output(ref, output_folder(args)),
+    ]
+    submitting = [
+        commands.submissions(),
+        commands.submit(ref, "VERSION", args.message),
+        commands.submissions(),
+    ]
+    return [
+        *([] if args.no_upload else uploading),
+        *running,
+        *(submitting if submits(args) else []),
+    ]
+
+
+def publish(args: argparse.Namespace, metadata: dict[str, Any]) -> None:
+    """Do it, step by step."""
+    ref = metadata["id"]
+    patience = Patience(args.poll_seconds, 60 * args.patience_minutes)
+    if not args.no_upload:
+        with step("Uploaded the dataset"):
+            version = upload(args.staged / "dataset", args.message, patience)
+        say(f"The dataset is ready at version {version}")
+    with step("Pushed the notebook"):
+        version = push(args.staged / args.kernel, metadata)
+    with step(f"Version {version} of {ref} ran to its end"):
+        follow(ref, patience)
+    fetch_output(ref, output_folder(args))
+    if args.kernel == "inference":
+        # A kit that was trained on Kaggle is not the one that is staged here.
+        ours = not metadata["kernel_sources"]
+        check_output(output_folder(args), kit_id(args.staged) if ours else None)
+    say(f"The output is in {output_folder(args)}")
+    if submits(args):
+        submit(ref, version, args.message)
+        say("Submitted; the hidden rerun takes hours. Its score will be listed by")
+        say(f"  kaggle {' '.join(commands.submissions()[:3])}")
+
+
+def submits(args: argparse.Namespace) -> bool:
+    """Say whether this ends in a submission."""
+    return args.kernel == "inference" and not args.no_submit
+
+
+def output_folder(args: argparse.Namespace) -> Path:
+    """Where a notebook's output goes."""
+    return args.staged / "output" / args.kernel
+
+
+def kit_id(staged: Path) -> str:
+    """Name the staged kit."""
+    return read_manifest(staged / "dataset" / "kit")["kit"]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,165 @@
+"""Rehearse the hidden rerun: the inference notebook, offline, on a phantom test.
+
+    python -m src.kaggle.rehearse --folder rehearsal
+
+stages a kit and runs its notebook by kernels/rehearse.sh under both mount layouts, on
+each number of studies: in the rerun, where it must end in a good file, and outside it,
+where it must refuse an answer that is not fit to submit. Without --runs it trains a
+small model on the phantom first.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from src.competition.submission import check, read
+from src.competition.tables import TEST_SERIES_FILE, images, test_studies
+from src.errors import InputError
+from src.files import write_text
+from src.kaggle.answer import noted
+from src.kaggle.kit import ROOT
+from src.kaggle.names import COMPETITION, Names
+from src.kaggle.tables import HIDDEN_STUDIES
+from src.reporting.command_line import count, parser_of, run
+from src.reporting.console import say, show_table
+
+NAMES = Names("alice")
+MEMORY_GROWTH = 1.2
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = parser_of(__doc__)
+    add = parser.add_argument
+    add("--folder", type=Path, default=Path("rehearsal"), help="where it happens")
+    add("--runs", type=Path, help="the folder of train.py's runs")
+    text = "numbers of test studies, one rehearsal each"
+    add("--studies", type=count, nargs="+", default=[1, 25], metavar="N", help=text)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Rehearse every case and show what came of it."""
+    args = parse()
+    folder = args.folder.resolve()
+    data, runs = folder / "data", (args.runs or folder / "runs").resolve()
+    cache, staged = folder / "cache", folder / "staged"
+    kit = ["--cache", cache]
+    _call("input_prep.py", "--data", data, *kit, "--phantom", 5, "--crop-px", 40)
+    if not args.runs:
+        learn = ["--task", "condition", "--backbone", "resnet10t", "--epochs", 1]
+        _call("train.py", *kit, "--runs", runs, *learn)
+    bundle = ["--runs", runs, "--owner", NAMES.owner, "--out", staged]
+    _call("-m", "src.kaggle.bundle", *bundle)
+    rows = []
+    for studies in args.studies:
+        test = folder / f"test-{studies}"
+        hidden_test(data, test, studies)
+        for layout in ("new", "old"):
+            for rerun in (True, False):
+                work = folder / f"{layout}-{studies}-{'re' * rerun}run"
+                rows.append(rehearse(staged, test, work, layout, rerun))
+    show_table("Rehearsed", rows)
+    say(estimate(rows))
+    say(f"Open {work / '__notebook__.ipynb'} to see what a Kaggler sees")
+
+
+def estimate(rows: list[dict[str, Any]]) -> str:
+    """Say what the hidden test would take: the start once, each study 750 times.
+
+    Raises InputError if the peak of memory grows with the studies.
+    """
+    few, many = (pick(rows, key=lambda row: row["studies"]) for pick in (min, max))
+    if many["peak MB"] > MEMORY_GROWTH * few["peak MB"]:
+        raise InputError(
+            f"Memory grows with the studies, from {few['peak MB']} MB for "
+            f"{few['studies']} to {many['peak MB']} MB for {many['studies']}."
+        )
+    more = max(1, many["studies"] - few["studies"])
+    each = max(0.0, many["script s"] - few["script s"]) / more
+    hours = (many["script s"] + each * (HIDDEN_STUDIES - many["studies"])) / 3600
+    return (
+        f"{HIDDEN_STUDIES} studies would take {hours:.2f} hours ({each:.2f} s a study) "
+        f"and {many['peak MB']} MB"
+    )
+
+
+def rehearse(
+    staged: Path, data: Path, work: Path, layout: str, rerun: bool
+) -> dict[str, Any]:
+    """Run the notebook once; InputError if it ended as it should not have."""
+    start = time.monotonic()
+    done = run_notebook(
+        staged / "inference" / "inference.ipynb",
+        work,
+        layout,
+        {data: f"competition:{COMPETITION}", staged / "dataset": _dataset()},
+        RERUN="1" if rerun else "",
+    )
+    try:
+        check(read(work / "submission.csv"), test_studies(data))
+        told = noted(work)
+    except (InputError, OSError) as error:
+        raise InputError(f"{work} has no good submission: {error}") from error
+    if (done.returncode != 0) != (bool(told["problems"]) and not rerun):
+        raise InputError(f"The notebook in {work} ended with {done.returncode}.")
+    return {
+        "layout": layout,
+        "rerun": "yes" if rerun else "no",
+        "studies": told["studies"],
+        "ended": "refused" if done.returncode else "good",
+        "seconds": round(time.monotonic() - start, 1),
+        "script s": told["seconds"],
+        "peak MB": told["peak_mb"],
+    }
+
+
+def run_notebook(
+    notebook: Path, work: Path, layout: str, mounts: dict[Path, str], **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run kernels/rehearse.sh; `mounts` says what each folder plays."""
+    places = [f"{folder}={what}" for folder, what in mounts.items()]
+    return subprocess.run(
+        [ROOT / "kernels" / "rehearse.sh", notebook, work, layout, *places],
+        env={**os.environ, "PYTHON": sys.executable, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def hidden_test(source: Path, root: Path, studies: int) -> list[int]:
+    """Make a test of linked copies of a competition's first study; return their ids."""
+    original = test_studies(source)[0]
+    lines = (source / TEST_SERIES_FILE).read_text().splitlines()
+    series = [
+        line.partition(",")[2] for line in lines if line.startswith(f"{original},")
+    ]
+    numbers = list(range(101, 101 + studies))
+    for number in numbers:
+        for path in (images(source, "test") / str(original)).rglob("*.dcm"):
+            folder = images(root, "test") / str(number) / path.parent.name
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / path.name).exists():
+                os.link(path, folder / path.name)
+    rows = [f"{number},{rest}" for number in numbers for rest in series]
+    write_text("\n".join([lines[0], *rows]) + "\n", root / TEST_SERIES_FILE)
+    return numbers
+
+
+def _dataset() -> str:
+    return f"dataset:{NAMES.ref('kit')}"
+
+
+def _call(*command: object) -> None:
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=False)
+    if done.returncode:
+        raise InputError(f"{command[0]} ended with {done.returncode}; see above.")
+
+
+if __name__ == "__main__":
+    run(main)

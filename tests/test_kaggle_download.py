@@ -1,0 +1,166 @@
+"""Fetching the competition with the real CLI from a loopback server."""
+
+import io
+import json
+import os
+import random
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kaggle_stub import RULES, Fault, KaggleStub, etag
+
+from src.errors import InputError
+from src.kaggle import download
+from src.kaggle.names import COMPETITION
+
+FILES = {
+    "train.csv": b"study_id\n1\n",
+    "train_images/1/2/3.dcm": bytes(5000),
+    "train_images/1/2/4.dcm": random.Random(0).randbytes(5000),
+}
+
+
+@pytest.fixture
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KaggleStub]:
+    for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(download, "ARCHIVE_BYTES", 0)
+    monkeypatch.setattr(download, "UNPACKED_BYTES", 0)
+    with KaggleStub() as stub:
+        for name, value in stub.env(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        stub.rules.archive = zipped(FILES)
+        yield stub
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def held(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_the_competition_is_fetched_and_unpacked(
+    stub: KaggleStub, tmp_path: Path
+) -> None:
+    download.fetch_competition(tmp_path / "data")
+    assert held(tmp_path / "data") == FILES
+    before = len(stub.log)
+    download.fetch_competition(tmp_path / "data")
+    assert len(stub.log) == before
+
+
+def test_a_download_that_was_cut_goes_on(stub: KaggleStub, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    archive, whole = data / f"{COMPETITION}.zip", stub.rules.archive
+    archive.write_bytes(whole[:4000])
+    # As the CLI leaves it when it is killed.
+    marker = {"validator": etag(whole), "size": len(whole)}
+    Path(f"{archive}.kaggle-partial").write_text(json.dumps(marker))
+    download.fetch_competition(data)
+    assert [e["range"] for e in stub.calls("GET") if e["range"]] == ["bytes=4000-"]
+    assert held(data) == FILES
+
+
+def test_missing_credentials_are_explained(
+    stub: KaggleStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    monkeypatch.delenv("KAGGLE_KEY")
+    with pytest.raises(InputError, match=r"make a token at https://www\.kaggle"):
+        download.fetch_competition(tmp_path / "data")
+    assert stub.log == []
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"), [(RULES, "/rules"), ("Unauthenticated", "make a token")]
+)
+def test_a_refusal_is_explained(
+    stub: KaggleStub, tmp_path: Path, message: str, sentence: str
+) -> None:
+    body = {"code": 403, "message": message}
+    stub.faults.append(Fault("DownloadDataFiles", 403, body))
+    with pytest.raises(InputError, match=sentence):
+        download.fetch_competition(tmp_path / "data")
+
+
+def test_the_script_downloads_and_stops_at_what_is_wrong(
+    stub: KaggleStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import input_prep
+
+    data = tmp_path / "data"
+    flags = ["--download", "--data", str(data), "--cache", str(tmp_path / "cache")]
+    monkeypatch.setattr(sys, "argv", ["input_prep.py", *flags, "--workers", "1"])
+    with pytest.raises(InputError, match=r"train\.csv has no column"):
+        input_prep.main()
+    assert held(data) == FILES
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_fetched(
+    stub: KaggleStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "UNPACKED_BYTES", 10**18)
+    with pytest.raises(InputError, match=r"GB free and 1000000000\.0 GB are needed"):
+        download.fetch_competition(tmp_path / "data")
+    assert stub.log == []
+
+
+def unpack(archive: bytes, data: Path) -> list[int]:
+    data.mkdir(exist_ok=True)
+    path = data.with_suffix(".zip")
+    path.write_bytes(archive)
+    ticks: list[int] = []
+    download.unpack(path, data, lambda done, _: ticks.append(done))
+    return ticks
+
+
+def test_unpacking_goes_on_where_it_was(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    there = data / "train_images" / "1" / "2"
+    there.mkdir(parents=True)
+    (there / "3.dcm").write_bytes(FILES["train_images/1/2/3.dcm"])
+    (there / "4.dcm").write_bytes(b"half of i")
+    kept = (there / "3.dcm").stat().st_mtime_ns
+    assert unpack(zipped(FILES), data) == [1, 2]
+    assert held(data) == FILES
+    assert (there / "3.dcm").stat().st_mtime_ns == kept
+
+
+def test_a_damaged_file_is_refused_and_the_folder_does_not_look_whole(
+    tmp_path: Path,
+) -> None:
+    archive = bytearray(zipped(FILES))
+    place = archive.index(FILES["train_images/1/2/4.dcm"][:64])
+    archive[place + 100] ^= 255
+    with pytest.raises(InputError, match=r"4\.dcm is damaged"):
+        unpack(bytes(archive), tmp_path / "data")
+    assert set(held(tmp_path / "data")) == {"train_images/1/2/3.dcm"}
+
+
+@pytest.mark.parametrize("name", ["../evil.csv", "/evil.csv"])
+def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="outside of its own folder"):
+        unpack(zipped({name: b"x"}), tmp_path / "data")
+    assert not (tmp_path / "evil.csv").exists()
+
+
+def test_a_full_disk_is_found_before_unpacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=9000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(InputError, match="make room"):
+        unpack(zipped(FILES), tmp_path / "data")
+    assert held(tmp_path / "data") == {}

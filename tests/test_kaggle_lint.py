@@ -1,0 +1,136 @@
+"""Metadata that Kaggle would misread in silence is refused before it is sent."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from src.errors import InputError
+from src.kaggle.bundle import stage_kernel
+from src.kaggle.kit import ROOT
+from src.kaggle.lint import check_dataset, check_kernel
+from src.kaggle.names import KERNELS, Names, slugify
+
+DATASET = {
+    "id": "alice/rsna-lumbar-kit",
+    "title": "Rsna Lumbar Kit",
+    "subtitle": "Code and weights for a competition",
+    "licenses": [{"name": "other"}],
+}
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    stage_kernel(tmp_path / "inference", "inference", Names("alice"))
+    return tmp_path / "inference"
+
+
+def change(folder: Path, name: str, **changes: Any) -> None:
+    path = folder / name
+    held = json.loads(path.read_text()) if path.is_file() else DATASET
+    kept = {key: value for key, value in {**held, **changes}.items() if value != "GONE"}
+    path.write_text(json.dumps(kept))
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_our_own_notebooks_are_in_order(tmp_path: Path, name: str) -> None:
+    stage_kernel(tmp_path, name, Names("alice"))
+    metadata = check_kernel(tmp_path, offline=name == "inference")
+    assert metadata["id"] == f"alice/rsna-lumbar-{name}"
+    assert slugify(metadata["title"]) == f"rsna-lumbar-{name}"
+    assert metadata["dataset_sources"] == ["alice/rsna-lumbar-kit"]
+    assert metadata["is_private"] is True
+    assert metadata["enable_internet"] is (name == "train")
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_our_notebooks_are_valid_and_hold_no_logic(name: str) -> None:
+    notebook = nbformat.read(ROOT / "kernels" / name / f"{name}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    assert sum(len(source.splitlines()) for source in code) <= 45
+    assert not any("def " in source or "class " in source for source in code)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"id": "OWNER/rsna-lumbar-inference"}, "id must be owner/slug"),
+        ({"id": "rsna-lumbar-inference"}, "id must be owner/slug"),
+        ({"id": "alice/rsna-lumbar-inference/3"}, "id must be owner/slug"),
+        ({"id": "alice/abc", "title": "Abc"}, "must have 5 to 50 characters"),
+        ({"title": "Something else"}, "becomes the slug something-else"),
+        ({"title": "x" * 51}, "title must have 5 to 50"),
+        ({"is_private": False}, "is_private must be true"),
+        ({"is_private": "GONE"}, "is_private must be written out"),
+        ({"enable_internet": "GONE"}, "enable_internet must be written out"),
+        ({"enable_internet": True}, "must be false for a submission"),
+        ({"enable_internet": "false"}, "enable_internet must be written out"),
+        ({"machine_shape": "NvidiaTeslaP100"}, "machine_shape must be one of"),
+        ({"machine_shape": "GONE"}, "machine_shape must be one of"),
+        ({"machine_shpae": "x"}, "machine_shpae is no key that Kaggle reads"),
+        ({"dataset_sources": "alice/kit"}, "dataset_sources must be a list"),
+        ({"dataset_sources": None}, "dataset_sources must be a list"),
+        ({"dataset_sources": ["kit"]}, "has kit, which is not"),
+        ({"kernel_sources": ["code/alice/train"]}, "which is not of the form"),
+        ({"competition_sources": ["a/b"]}, "has a/b, which is not"),
+        ({"model_sources": ["a/b/pyTorch/c"]}, "has a/b/pyTorch/c, which is not"),
+        ({"code_file": "absent.ipynb"}, "no notebook beside it"),
+        ({"language": "Python"}, "language must be python"),
+    ],
+)
+def test_a_kernels_fault_is_named(
+    kernel: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    change(kernel, "kernel-metadata.json", **changes)
+    with pytest.raises(InputError, match=sentence):
+        check_kernel(kernel, offline=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"metadata": {}}, "names no kernelspec"),
+        ({"cells": [{"outputs": [{"output_type": "stream"}]}]}, "stores outputs"),
+    ],
+)
+def test_a_notebooks_fault_is_named(
+    kernel: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    change(kernel, "inference.ipynb", **changes)
+    with pytest.raises(InputError, match=sentence):
+        check_kernel(kernel, offline=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"id": "alice/kit", "title": "Kit"}, "slug kit must have 6 to 50"),
+        ({"id": "INSERT/SLUG_HERE"}, "id must be owner/slug"),
+        ({"title": "Another title"}, "becomes the slug another-title"),
+        ({"subtitle": "too short"}, "20 to 80"),
+        ({"licenses": [{"name": "MIT"}]}, "licenses must be one of"),
+        ({"licenses": []}, "licenses must be one of"),
+        ({"isPrivate": True}, "isPrivate is no key"),
+    ],
+)
+def test_a_datasets_fault_is_named(
+    tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    change(tmp_path, "dataset-metadata.json")
+    assert check_dataset(tmp_path)["id"] == "alice/rsna-lumbar-kit"
+    change(tmp_path, "dataset-metadata.json", **changes)
+    with pytest.raises(InputError, match=sentence):
+        check_dataset(tmp_path)
+
+
+def test_metadata_that_is_absent_or_broken_is_named(kernel: Path) -> None:
+    (kernel / "kernel-metadata.json").write_text("{")
+    with pytest.raises(InputError, match="is not JSON"):
+        check_kernel(kernel, offline=True)
+    shutil.rmtree(kernel)
+    with pytest.raises(InputError, match=r"src\.kaggle\.bundle"):
+        check_kernel(kernel, offline=True)

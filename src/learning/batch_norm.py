@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-BATCHES = 24  # enough for a mean over some hundred crops
+BATCHES = 12  # enough for a mean over some hundred crops
 SLOW_MOMENTUM = 0.01  # below it, `auto` measures afresh
 
 

@@ -89,7 +89,7 @@ def _sagittal(
     rng: np.random.Generator, anatomy: Anatomy
 ) -> tuple[list[SliceGeometry], tuple[int, int]]:
     """Planes from the patient's right to left, and their common shape."""
-    rows = int(rng.choice([256, 288, 320, 384]))
+    rows = int(rng.choice([256, 288, 320]))
     columns = rows - int(rng.choice([0, 32, 64]))
     spacing = rng.uniform(245, 285) / rows
     middle = anatomy.spine.to_patient(np.array([0.0, 0, 10])) + rng.normal(0, 1.5, 3)
@@ -108,7 +108,7 @@ def _axial_series(
     rng: np.random.Generator, anatomy: Anatomy
 ) -> list[list[tuple[list[SliceGeometry], tuple[int, int]]]]:
     """Plan one or two axial series: a straight stack, or blocks along each disc."""
-    size = int(rng.choice([256, 288, 320]))
+    size = int(rng.choice([256, 288]))
     spacing = rng.uniform(150, 190) / size
     discs = anatomy.spine.disc_mm[LUMBAR_DISCS]
     if rng.random() < ANGLED_SHARE:

@@ -49,14 +49,15 @@ def main() -> None:
     parser.add_argument("--studies", type=count, default=60, help=text)
     parser.add_argument("--epochs", type=count, default=8, help="at most so many")
     args = parser.parse_args()
-    rows = []
+    took: dict[str, float] = {}
     for name, command in steps(args.folder, args.studies, args.epochs).items():
         say(f"\n$ python {' '.join(command)}")
         start = time.perf_counter()
         _call(command)
-        rows.append({"step": name, "seconds": round(time.perf_counter() - start, 1)})
-    total = sum(row["seconds"] for row in rows)
-    show_table("The demo, step by step", [*rows, {"step": "all", "seconds": total}])
+        took[name] = time.perf_counter() - start
+    took["all"] = sum(took.values())
+    rows = [{"step": name, "seconds": f"{s:.1f}"} for name, s in took.items()]
+    show_table("The demo, step by step", rows)
     say(f"Open {args.folder / 'report' / 'report.html'}")
 
 

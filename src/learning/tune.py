@@ -4,6 +4,7 @@ Many workers may share one database: start the same command on each with one --s
 A killed search goes on, counting the trials that are done.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 import optuna
 import pandas as pd
 import torch
+from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from src.errors import InputError
 from src.files import write_text
@@ -28,6 +31,7 @@ from src.learning.settings import Epoch, Settings
 from src.learning.training import crop_sets
 
 BATCH_SIZES = (16, 32, 64, 128)
+OPENING_TRIES = 5  # two workers that make the same tables at once get in the way
 
 
 def tune(
@@ -44,14 +48,7 @@ def tune(
     config: of the run to find a recipe for; its own recipe is tried first. storage:
     an Optuna URL, or the path of a journal file; beside `best` if None.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=_storage(storage or str(best.with_suffix(".journal"))),
-        study_name=config.name,
-        sampler=optuna.samplers.TPESampler(n_startup_trials=max(4, trials // 3)),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1),
-        load_if_exists=True,
-    )
+    study = _study(config.name, storage or str(best.with_suffix(".journal")), trials)
     if not study.trials:
         study.enqueue_trial(_own(config))
     sets = crop_sets(cache, folds, config)
@@ -78,6 +75,29 @@ def tune(
         study.optimize(objective, n_trials=1)
         tell(_sentence(study.trials[-1]))
     write_preset(study, config, best)
+
+
+def _study(name: str, place: str, trials: int) -> optuna.Study:
+    """Open the search, or begin it; of workers that begin at once all but one retry."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for attempt in range(OPENING_TRIES):
+        try:
+            return optuna.create_study(
+                storage=_storage(place),
+                study_name=name,
+                sampler=optuna.samplers.TPESampler(
+                    n_startup_trials=max(4, trials // 3)
+                ),
+                pruner=optuna.pruners.MedianPruner(3, n_warmup_steps=1),
+                load_if_exists=True,
+            )
+        except (SQLAlchemyError, StorageInternalError) as error:
+            cause = type(error).__name__
+            time.sleep(1 + attempt)
+    raise InputError(
+        f"--storage {place} cannot be opened ({cause}): see that the database is there "
+        "and may be written"
+    )
 
 
 def write_preset(study: optuna.Study, config: RunConfig, path: Path) -> None:

@@ -78,12 +78,8 @@ def train_run(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> None:
     """Train a run, from its last checkpoint if there is one, and write its folder."""
-    settings = Settings(**config.settings)
     sets = crop_sets(cache, folds, config)
-    torch.manual_seed(settings.seed)
-    model = build(config.backbone, len(config.labels), config.weights)
-    mirrors = config.task == "condition" and config.slices == "neighbours"
-    trainer = Trainer(model, settings, choose_device(), mirrors)
+    trainer = new_trainer(config, Settings(**config.settings))
     keeper = _Keeper(trainer, config, part_folder(runs, config))
     keeper.go_on()
 
@@ -96,6 +92,15 @@ def train_run(
     if distributed.rank() == 0:
         publish_run(runs, config, trainer.model, predictions)
     distributed.wait_for_all()
+
+
+def new_trainer(config: RunConfig, settings: Settings) -> Trainer:
+    """Build a run's model and its trainer, the same each time for the same seed."""
+    torch.manual_seed(settings.seed)
+    model = build(config.backbone, len(config.labels), config.weights)
+    # One slice three times is its own mirror image: its label could be either.
+    mirrors = config.task == "condition" and config.slices == "neighbours"
+    return Trainer(model, settings, choose_device(), mirrors)
 
 
 class _Keeper:

@@ -12,7 +12,6 @@ from typing import Any
 
 import optuna
 import pandas as pd
-import torch
 from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -22,13 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.errors import InputError
 from src.files import write_text
 from src.imaging.cache import Cache
-from src.learning.backbones import build
-from src.learning.device import choose_device
-from src.learning.engine import Trainer
 from src.learning.optimizers import OPTIMIZERS
 from src.learning.runs import RunConfig
 from src.learning.settings import Epoch, Settings
-from src.learning.training import crop_sets
+from src.learning.training import crop_sets, new_trainer
 
 BATCH_SIZES = (16, 32, 64, 128)
 OPENING_TRIES = 5  # two workers that make the same tables at once get in the way
@@ -55,10 +51,7 @@ def tune(
 
     def objective(trial: optuna.Trial) -> float:
         settings = replace(Settings(**config.settings), **_suggest(trial))
-        torch.manual_seed(settings.seed)
-        model = build(config.backbone, len(config.labels), config.weights)
-        mirrors = config.task == "condition" and config.slices == "neighbours"
-        trainer = Trainer(model, settings, choose_device(), mirrors)
+        trainer = new_trainer(config, settings)
 
         def judge(epoch: Epoch) -> None:
             trial.report(epoch.validation_loss, epoch.epoch)

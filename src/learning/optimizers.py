@@ -14,7 +14,6 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "sgd": lambda parameters, **rest: torch.optim.SGD(parameters, momentum=0.9, **rest),
 }
-SCHEDULES = ("cosine", "constant")
 
 
 def make_optimizer(

@@ -66,7 +66,6 @@ def draw_anatomy(rng: np.random.Generator, narrowing: pd.DataFrame) -> Anatomy:
     profiles["fascia"] = _fascia(t, spine, size)
     profiles = {name: values.astype(np.float32) for name, values in profiles.items()}
     habits = {
-        "size": size,
         "back_fat_mm": rng.uniform(8, 35),
         "fatty_muscle": rng.uniform(0, 0.55),
         "aorta_mm": rng.normal(9, 1),

@@ -10,6 +10,13 @@ import pandas as pd
 
 from src.competition.metric import score
 from src.competition.submission import label_row_ids, row_ids, write
+from src.competition.tables import (
+    LABEL_FILE,
+    POINT_FILE,
+    SAMPLE_FILE,
+    SERIES_FILE,
+    TEST_SERIES_FILE,
+)
 from src.competition.vocab import SEVERITIES, TARGETS
 from src.errors import InputError
 from src.files import write_csv, write_json
@@ -81,11 +88,11 @@ def _plans(total: int, seed: int) -> list[StudyPlan]:
 def _write_tables(train: list[StudyTruth], test: list[StudyTruth], root: Path) -> None:
     """Write the competition's five CSVs, train.csv last."""
     test_series = _shuffled(_joined(test, "series"))
-    write_csv(test_series, root / "test_series_descriptions.csv")
+    write_csv(test_series, root / TEST_SERIES_FILE)
     studies = sorted(test_series["study_id"].unique())
     sample = pd.DataFrame({"row_id": row_ids(studies)})
     sample[list(SEVERITIES)] = 1 / 3
-    write_csv(sample, root / "sample_submission.csv")
+    write_csv(sample, root / SAMPLE_FILE)
     _write_labelled(train, root)
 
 
@@ -93,14 +100,14 @@ def _write_labelled(studies: list[StudyTruth], folder: Path) -> None:
     points = _shuffled(_joined(studies, "points"))
     points["condition"] = points["condition"].str.replace("_", " ").str.title()
     points["level"] = points["level"].str.replace("_", "/").str.upper()
-    write_csv(points, folder / "train_label_coordinates.csv")
+    write_csv(points, folder / POINT_FILE)
     series = _shuffled(_joined(studies, "series"))
-    write_csv(series, folder / "train_series_descriptions.csv")
+    write_csv(series, folder / SERIES_FILE)
     sites = _joined(studies, "sites")
     sites["target"] = sites["condition"] + "_" + sites["level"]
     sites["label"] = sites["severity"].map(LABELS)
     wide = sites.pivot(index="study_id", columns="target", values="label")
-    write_csv(wide[list(TARGETS)].reset_index(), folder / "train.csv")
+    write_csv(wide[list(TARGETS)].reset_index(), folder / LABEL_FILE)
 
 
 def _write_truth(studies: list[StudyTruth], folder: Path) -> None:

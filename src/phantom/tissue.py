@@ -22,7 +22,6 @@ SIGNAL = {
     "vessel": (0.05, 0.04, 0.04),
     "bowel": (0.33, 0.38, 0.35),
 }
-TISSUES = tuple(SIGNAL)
 
 
 def signal(tissue: str, contrast: str) -> float:

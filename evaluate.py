@@ -120,12 +120,12 @@ def outcome_of(run: "Run", cache: "Cache") -> "Outcome":
     from src.competition.folds import read_folds
     from src.learning.pooling import outcome
     from src.learning.predictions import read_predictions
-    from src.learning.training import crop_roles, limited
+    from src.learning.roles import crop_roles, limited
 
     config, sites = run.config, cache.table
     folds = read_folds(cache.path / "folds.csv")
     seed = config.settings["seed"]
-    roles = crop_roles(cache, folds, config.split, config.fold, seed)
+    roles = crop_roles(sites, folds, config.split, config.fold, seed)
     roles = roles.where(limited(sites, config.limit))
     path = run.folder / "predictions.csv"
     table = read_predictions(path, config.labels, sites, roles)

@@ -18,6 +18,7 @@ from src.files import write_csv
 from src.imaging.cache import open_cache
 from src.imaging.cache_build import CacheSummary, build_cache
 from src.imaging.crop_spec import CropSpec
+from src.imaging.overview_cache import build_overviews
 from src.kaggle.download import fetch_competition
 from src.phantom.cohort import truth_folder, write_cohort
 from src.reporting.command_line import count, parser_of, run
@@ -37,10 +38,14 @@ def parse() -> argparse.Namespace:
     text = "write N phantom studies to --data first, if it holds no competition"
     source.add_argument("--phantom", type=count, metavar="N", help=text)
     add("--crop-px", type=count, default=100, help="side of a crop in pixels")
+    text = "slices of a crop: 5 for --slices attention, and room for jitter"
+    add("--crop-slices", type=int, choices=[3, 5], default=3, help=text)
     field = parser.add_mutually_exclusive_group()
     field.add_argument("--field-mm", type=float, default=50.0, help="side in mm")
     text = "crop the image's own pixels, as the paper does, instead of millimetres"
     field.add_argument("--native-px", action="store_true", help=text)
+    text = "leave out what --task location learns from, 7 GB of the whole download"
+    add("--no-overviews", action="store_true", help=text)
     add("--workers", type=count, default=os.cpu_count(), help="parallel processes")
     add("--limit", type=count, metavar="N", help="only the first N studies")
     add("--seed", type=int, default=0, help="of the phantom and of the folds")
@@ -50,7 +55,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Write the phantom if asked for, then the cache, and say what came of it."""
     args = parse()
-    spec = CropSpec(args.crop_px, None if args.native_px else args.field_mm)
+    field_mm = None if args.native_px else args.field_mm
+    spec = CropSpec(args.crop_px, field_mm, args.crop_slices)
     if args.download:
         fetch_competition(args.data)
     with worker_pool(args.workers) as executor:
@@ -59,6 +65,8 @@ def main() -> None:
         with step(f"Read the tables in {args.data}"):
             competition = first_studies(read_training(args.data), args.limit)
         summary = cut(competition, args, spec, executor)
+        if not args.no_overviews:
+            draw_overviews(competition, args, executor)
     write_csv(make_folds(competition.labels, args.seed), args.cache / "folds.csv")
     preview(args)
     report(competition, summary, args.cache)
@@ -104,6 +112,19 @@ def cut(
             executor,
             tick,
         )
+
+
+def draw_overviews(
+    competition: Competition, args: argparse.Namespace, executor: Executor
+) -> None:
+    """Draw every slice at one scale into --cache, or find them there."""
+    done = f"Drew the overviews of {len(competition.series)} series into {args.cache}"
+    with step(done), progress("series") as tick:
+        folder = images(args.data, "train")
+        counts = build_overviews(competition.series, folder, args.cache, executor, tick)
+    if counts["rejects"]:
+        where = args.cache / "overview-rejects.csv"
+        say(f"{counts['rejects']} files or series could not be read: see {where}")
 
 
 def preview(args: argparse.Namespace) -> None:

@@ -2,26 +2,26 @@
 
     python predict_submission.py --data data --runs runs --out submission.csv
 
-writes 25 rows a study, and beside it findings.csv with where each answer came from.
-Until the kit can find sites without coordinates every answer is the weighted prior of
-the training studies, and the output says so.
+finds the 25 sites of each study with the location runs, grades them with all severity
+runs together, and writes findings.csv beside the answer: where each came from, and what
+the condition runs see there. A whole file of priors is written first and replaced as
+studies are done; what cannot be read keeps the prior and says why.
 """
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.competition import submission as submissions
-from src.competition.tables import test_studies
+from src.competition.tables import images, read_test_series, test_studies
 from src.errors import InputError
-from src.files import write_csv
 from src.reporting.command_line import parser_of, run
-from src.reporting.console import say
+from src.reporting.console import progress, say, show_table, step
 
 if TYPE_CHECKING:
-    from src.learning.runs import Run
+    import pandas as pd
 
-NO_LOCATOR = "no location run: the site was not looked for"
+    from src.learning.runs import Run
+    from src.reading.answering import Answers
 
 
 def parse() -> argparse.Namespace:
@@ -35,27 +35,69 @@ def parse() -> argparse.Namespace:
     text = "where each answer came from; beside --out if not given"
     add("--findings", type=Path, help=text)
     text = "stop looking after N minutes; what is left keeps the prior"
-    add("--limit-minutes", type=float, metavar="N", help=text)
+    add("--limit-minutes", type=float, default=float("inf"), metavar="N", help=text)
     return parser.parse_args()
 
 
 def main() -> None:
     """Answer every test study."""
     args = parse()
-    from src.reading.findings import prior_findings, to_submission
+    from src.reading.answering import Answers
+    from src.reading.findings import prior_findings
     from src.reading.priors import choose_prior
 
     studies = test_studies(args.data)
-    prior, origin = choose_prior(usable_runs(args.runs), args.data)
-    findings = prior_findings(studies, prior, NO_LOCATOR)
-    submissions.write(to_submission(findings), args.out)
-    path = args.findings or args.out.with_name("findings.csv")
-    write_csv(findings, path)
-    say(f"Wrote {args.out}: {len(studies)} studies, {len(findings)} rows")
-    counts = findings["source"].value_counts()
-    say(f"By source: {', '.join(f'{name} {n}' for name, n in counts.items())}")
-    say(f"ALL ROWS ARE THE PRIOR, from {origin}; no image was read")
-    say(f"Next: look at {path}, then submit {args.out}")
+    runs = usable_runs(args.runs)
+    prior, origin = choose_prior(runs, args.data)
+    answers = Answers(args.out, args.findings or args.out.with_name("findings.csv"))
+    findings = prior_findings(studies, prior, "not read yet")
+    answers.write(findings)
+    say(f"Wrote {args.out}: the prior from {origin}, until studies are read")
+    findings = read_all(args, runs, findings, answers)
+    report(findings, answers, origin)
+
+
+def read_all(
+    args: argparse.Namespace,
+    runs: "list[Run]",
+    findings: "pd.DataFrame",
+    answers: "Answers",
+) -> "pd.DataFrame":
+    """Let the runs replace the prior's findings, study by study."""
+    from src.reading.answering import answer_all
+    from src.reading.reader import load_reader
+
+    try:
+        reader = load_reader(args.runs, runs, say)
+    except InputError as error:
+        reason = str(error)
+        say(f"Warning: {reason}")
+        findings = findings.assign(reason=reason)
+        answers.write(findings)
+        return findings
+    count = findings["study_id"].nunique()
+    with step(f"Read {count} studies"), progress("studies") as tick:
+        return answer_all(
+            findings,
+            images(args.data, "test"),
+            read_test_series(args.data),
+            reader,
+            answers,
+            60 * args.limit_minutes,
+            tick,
+        )
+
+
+def report(findings: "pd.DataFrame", answers: "Answers", origin: str) -> None:
+    """Say what was read, what fell back to the prior, and why."""
+    from src.reading.findings import fallbacks, sources
+
+    show_table("Answers by where they came from", sources(findings))
+    if rows := fallbacks(findings):
+        show_table(f"Why some are the prior, from {origin}", rows)
+    if (findings["source"] == "prior").all():
+        say("ALL ROWS ARE THE PRIOR: no study was read")
+    say(f"Next: look at {answers.findings}, then submit {answers.submission}")
 
 
 def usable_runs(folder: Path) -> "list[Run]":

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from src.imaging.cache import Cache
     from src.learning.runs import RunConfig
+    from src.learning.training import Job
 
 
 def parse() -> argparse.Namespace:
@@ -29,15 +30,22 @@ def parse() -> argparse.Namespace:
     what = parser.add_argument_group("what to train").add_argument
     what("--cache", type=Path, required=True, help="what input_prep.py made")
     what("--runs", type=Path, required=True, help="where run folders go")
-    what("--task", choices=["condition"], required=True, help="what to learn")
+    what(
+        "--task",
+        choices=["condition", "severity", "location"],
+        required=True,
+        help="what to learn",
+    )
     text = "`paper` for its six, or names known to torchvision or timm"
     what("--backbone", nargs="+", required=True, metavar="NAME", help=text)
     text = "study keeps a study's crops together; row leaks, as the paper's code did"
     what("--split", choices=["study", "row"], default="study", help=text)
     text = "holdout (80/5/15), all five folds, or some of 0 to 4"
     what("--folds", nargs="+", default=["holdout"], metavar="K", help=text)
-    text = "the channels: slice before, labelled, after; or three times the labelled"
-    what("--slices", choices=["neighbours", "repeat"], default="neighbours", help=text)
+    text = "the channels: slice before, labelled, after; three times the labelled; or "
+    text += "all that were cut, with attention over them"
+    choices = ["neighbours", "repeat", "attention"]
+    what("--slices", choices=choices, default="neighbours", help=text)
     what("--limit", type=count, metavar="N", help="only the first N studies")
     add_recipe(parser)
     tune = parser.add_argument_group("tuning").add_argument
@@ -89,50 +97,51 @@ def main() -> None:
 
     cache = open_cache(args.cache)
     folds = read_folds(args.cache / "folds.csv")
-    configs = [
-        configure(args, cache, folds, backbone, fold)
-        for backbone in check_names(args.backbone)
-        for fold in fold_names(args.folds)
-    ]
     with process_group():
-        for config in configs:
-            if args.tune:
-                tune_one(args, cache, folds, config)
-            else:
-                train_one(args.runs, cache, folds, config)
+        for backbone in check_names(args.backbone):
+            for fold in fold_names(args.folds):
+                job = job_for(
+                    cache, folds, configure(args, cache, folds, backbone, fold)
+                )
+                tune_one(args, job) if args.tune else train_one(args.runs, job)
     where = f"--cache {args.cache} --runs {args.runs}"
     tell(f"\nNext: python evaluate.py {where} --out report")
 
 
-def train_one(
-    runs: Path, cache: "Cache", folds: "pd.DataFrame", config: "RunConfig"
-) -> None:
+def job_for(cache: "Cache", folds: "pd.DataFrame", config: "RunConfig") -> "Job":
+    """Put together what a run's task needs."""
+    from src.imaging.overview_cache import open_overviews
+    from src.learning.crop_job import crop_job
+    from src.reading.location_job import location_job
+
+    if config.task == "location":
+        return location_job(cache, open_overviews(cache.path), folds, config)
+    return crop_job(cache, folds, config)
+
+
+def train_one(runs: Path, job: "Job") -> None:
     """Train one run unless it is there."""
     from src.learning.distributed import rank
     from src.learning.runs import finished
     from src.learning.training import train_run
 
-    if finished(runs, config):
-        tell(f"{runs / config.name} is there already")
+    name = job.config.name
+    if finished(runs, job.config):
+        tell(f"{runs / name} is there already")
     elif rank() == 0:
-        with step(f"Wrote {runs / config.name}"):
-            train_run(cache, folds, config, runs, epoch_printer(config.name))
+        with step(f"Wrote {runs / name}"):
+            train_run(job, runs, epoch_printer(name))
     else:
-        train_run(cache, folds, config, runs)
+        train_run(job, runs)
 
 
-def tune_one(
-    args: argparse.Namespace,
-    cache: "Cache",
-    folds: "pd.DataFrame",
-    config: "RunConfig",
-) -> None:
+def tune_one(args: argparse.Namespace, job: "Job") -> None:
     """Try recipes for one run's backbone and fold; write the best."""
     from src.learning.tune import tune
 
-    path = args.runs / f"tuned-{config.backbone}.toml"
+    path = args.runs / f"tuned-{job.config.backbone}.toml"
     with step(f"Wrote {path}"):
-        tune(cache, folds, config, args.tune, args.storage, path, say)
+        tune(job, args.tune, args.storage, path, say)
     say(f"Use it: python train.py --config {path} ...")
 
 
@@ -159,9 +168,9 @@ def configure(
     fold: str,
 ) -> "RunConfig":
     """Turn the flags and the preset into the description of one run."""
+    from src.learning.roles import prior_of
     from src.learning.runs import RunConfig
-    from src.learning.tasks import CROP_TASKS
-    from src.learning.training import prior_of
+    from src.learning.tasks import LABELS
 
     recipe, weights = recipe_for(args, backbone)
     return RunConfig(
@@ -170,7 +179,7 @@ def configure(
         split=args.split,
         fold=fold,
         slices=args.slices,
-        labels=list(CROP_TASKS[args.task].labels),
+        labels=list(LABELS[args.task]),
         settings=recipe,
         weights=weights,
         crop=cache.key["crop"],

@@ -17,7 +17,8 @@ from src.kaggle.answer import Answer, answer, noted
 from src.kaggle.names import COMPETITION
 from src.kaggle.pictures import draw_study
 from src.kaggle.rehearse import estimate, hidden_test
-from src.kaggle.tables import by_source, by_study, cost, fallbacks
+from src.kaggle.tables import by_study, cost
+from src.reading.findings import fallbacks, sources
 from src.reading.findings import prior_findings
 
 Hidden = Callable[[int], Path]
@@ -43,7 +44,7 @@ def answered(tmp_path: Path, script: str = kaggle_kit.LOCATES) -> Answer:
     return answer(make_kit(tmp_path, script), tmp_path)
 
 
-def sources(result: Answer) -> dict[int, str]:
+def sources_of(result: Answer) -> dict[int, str]:
     """The one source that all of a study's answers have."""
     grouped = result.findings.groupby("study_id")["source"]
     return {study: "".join(set(kinds)) for study, kinds in grouped}
@@ -56,7 +57,7 @@ def test_many_studies_are_answered(hidden: Hidden, tmp_path: Path) -> None:
     result.verify()
     frame = submission.read(result.submission)
     assert len(frame) == 25 * 25
-    assert set(sources(result).values()) == {"located"}
+    assert set(sources_of(result).values()) == {"located"}
     note = noted(tmp_path)
     assert note["rows"] == {"located": 625}
     assert note["kit"] == result.kit
@@ -78,11 +79,11 @@ def test_studies_that_cannot_be_read_keep_the_prior(
     shutil.rmtree(first_series)
     result = answered(tmp_path)
     result.verify()
-    told = sources(result)
+    told = sources_of(result)
     assert told == {
         **{101: "located", 102: "prior", 103: "prior", 104: "prior", 105: "located"}
     }
-    [row] = fallbacks(result.findings).to_dict("records")
+    [row] = fallbacks(result.findings)
     assert (row["sites"], row["studies"]) == (75, 3)
     for study in told:
         figure = draw_study(data, study, result.findings)
@@ -199,11 +200,11 @@ def findings() -> pd.DataFrame:
 
 
 def test_tables_count_what_was_found(findings: pd.DataFrame) -> None:
-    counts = by_source(findings)
-    assert counts.loc["all", "all"] == 50
-    assert counts.loc["all", "located"] == 24
-    assert counts.loc["spinal", "prior"] == 6
-    reasons = fallbacks(findings).set_index("reason")["sites"].to_dict()
+    counts = {row["family"]: row for row in sources(findings)}
+    assert counts["all"]["all"] == 50
+    assert counts["all"]["located"] == 24
+    assert counts["spinal"]["prior"] == 6
+    reasons = {row["reason"]: row["sites"] for row in fallbacks(findings)}
     assert reasons == {"no readable series": 25, "no reason given": 1}
     first, second = by_study(findings).to_dict("records")
     assert first["likeliest severe"] == "L4/L5 spinal canal stenosis"

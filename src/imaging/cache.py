@@ -13,6 +13,8 @@ from src.imaging.crop_spec import CropSpec
 # Written last: a folder without it is no cache.
 KEY_FILE = "cache.json"
 PARTS = "parts"
+# What names a marked site.
+SITE = ["study_id", "series_id", "instance_number", "condition", "level"]
 CROP_COLUMNS = (
     "crop",
     "study_id",

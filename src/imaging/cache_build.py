@@ -7,8 +7,8 @@ the key that declares the cache finished is written last.
 import errno
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, as_completed
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,7 @@ from src.imaging.cache_key import Key, cache_key, read_key, require_same_key
 from src.imaging.cache_tables import sorted_points, write_cache
 from src.imaging.crop_spec import CropSpec
 from src.imaging.shards import SeriesTask, SitePoint, cut_series
-
-Progress = Callable[[int, int], None]
+from src.workers import Progress, run_all
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,12 @@ def build_cache(
         raise InputError("There is no point to cut at; check the coordinates' table.")
     start = time.perf_counter()
     key = cache_key(points, labels, series, spec)
-    with _disk_troubles_told(cache):
+    with disk_troubles_told(cache):
         reused = _is_finished(cache, key)
         if not reused:
             ordered = sorted_points(points)
             tasks = _tasks(ordered, images, _claim_parts(cache, key), spec)
-            _run(tasks, executor, progress or (lambda done, total: None))
+            run_all(cut_series, tasks, executor, progress)
             counts = write_cache(cache, ordered, labels, series, tasks)
             write_json({**key, **counts}, cache / KEY_FILE)
         shutil.rmtree(cache / PARTS, ignore_errors=True)
@@ -109,32 +108,9 @@ def _tasks(
     ]
 
 
-def _run(
-    tasks: list[SeriesTask], executor: Executor | None, progress: Progress
-) -> None:
-    if executor is None:
-        for done, task in enumerate(tasks, start=1):
-            cut_series(task)
-            progress(done, len(tasks))
-        return
-    futures = [executor.submit(cut_series, task) for task in tasks]
-    try:
-        for done, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            progress(done, len(tasks))
-    except BrokenExecutor as error:
-        raise InputError(
-            "A worker died, most likely for want of memory; run again with fewer "
-            "--workers, and it goes on where it was."
-        ) from error
-    finally:
-        # Or the executor works through the rest before Ctrl-C ends anything.
-        for future in futures:
-            future.cancel()
-
-
 @contextmanager
-def _disk_troubles_told(cache: Path) -> Iterator[None]:
+def disk_troubles_told(cache: Path) -> Iterator[None]:
+    """Turn what a disk refuses to a cache into one sentence."""
     try:
         yield
     except (PermissionError, FileExistsError, NotADirectoryError) as error:

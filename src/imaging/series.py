@@ -9,7 +9,7 @@ import numpy as np
 
 from src.errors import InputError
 from src.imaging.dicom import DicomError, SliceHeader, read_header, read_pixels
-from src.imaging.stacks import into_stacks, places
+from src.imaging.stacks import into_stacks, neighbours, places
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +71,8 @@ class Series:
         raise InputError(f"{path} is not there; download the series again.")
 
     def neighbours(self, index: int, before_after: int = 1) -> tuple[int, ...]:
-        """Return the slices around one, itself in the middle, of its own stack.
-
-        Past an end of the stack the last slice repeats. Slices at one position are
-        not each other's neighbours.
-        """
-        stack = np.flatnonzero(self.stacks == self.stacks[index])
-        steps = np.arange(-before_after, before_after + 1)
-        wanted = self.places[index] + steps
-        wanted = np.clip(wanted, self.places[stack[0]], self.places[stack[-1]])
-        found = stack[np.searchsorted(self.places[stack], wanted)]
-        return tuple(np.where(wanted == self.places[index], index, found).tolist())
+        """Return the slices around one, as `stacks.neighbours` does."""
+        return neighbours(self.stacks, self.places, index, before_after)
 
 
 def read_series(folder: Path) -> Series:

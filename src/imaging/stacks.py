@@ -38,6 +38,22 @@ def places(stack: Sequence[SliceHeader]) -> np.ndarray:
     return np.cumsum(np.append(0, np.diff(_heights_mm(stack)) > SAME_PLACE_MM))
 
 
+def neighbours(
+    stacks: np.ndarray, places: np.ndarray, index: int, before_after: int = 1
+) -> tuple[int, ...]:
+    """Return the slices around one, itself in the middle, of its own stack.
+
+    stacks, places: [slices] the stack and the position of each, in patient order. Past
+    an end of the stack the last slice repeats. Slices at one position are not each
+    other's neighbours.
+    """
+    stack = np.flatnonzero(stacks == stacks[index])
+    wanted = places[index] + np.arange(-before_after, before_after + 1)
+    wanted = np.clip(wanted, places[stack[0]], places[stack[-1]])
+    found = stack[np.searchsorted(places[stack], wanted)]
+    return tuple(np.where(wanted == places[index], index, found).tolist())
+
+
 def _parallel_groups(normals: np.ndarray) -> np.ndarray:
     """Label slices [n] linked by a chain of nearly parallel ones, in any order."""
     cosine = np.abs(normals @ normals.T)

@@ -6,7 +6,8 @@ from IPython.display import display
 
 from src.kaggle.answer import Answer, in_rerun
 from src.kaggle.pictures import draw_study
-from src.kaggle.tables import by_source, by_study, cost, fallbacks
+from src.kaggle.tables import by_study, cost
+from src.reading.findings import fallbacks, sources
 
 
 def show_answer(answer: Answer, pictures: int = 3) -> None:
@@ -17,8 +18,10 @@ def show_answer(answer: Answer, pictures: int = 3) -> None:
     if answer.findings is None:
         print("\nThere are no findings: the submission is the prior throughout.")
         return
-    _show("Where the answers came from", by_source(answer.findings).reset_index())
-    _show("Why answers fell back to the prior", fallbacks(answer.findings))
+    _show("Where the answers came from", pd.DataFrame(sources(answer.findings)))
+    _show(
+        "Why answers fell back to the prior", pd.DataFrame(fallbacks(answer.findings))
+    )
     _show("The studies", by_study(answer.findings))
     for study in answer.studies[:pictures]:
         figure = draw_study(answer.data, study, answer.findings)

@@ -4,25 +4,10 @@ from itertools import islice
 
 import pandas as pd
 
-from src.competition.vocab import FAMILY_OF
 from src.kaggle.answer import Answer
+from src.reading.findings import SOURCES
 
-SOURCES = ("located", "projected", "prior")
 HIDDEN_STUDIES = 750  # to plan for; the visible test has one
-
-
-def by_source(findings: pd.DataFrame) -> pd.DataFrame:
-    """Count the answers of each family of conditions by where they came from."""
-    families = findings["condition"].map(FAMILY_OF).rename("family")
-    return pd.crosstab(families, findings["source"], margins=True, margins_name="all")
-
-
-def fallbacks(findings: pd.DataFrame) -> pd.DataFrame:
-    """List why answers fell back to the prior, the most frequent reason first."""
-    prior = findings[findings["source"] == "prior"]
-    table = prior.fillna({"reason": "no reason given"}).groupby("reason")
-    counts = table.agg(sites=("study_id", "size"), studies=("study_id", "nunique"))
-    return counts.sort_values("sites", ascending=False).reset_index()
 
 
 def by_study(findings: pd.DataFrame, count: int = 20) -> pd.DataFrame:

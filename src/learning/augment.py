@@ -22,27 +22,35 @@ def mixed_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
+def changes(strength: float) -> list[A.BasicTransform]:
+    """List changes of place and of light; 1 turns by 25 degrees and shifts by 12 %."""
+    return [
+        A.Affine(
+            translate_percent=(-0.12 * strength, 0.12 * strength),
+            rotate=(-25 * strength, 25 * strength),
+            scale=(1 - 0.2 * strength, 1 + 0.2 * strength),
+            p=0.9,
+        ),
+        A.RandomBrightnessContrast(0.4 * strength, 0.4 * strength, p=0.7),
+        A.GaussNoise(std_range=(0.0, 0.06 * strength), p=0.3),
+    ]
+
+
 class Augmenter:
     """Shift, turn, scale and re-light crops, a crop's slices alike; mirror some."""
 
-    def __init__(self, strength: float, seed: int, mirrors: bool) -> None:
-        """Set the strength: 1 turns by up to 25 degrees and shifts by up to 12 %.
+    def __init__(
+        self, strength: float, seed: int, mirrors: bool, slice_jitter: float = 0.0
+    ) -> None:
+        """Set the strength, as `changes` takes it.
 
         mirrors: whether left and right may change places, labels included.
+        slice_jitter: the share of crops taken one slice before or after their own, as
+        a locator's may be; the crops must have slices to spare.
         """
         self.strength, self.seed, self.mirrors = strength, seed, mirrors
-        self._change = A.Compose(
-            [
-                A.Affine(
-                    translate_percent=(-0.12 * strength, 0.12 * strength),
-                    rotate=(-25 * strength, 25 * strength),
-                    scale=(1 - 0.2 * strength, 1 + 0.2 * strength),
-                    p=0.9,
-                ),
-                A.RandomBrightnessContrast(0.4 * strength, 0.4 * strength, p=0.7),
-                A.GaussNoise(std_range=(0.0, 0.06 * strength), p=0.3),
-            ]
-        )
+        self.slice_jitter = slice_jitter
+        self._change = A.Compose(changes(strength))
 
     def __call__(
         self,
@@ -56,6 +64,8 @@ class Augmenter:
         if not self.strength:
             return crops, classes
         seeds = [mixed_seed(self.seed, epoch, int(row)) for row in rows]
+        if self.slice_jitter:
+            crops = self._jittered(crops, np.array(seeds))
         if self.mirrors:
             chosen = np.array(seeds) % 1000 < 1000 * MIRROR_CHANCE
             crops = crops.copy()
@@ -65,6 +75,14 @@ class Augmenter:
             self._one(crop, seed) for crop, seed in zip(crops, seeds, strict=True)
         ]
         return np.stack(changed), classes
+
+    def _jittered(self, crops: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """Shift the slices of some crops by one, the outermost repeated."""
+        chosen = seeds // 1000 % 1000 < 1000 * self.slice_jitter
+        steps = np.where(seeds // 10**6 % 2, 1, -1) * chosen
+        places = np.arange(crops.shape[1]) + steps[:, None]
+        places = np.clip(places, 0, crops.shape[1] - 1)
+        return np.take_along_axis(crops, places[:, :, None, None], axis=1)
 
     def _one(self, crop: np.ndarray, seed: int) -> np.ndarray:
         self._change.set_random_seed(seed)

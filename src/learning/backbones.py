@@ -1,5 +1,6 @@
 """Backbones by name: torchvision's where it has one, as in the paper, else timm's."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import timm
@@ -24,10 +25,26 @@ def build(name: str, classes: int, weights: str = "none") -> nn.Module:
     Raises InputError for an unknown name, or weights that cannot be had or do not fit.
     """
     model = _create(name, classes)
-    if weights == "imagenet":
-        _load_fitting(model, _imagenet(name), "ImageNet's")
-    elif weights != "none":
-        _load_fitting(model, _read_state(Path(weights)), weights)
+    if weights != "none":
+        _load_fitting(model, *_published(name, weights, _imagenet))
+    return model
+
+
+def build_encoder(name: str, weights: str = "none") -> nn.Module:
+    """Build a timm backbone that returns its maps at every scale, finest first.
+
+    weights: as `build` takes them. Raises InputError also where timm has no such
+    backbone, or none that gives its maps.
+    """
+    try:
+        model = timm.create_model(name, features_only=True)
+    except (RuntimeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"timm has no backbone {name!r} that gives maps at every scale, which a "
+            "locator is built on: take resnet18, or one of timm.list_models()"
+        ) from error
+    if weights != "none":
+        _load_fitting(model, *_published(name, weights, _imagenet_timm))
     return model
 
 
@@ -60,10 +77,17 @@ def _create(name: str, classes: int) -> nn.Module:
     return timm.create_model(name, num_classes=classes)
 
 
-def _imagenet(name: str) -> dict[str, torch.Tensor]:
-    """Fetch the published weights; torchvision and timm keep them for the next time."""
+def _published(
+    name: str, weights: str, fetch: Callable[[str], nn.Module]
+) -> tuple[dict[str, torch.Tensor], str]:
+    """Read or fetch weights, and name their source.
+
+    torchvision and timm keep what they fetch for the next time.
+    """
+    if weights != "imagenet":
+        return _read_state(Path(weights)), weights
     try:
-        return _fetched(name).state_dict()
+        return fetch(name).state_dict(), "ImageNet's"
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"ImageNet weights of {name} could not be fetched "
@@ -72,9 +96,13 @@ def _imagenet(name: str) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _fetched(name: str) -> nn.Module:
+def _imagenet(name: str) -> nn.Module:
     if _in_torchvision(name):
         return get_model(name, weights="IMAGENET1K_V1")
+    return _imagenet_timm(name)
+
+
+def _imagenet_timm(name: str) -> nn.Module:
     return timm.create_model(name, pretrained=True)
 
 

@@ -2,15 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
 from src.learning import distributed
 from src.learning.augment import Augmenter
+from src.learning.mirror import mirror
+
+if TYPE_CHECKING:
+    from src.learning.engine import Trainer
 
 # Mean and deviation of the crops' pixels; the authors of the paper measured these.
 MEAN, DEVIATION = 0.2124, 0.1608
+CHANNELS = 3  # that ImageNet's backbones take
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +25,9 @@ class CropSet:
     """Some rows of a cache with their classes.
 
     crops: uint8 [all, slices, px, px], memory-mapped; rows: [n] into it; classes: [n];
-    axial: [n] bool; slices: `neighbours`, or `repeat` for the labelled slice in every
-    channel.
+    axial: [n] bool; slices: as `channels` takes it; mirrored: [n] bool, the crops that
+    are always seen in the mirror, or None; weights: how much each class counts, or
+    None for alike.
     """
 
     crops: np.ndarray
@@ -27,6 +35,8 @@ class CropSet:
     classes: np.ndarray
     axial: np.ndarray
     slices: str
+    mirrored: np.ndarray | None = None
+    weights: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         """Count the crops."""
@@ -34,50 +44,84 @@ class CropSet:
 
     def steps(self, size: int) -> int:
         """Count the training batches of an epoch."""
-        return sum(1 for _ in self._training_batches(np.arange(len(self)), size))
+        return sum(1 for _ in training_batches(np.arange(len(self)), size))
 
     def training(
         self, size: int, epoch: int, seed: int, augment: Augmenter
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
         """Yield this process's share of each batch of an epoch, in its random order.
 
-        Crops uint8 [share, slices, px, px], classes int64 [share], and by what to
+        Crops uint8 [share, channels, px, px], classes int64 [share], and by what to
         weigh their mean loss, so that averaged over the processes it is the batch's.
         """
         order = np.random.default_rng([seed, epoch]).permutation(len(self))
         rank, world = distributed.rank(), distributed.world_size()
-        for batch in self._training_batches(order, size):
+        for batch in training_batches(order, size):
             own = batch[rank::world]
             crops, classes = augment(
-                np.asarray(self.crops[self.rows[own]]),
+                self._cut(own),
                 self.classes[own],
                 self.axial[own],
                 self.rows[own],
                 epoch,
             )
-            weight = len(own) * world / len(batch)
+            weight = self._weight(own) * world / self._weight(batch)
             yield self._tensor(crops), torch.from_numpy(classes.copy()), weight
 
     def batches(self, size: int, places: np.ndarray) -> Iterator[torch.Tensor]:
         """Yield the uint8 crops at some places of this set as they are, in order."""
         for start in range(0, len(places), size):
-            chosen = places[start : start + size]
-            yield self._tensor(np.asarray(self.crops[self.rows[chosen]]))
+            yield self._tensor(self._cut(places[start : start + size]))
 
-    def _training_batches(self, order: np.ndarray, size: int) -> Iterator[np.ndarray]:
-        """Cut an order into batches; a rest too small to normalise over is left out."""
-        least = 2 * distributed.world_size()
-        for start in range(0, len(order), size):
-            if len(batch := order[start : start + size]) >= least:
-                yield batch
+    def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the cross entropy [1] of classes, each counting by its weight."""
+        weights = self.weights and outputs.new_tensor(self.weights).float()
+        return cross_entropy(outputs.float(), target.to(outputs.device), weights)
+
+    def judge(self, trainer: "Trainer") -> tuple[float, float]:
+        """Return the mean loss and the top-1 accuracy of a trainer's model."""
+        logits, classes = trainer.logits(self), torch.tensor(self.classes)
+        top1 = (logits.argmax(dim=1) == classes).float().mean().item()
+        return self.loss(logits, classes).item(), top1
+
+    def _weight(self, places: np.ndarray) -> float:
+        if self.weights is None:
+            return float(len(places))
+        return float(np.take(self.weights, self.classes[places]).sum())
+
+    def _cut(self, places: np.ndarray) -> np.ndarray:
+        crops = np.asarray(self.crops[self.rows[places]])
+        if self.mirrored is not None and (turned := self.mirrored[places]).any():
+            crops = crops.copy()
+            crops[turned] = mirror(crops[turned], self.axial[places][turned])
+        return crops
 
     def _tensor(self, crops: np.ndarray) -> torch.Tensor:
-        if self.slices == "repeat":
-            middle = crops.shape[1] // 2
-            crops = np.repeat(crops[:, middle : middle + 1], crops.shape[1], axis=1)
-        return torch.from_numpy(np.ascontiguousarray(crops))
+        return torch.from_numpy(np.ascontiguousarray(channels(crops, self.slices)))
+
+
+def channels(crops: np.ndarray, slices: str) -> np.ndarray:
+    """Choose from crops [n, slices, px, px] what a network sees of them.
+
+    `neighbours`: the middle slice and one on each side; `repeat`: the middle one three
+    times, as the paper; `attention`: all that were cut.
+    """
+    middle = crops.shape[1] // 2
+    if slices == "repeat":
+        return np.repeat(crops[:, middle : middle + 1], CHANNELS, axis=1)
+    if slices == "neighbours":
+        return crops[:, middle - CHANNELS // 2 : middle + CHANNELS // 2 + 1]
+    return crops
+
+
+def training_batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Cut an order into batches; a rest too small to normalise over is left out."""
+    least = 2 * distributed.world_size()
+    for start in range(0, len(order), size):
+        if len(batch := order[start : start + size]) >= least:
+            yield batch
 
 
 def as_images(crops: torch.Tensor) -> torch.Tensor:
-    """Normalise uint8 crops [n, slices, px, px] to float32 images, where they are."""
+    """Normalise uint8 crops [n, channels, px, px] to float32 images, where they are."""
     return (crops.float() / 255 - MEAN) / DEVIATION

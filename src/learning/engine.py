@@ -1,27 +1,50 @@
 """The training loop: epochs until validation stops improving, best weights kept."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, interpolate
 
 from src.learning import distributed
 from src.learning.augment import Augmenter, mixed_seed
 from src.learning.backbones import load_state
 from src.learning.batch_norm import BATCHES, needs_reestimate, reestimate
 from src.learning.checkpoint import Checkpoint, Tensors
-from src.learning.dataset import CropSet, as_images
-from src.learning.device import choose_precision
 from src.learning.optimizers import make_optimizer, rate_factor
+from src.learning.predictor import Predictor
 from src.learning.settings import Epoch, Settings
 
 CLIP_NORM = 5.0
+# An epoch's uint8 images, what is asked of them, and by what to weigh their mean loss.
+Batches = Iterator[tuple[torch.Tensor, Any, float]]
 
 
-class Trainer:
+class Examples(Protocol):
+    """What a model is trained and judged on: CropSet, or a locator's SiteSet."""
+
+    def __len__(self) -> int:
+        """Count the examples."""
+
+    def steps(self, size: int) -> int:
+        """Count the training batches of an epoch."""
+
+    def training(self, size: int, epoch: int, seed: int, augment: Any) -> Batches:
+        """Yield this process's share of each batch of an epoch."""
+
+    def batches(self, size: int, places: np.ndarray) -> Iterator[torch.Tensor]:
+        """Yield the uint8 images of some examples as they are."""
+
+    def loss(self, outputs: torch.Tensor, target: Any) -> torch.Tensor:
+        """Hold a batch's outputs against its target: a mean."""
+
+    def judge(self, trainer: "Trainer") -> tuple[float, float]:
+        """Return the trained model's mean loss and its share of right answers."""
+
+
+class Trainer(Predictor):
     """A model, its optimiser and its number format, on one device."""
 
     def __init__(
@@ -31,13 +54,15 @@ class Trainer:
         device: torch.device,
         mirrors: bool = False,
         precision: torch.dtype | None = None,
+        augment: Any = None,
     ) -> None:
-        """Move the model to the device; precision: as the device likes it if None."""
-        self.settings, self.device = settings, device
-        self.precision = precision or choose_precision(device)
-        self.model = model.to(device, memory_format=torch.channels_last)
-        self.shared = distributed.share_model(self.model, device)
-        self.model = distributed.own_model(self.shared)
+        """Move the model to the device.
+
+        mirrors: whether crops may change sides, labels with them. precision: as the
+        device likes it if None. augment: of crops if None.
+        """
+        super().__init__(model, settings.input_px, device, precision)
+        self.settings = settings
         self.optimizer = make_optimizer(
             settings.optimizer,
             self.model.parameters(),
@@ -46,14 +71,15 @@ class Trainer:
         )
         halved = self.precision is torch.float16
         self.scaler = torch.amp.GradScaler(device.type, enabled=halved)
-        self.augment = Augmenter(settings.augment, settings.seed, mirrors)
+        own = Augmenter(settings.augment, settings.seed, mirrors)
+        self.augment = augment or own
         self.epochs: list[Epoch] = []
         self.best: Tensors = {}
 
     def fit(
         self,
-        train: CropSet,
-        validation: CropSet,
+        train: Examples,
+        validation: Examples,
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     ) -> None:
         """Train, from the beginning or from what restore() gave.
@@ -77,23 +103,21 @@ class Trainer:
         done = len(self.epochs) >= self.settings.epochs
         return done or since_best >= self.settings.patience
 
-    def _epoch(self, train: CropSet, validation: CropSet) -> Epoch:
+    def _epoch(self, train: Examples, validation: Examples) -> Epoch:
         start = time.perf_counter()
         number = len(self.epochs) + 1
         train_loss = self.train_epoch(train, number)
         if needs_reestimate(self.model, self.settings.batch_norm):
             self._reestimate(train)
-        logits = self.logits(validation)
-        classes = torch.from_numpy(validation.classes)
-        loss = cross_entropy(logits, classes).item()
-        top1 = (logits.argmax(dim=1) == classes).float().mean().item()
+        self.model.eval()
+        loss, top1 = validation.judge(self)
         improved = loss < min((e.validation_loss for e in self.epochs), default=np.inf)
         rate = self.optimizer.param_groups[0]["lr"]
         seconds = time.perf_counter() - start
         return Epoch(number, train_loss, loss, top1, rate, seconds, improved)
 
-    def train_epoch(self, train: CropSet, epoch: int) -> float:
-        """Pass over the training crops once; return their mean loss."""
+    def train_epoch(self, train: Examples, epoch: int) -> float:
+        """Pass over the training examples once; return their mean loss."""
         settings = self.settings
         # Drop-out follows from seed and epoch too, and differs between processes.
         torch.manual_seed(mixed_seed(settings.seed, epoch, distributed.rank()))
@@ -103,20 +127,23 @@ class Trainer:
         batches = train.training(
             settings.batch_size, epoch, settings.seed, self.augment
         )
-        for index, (crops, classes, weight) in enumerate(batches):
+        for index, (images, target, weight) in enumerate(batches):
             step = (epoch - 1) * steps + index
             factor = rate_factor(settings.schedule, step, settings.epochs * steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.lr * factor
-            loss = self._step(crops, classes.to(self.device), weight)
-            totals += torch.tensor([loss * len(crops), len(crops)])
+            loss = self._step(train, images, target, weight)
+            totals += torch.tensor([loss * len(images), len(images)])
         total, count = distributed.sum_over_all(totals.to(self.device)).tolist()
         return total / count
 
-    def _step(self, crops: torch.Tensor, classes: torch.Tensor, weight: float) -> float:
+    def _step(
+        self, train: Examples, images: torch.Tensor, target: Any, weight: float
+    ) -> float:
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            loss = cross_entropy(self.shared(self._images(crops)), classes)
+            outputs = self.shared(self._images(images))
+            loss = train.loss(outputs, target)
         self.scaler.scale(loss * weight).backward()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
@@ -124,28 +151,25 @@ class Trainer:
         self.scaler.update()
         return loss.item()
 
-    def _reestimate(self, train: CropSet) -> None:
-        """Measure the norms' statistics over some training crops as they are."""
+    def _reestimate(self, train: Examples) -> None:
+        """Measure the norms' statistics over some training examples as they are."""
         size = self.settings.batch_size
         rng = np.random.default_rng([self.settings.seed, len(self.epochs)])
         chosen = rng.permutation(len(train))[: BATCHES * size]
         own = chosen[distributed.rank() :: distributed.world_size()]
         with self._autocast():
             reestimate(
-                self.model, (self._images(crops) for crops in train.batches(size, own))
+                self.model,
+                (self._images(images) for images in train.batches(size, own)),
             )
         distributed.average_statistics(self.model)
 
     @torch.inference_mode()
-    def logits(self, crops: CropSet) -> torch.Tensor:
+    def logits(self, crops: Examples) -> torch.Tensor:
         """Return the model's float32 outputs [n, classes] on the CPU, in crop order."""
-        self.model.eval()
         own = np.arange(len(crops))[distributed.rank() :: distributed.world_size()]
-        outputs = []
-        for batch in crops.batches(self.settings.batch_size, own):
-            with self._autocast():
-                outputs.append(self.model(self._images(batch)).float())
-        mine = torch.cat(outputs)
+        size = self.settings.batch_size
+        mine = torch.cat([self.outputs(batch) for batch in crops.batches(size, own)])
         every = mine.new_zeros(len(crops), mine.shape[1])
         every[torch.from_numpy(own)] = mine
         return distributed.sum_over_all(every).cpu()
@@ -168,19 +192,6 @@ class Trainer:
         load_state(self.model, state.weights)
         self.optimizer.load_state_dict(state.optimizer)
         self.scaler.load_state_dict(state.scaler)
-
-    def _images(self, crops: torch.Tensor) -> torch.Tensor:
-        """Send uint8 crops to the device, a quarter of float32's bytes, then scale."""
-        crops = crops.to(self.device, memory_format=torch.channels_last)
-        images = as_images(crops)
-        if side := self.settings.input_px:
-            images = interpolate(images, (side, side), mode="bilinear", antialias=True)
-        return images
-
-    def _autocast(self) -> torch.autocast:
-        mixed = self.precision is not torch.float32
-        dtype = self.precision if mixed else None
-        return torch.autocast(self.device.type, dtype=dtype, enabled=mixed)
 
 
 def _copied(model: nn.Module) -> Tensors:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-SITE = ["study_id", "series_id", "instance_number", "condition", "level"]
+from src.imaging.cache import SITE
+
 # What names one of each; an image is an instance of a series.
 UNITS = {"studies": SITE[:1], "series": SITE[:2], "images": SITE[:3], "crops": SITE}
 

@@ -8,6 +8,7 @@ from src.competition.columns import Kind, number, whole_number, word
 from src.competition.csvfile import read_csv
 from src.competition.vocab import CONDITIONS, LEVELS
 from src.errors import InputError
+from src.imaging.cache import SITE
 
 PREDICTION_COLUMNS: dict[str, Kind] = {
     "crop": whole_number,
@@ -20,7 +21,6 @@ PREDICTION_COLUMNS: dict[str, Kind] = {
     "predicted": whole_number,
     **{f"p_{name}": number for name in CONDITIONS},
 }
-SITE = ["study_id", "series_id", "instance_number", "condition", "level"]
 
 
 def read_predictions(

@@ -16,7 +16,10 @@ from torch import nn
 
 from src.errors import InputError
 from src.files import write_csv, write_json, write_text
-from src.learning.backbones import build, load_state
+from src.learning.backbones import load_state
+from src.learning.device import choose_device
+from src.learning.models import model_for
+from src.learning.predictor import Predictor
 from src.learning.settings import Epoch
 
 STATE_FILE = "state.safetensors"  # of a training half way, see checkpoint.py
@@ -28,7 +31,8 @@ class RunConfig:
 
     labels: class names in the order of the model's outputs; crop: the cache's crop
     specification; cache_key: hashes of its tables; prior: severity shares by condition
-    and level of the training studies, the answer where nothing can be seen.
+    and level of the training studies, the answer where nothing can be seen; offsets: of
+    a location run, where sites lie from the canal's in its training studies.
     """
 
     task: str
@@ -43,6 +47,7 @@ class RunConfig:
     cache_key: dict[str, Any]
     limit: int | None
     prior: list[dict[str, Any]]
+    offsets: list[dict[str, Any]] | None = None
 
     @property
     def name(self) -> str:
@@ -67,9 +72,14 @@ class Run:
         """Read the test crops' probabilities, a column a label."""
         return pd.read_csv(self.folder / "predictions.csv")
 
+    def predictor(self) -> Predictor:
+        """Put the trained model to work on this process's device."""
+        side = self.config.settings["input_px"]
+        return Predictor(self.model(), side, choose_device())
+
     def model(self) -> nn.Module:
         """Rebuild the trained model, on the CPU and ready to predict."""
-        model = build(self.config.backbone, len(self.config.labels))
+        model = model_for(self.config)
         load_state(model, load_file(self.folder / "weights.safetensors"))
         return model.eval()
 

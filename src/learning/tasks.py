@@ -1,25 +1,51 @@
-"""What a crop is asked: which condition it shows."""
+"""What a crop is asked: which condition it shows, or how severe it is."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from src.competition.vocab import CONDITIONS
+from src.competition.vocab import (
+    CONDITIONS,
+    SEVERITIES,
+    SEVERITY_WEIGHTS,
+    SIDES,
+    TARGETS,
+)
 
 
 @dataclass(frozen=True)
 class CropTask:
-    """A question with one answer a crop: the column that has it, and its words."""
+    """A question with one answer a crop.
 
-    name: str
+    column: of a crop table, the answer; labels: its words; weights: how much each
+    counts, or None for alike; one_sided: whether the patient's right is always seen in
+    the mirror, so that one model serves both sides.
+    """
+
     column: str
     labels: tuple[str, ...]
+    weights: tuple[float, ...] | None = None
+    one_sided: bool = False
 
     def classes(self, table: pd.DataFrame) -> np.ndarray:
-        """Turn a crop table's answers into class ids [n], int64."""
+        """Turn a crop table's answers into class ids [n], int64; -1 where missing."""
         ids = {label: index for index, label in enumerate(self.labels)}
-        return np.array(table[self.column].map(ids), dtype=np.int64)
+        return table[self.column].map(ids).fillna(-1).to_numpy(np.int64)
+
+    def mirrored(self, conditions: pd.Series) -> np.ndarray | None:
+        """Mark [n] the sites that are seen in the mirror; None if none ever is."""
+        if not self.one_sided:
+            return None
+        return conditions.str.startswith(SIDES[1]).to_numpy(bool)
 
 
-CROP_TASKS = {"condition": CropTask("condition", "condition", CONDITIONS)}
+CROP_TASKS = {
+    "condition": CropTask("condition", CONDITIONS),
+    "severity": CropTask("severity", SEVERITIES, SEVERITY_WEIGHTS, one_sided=True),
+}
+# What the outputs of a task's models are called, in order.
+LABELS = {
+    **{name: task.labels for name, task in CROP_TASKS.items()},
+    "location": TARGETS,
+}

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import pandas as pd
 from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -20,20 +19,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.errors import InputError
 from src.files import write_text
-from src.imaging.cache import Cache
 from src.learning.optimizers import OPTIMIZERS
 from src.learning.runs import RunConfig
 from src.learning.settings import Epoch, Settings
-from src.learning.training import crop_sets, new_trainer
+from src.learning.training import Job
 
 BATCH_SIZES = (16, 32, 64, 128)
 OPENING_TRIES = 5  # two workers that make the same tables at once get in the way
 
 
 def tune(
-    cache: Cache,
-    folds: pd.DataFrame,
-    config: RunConfig,
+    job: Job,
     trials: int,
     storage: str | None,
     best: Path,
@@ -41,24 +37,24 @@ def tune(
 ) -> None:
     """Try recipes until `trials` are done in all; write the best as a preset.
 
-    config: of the run to find a recipe for; its own recipe is tried first. storage:
-    an Optuna URL, or the path of a journal file; beside `best` if None.
+    job: of the run to find a recipe for; its own recipe is tried first. storage: an
+    Optuna URL, or the path of a journal file; beside `best` if None.
     """
+    config = job.config
     study = _study(config.name, storage or str(best.with_suffix(".journal")), trials)
     if not study.trials:
         study.enqueue_trial(_own(config))
-    sets = crop_sets(cache, folds, config)
 
     def objective(trial: optuna.Trial) -> float:
         settings = replace(Settings(**config.settings), **_suggest(trial))
-        trainer = new_trainer(config, settings)
+        trainer = job.trainer(settings)
 
         def judge(epoch: Epoch) -> None:
             trial.report(epoch.validation_loss, epoch.epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        trainer.fit(sets["train"], sets["validation"], judge)
+        trainer.fit(job.train, job.validation, judge)
         trial.set_user_attr("top1", max(e.validation_top1 for e in trainer.epochs))
         return min(epoch.validation_loss for epoch in trainer.epochs)
 

@@ -1,0 +1,48 @@
+"""A model at work on its device, in the number format that the device likes."""
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from src.learning import distributed
+from src.learning.dataset import as_images
+from src.learning.device import choose_precision
+
+
+class Predictor:
+    """Turns uint8 images into a model's outputs."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        input_px: int,
+        device: torch.device,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        """Move the model to the device; precision: as the device likes it if None."""
+        self.input_px, self.device = input_px, device
+        self.precision = precision or choose_precision(device)
+        model = model.to(device, memory_format=torch.channels_last)
+        self.shared = distributed.share_model(model, device)
+        self.model = distributed.own_model(self.shared)
+
+    @torch.inference_mode()
+    def outputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the model's float32 outputs for uint8 images, on the device."""
+        self.model.eval()
+        with self._autocast():
+            return self.model(self._images(images)).float()
+
+    def _images(self, crops: torch.Tensor) -> torch.Tensor:
+        """Send uint8 crops to the device, a quarter of float32's bytes, then scale."""
+        crops = crops.to(self.device, memory_format=torch.channels_last)
+        images = as_images(crops)
+        if self.input_px in (0, images.shape[-1]):
+            return images
+        side = (self.input_px, self.input_px)
+        return interpolate(images, side, mode="bilinear", antialias=True)
+
+    def _autocast(self) -> torch.autocast:
+        mixed = self.precision is not torch.float32
+        dtype = self.precision if mixed else None
+        return torch.autocast(self.device.type, dtype=dtype, enabled=mixed)

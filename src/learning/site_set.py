@@ -1,0 +1,186 @@
+"""Overviews with their marked sites, as batches for a locator."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from src.competition.vocab import AXIAL_T2
+from src.imaging.overview import OVERVIEW_PX, Overview
+from src.learning import distributed
+from src.learning.augment import mixed_seed
+from src.learning.heatmaps import chosen, cross_entropies, peaks
+from src.learning.predictor import Predictor
+from src.learning.site_augment import SiteAugmenter
+
+if TYPE_CHECKING:
+    from src.learning.engine import Trainer
+
+# Slices of a series in a training step: some that are marked, one beside them each,
+# and others of the series, all of which the marked ones must stand out from.
+SHOWN, SHOWN_MARKED = 6, 3
+NEAR_MM = 5.0
+AT_ONCE = 32  # slices a locator is shown in one go
+
+
+@dataclass(frozen=True, eq=False)
+class SiteGroup:
+    """A study's series of one type, and the sites marked in them.
+
+    targets: [m] places in TARGETS; slices: [m] in the overview; points: [m, 2] pixels
+    of the overview.
+    """
+
+    study_id: int
+    description: str
+    overview: Overview
+    targets: np.ndarray
+    slices: np.ndarray
+    points: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class GroupTarget:
+    """What is asked of some of a batch's slices: sites, and where each one is.
+
+    start, stop: the slices; targets: [m]; slices: [m], counted from start; points:
+    [m, 2] in shares of the image's side.
+    """
+
+    start: int
+    stop: int
+    targets: np.ndarray
+    slices: np.ndarray
+    points: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SiteSet:
+    """Groups to train a locator on, or to judge it."""
+
+    groups: list[SiteGroup]
+
+    def __len__(self) -> int:
+        """Count the groups."""
+        return len(self.groups)
+
+    def steps(self, size: int) -> int:
+        """Count the training batches of an epoch; size: in slices."""
+        return len(self._batches(np.arange(len(self)), size))
+
+    def training(
+        self, size: int, epoch: int, seed: int, augment: SiteAugmenter
+    ) -> Iterator[tuple[torch.Tensor, list[GroupTarget], float]]:
+        """Yield this process's share of each batch of an epoch, in its random order.
+
+        Slices uint8 [share, 3, px, px], what is asked of them, and by what to weigh
+        their mean loss.
+        """
+        order = np.random.default_rng([seed, epoch]).permutation(len(self))
+        rank, world = distributed.rank(), distributed.world_size()
+        for batch in self._batches(order, size):
+            own = batch[rank::world]
+            shown = [self._shown(number, epoch, seed, augment) for number in own]
+            images = np.concatenate([images for images, _ in shown])
+            targets, start = [], 0
+            for part, (wanted, slices, points) in shown:
+                stop = start + len(part)
+                targets.append(GroupTarget(start, stop, wanted, slices, points))
+                start = stop
+            weight = len(own) * world / len(batch)
+            yield torch.from_numpy(images), targets, weight
+
+    def batches(self, size: int, places: np.ndarray) -> Iterator[torch.Tensor]:
+        """Yield slices of some groups as they are, a few of each."""
+        for place in places[: max(1, len(places) // SHOWN)]:
+            group = self.groups[place]
+            some = np.linspace(0, len(group.overview) - 1, SHOWN).astype(int)
+            yield torch.from_numpy(between_neighbours(group.overview, some))
+
+    def loss(self, outputs: torch.Tensor, target: list[GroupTarget]) -> torch.Tensor:
+        """Return the mean cross entropy [1] of where the sites are."""
+        return torch.cat([_losses(outputs, one) for one in target]).mean()
+
+    def judge(self, trainer: "Trainer") -> tuple[float, float]:
+        """Return the mean loss, and the share of sites found.
+
+        Found is a site whose highest peak lies on its slice and within NEAR_MM.
+        """
+        totals = torch.zeros(3, dtype=torch.float64)
+        for group in self.groups[distributed.rank() :: distributed.world_size()]:
+            outputs = scores(group.overview, trainer)
+            target = _whole(group)
+            slices, points = peaks(chosen(outputs, group.targets))
+            off_px = (points.cpu().numpy() - target.points) * OVERVIEW_PX
+            off_mm = np.linalg.norm(off_px, axis=1) * group.overview.pitch_mm
+            found = (slices.cpu().numpy() == group.slices) & (off_mm <= NEAR_MM)
+            loss = _losses(outputs, target).sum().item()
+            totals += torch.tensor([loss, found.sum(), len(found)])
+        loss, found, count = distributed.sum_over_all(
+            totals.to(trainer.device)
+        ).tolist()
+        return loss / count, found / count
+
+    def _batches(self, order: np.ndarray, size: int) -> list[np.ndarray]:
+        """Cut an order of groups into batches that leave no process idle."""
+        world = distributed.world_size()
+        each = max(world, size // SHOWN)
+        parts = [order[start : start + each] for start in range(0, len(order), each)]
+        return [part for part in parts if len(part) >= world]
+
+    def _shown(
+        self, number: int, epoch: int, seed: int, augment: SiteAugmenter
+    ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Choose slices of a group at random, and change them."""
+        group = self.groups[number]
+        rng = np.random.default_rng(mixed_seed(seed, epoch, int(number)))
+        slices = _some_slices(group, rng)
+        asked = np.isin(group.slices, slices)
+        images = between_neighbours(group.overview, slices)
+        axial = group.description == AXIAL_T2
+        images, points, targets = augment(
+            *(images, group.points[asked], group.targets[asked], axial, number, epoch)
+        )
+        places = np.searchsorted(slices, group.slices[asked])
+        return images, (targets, places, _shares(points))
+
+
+def between_neighbours(overview: Overview, slices: np.ndarray) -> np.ndarray:
+    """Cut slices out, each between the one before and the one after: [n, 3, px, px]."""
+    wanted = np.array([overview.neighbours(index) for index in slices])
+    return np.asarray(overview.images[wanted])
+
+
+def scores(overview: Overview, locator: Predictor) -> torch.Tensor:
+    """Return a locator's scores of all slices of an overview: [n, targets, h, w]."""
+    every = np.arange(len(overview))
+    parts = np.array_split(every, np.arange(AT_ONCE, len(every), AT_ONCE))
+    images = (torch.from_numpy(between_neighbours(overview, some)) for some in parts)
+    return torch.cat([locator.outputs(some) for some in images])
+
+
+def _some_slices(group: SiteGroup, rng: np.random.Generator) -> np.ndarray:
+    marked = rng.permutation(np.unique(group.slices))[:SHOWN_MARKED]
+    beside = [rng.choice(group.overview.neighbours(index)[::2]) for index in marked]
+    others = rng.permutation(len(group.overview))
+    wanted = np.concatenate([marked, np.array(beside, int), others])
+    _, first = np.unique(wanted, return_index=True)
+    return np.sort(wanted[np.sort(first)][:SHOWN])
+
+
+def _whole(group: SiteGroup) -> GroupTarget:
+    points = _shares(group.points)
+    return GroupTarget(0, len(group.overview), group.targets, group.slices, points)
+
+
+def _shares(points_px: np.ndarray) -> np.ndarray:
+    return (points_px + 0.5) / OVERVIEW_PX
+
+
+def _losses(outputs: torch.Tensor, target: GroupTarget) -> torch.Tensor:
+    some = chosen(outputs[target.start : target.stop], target.targets)
+    slices = torch.from_numpy(target.slices).to(outputs.device)
+    points = torch.from_numpy(target.points).to(outputs.device)
+    return cross_entropies(some, slices, points)

@@ -1,0 +1,199 @@
+"""A study's 25 sites, from what a locator makes of its series.
+
+The canal is looked for first, on the sagittal T2, all five levels together. From there
+every other site has a place to be looked for. What is missing is made up for in this
+order:
+1. no sagittal T2: the foramina on the sagittal T1, each side's five levels together,
+   tell where the canal is;
+2. no sagittal series: the recesses on the axial T2, each side's levels together;
+3. a site that its own series does not show: its place is projected there from the
+   canal's.
+A site whose series type is not there at all is not found.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from src.competition.vocab import (
+    AXIAL_T2,
+    CONDITIONS,
+    FAMILY_OF,
+    LEVELS,
+    SAGITTAL_T1,
+    SAGITTAL_T2,
+    SERIES_OF,
+    SPINAL,
+    TARGETS,
+)
+from src.imaging.overview import Overview
+from src.reading.offsets import Offset, Target
+from src.reading.ordering import in_order
+from src.reading.search import CANDIDATES, Candidate, SearchSpace
+
+# Less of a target's chances than this near its place, and it is taken as not shown.
+LEAST_SHARE = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """A site: a file, its pixels, and the patient point [3].
+
+    confidence: the share of the locator's chances that lies there; projected: whether
+    the place is another series' word.
+    """
+
+    series_id: int
+    instance_number: int
+    x: float
+    y: float
+    point_mm: np.ndarray
+    confidence: float
+    source: Literal["located", "projected"]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A study's series of one type, and a locator's log chances for it.
+
+    logs: [targets of this type, slices, h, w], in the order of `targets_on`.
+    """
+
+    overview: Overview
+    logs: np.ndarray
+
+
+Sites = dict[Target, Located]
+Anchors = dict[str, np.ndarray]  # level -> the canal's point [3] in mm
+
+
+def targets_on(description: str) -> list[Target]:
+    """List the targets that a series type shows, as (condition, level)."""
+    return [
+        (condition, level)
+        for condition in CONDITIONS
+        if SERIES_OF[FAMILY_OF[condition]] == description
+        for level in LEVELS
+    ]
+
+
+def places_on(description: str) -> np.ndarray:
+    """Give the places in TARGETS of the targets that a series type shows."""
+    names = [f"{condition}_{level}" for condition, level in targets_on(description)]
+    return np.array([TARGETS.index(name) for name in names])
+
+
+def locate(seen: Mapping[str, Seen], offsets: Mapping[Target, Offset]) -> Sites:
+    """Find a study's sites; what cannot be found is left out.
+
+    seen: by series type, those that the study has.
+    """
+    sites: Sites = {}
+    anchors: Anchors = {}
+    for description in (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2):
+        if description not in seen:
+            continue
+        new = _Finder(description, seen[description]).find(anchors, offsets)
+        sites |= new
+        anchors = _canal(new, offsets) | anchors
+    if SAGITTAL_T2 in seen:
+        sites = _Finder(SAGITTAL_T2, seen[SAGITTAL_T2]).projected(anchors) | sites
+    return sites
+
+
+def _canal(sites: Sites, offsets: Mapping[Target, Offset]) -> Anchors:
+    """Tell where the canal is at each level, from the sites found first."""
+    told: dict[str, list[np.ndarray]] = {}
+    for (condition, level), site in sites.items():
+        if condition == SPINAL:
+            told.setdefault(level, []).append(site.point_mm)
+        elif (condition, level) in offsets:
+            away = offsets[condition, level].mean_mm
+            told.setdefault(level, []).append(site.point_mm - away)
+    return {level: np.mean(points, axis=0) for level, points in told.items()}
+
+
+class _Finder:
+    """Looks for the targets of one series type."""
+
+    def __init__(self, description: str, seen: Seen) -> None:
+        self.description, self.overview = description, seen.overview
+        self.space = SearchSpace(seen.overview, *seen.logs.shape[-2:])
+        self.chances = dict(
+            zip(targets_on(description), np.exp(seen.logs), strict=True)
+        )
+
+    def find(self, anchors: Anchors, offsets: Mapping[Target, Offset]) -> Sites:
+        """Find the targets around their places from the canal, others by themselves."""
+        sites = {} if len(anchors) == len(LEVELS) else self._alone()
+        sites = {
+            target: one for target, one in sites.items() if target[1] not in anchors
+        }
+        return sites | self._anchored(anchors, offsets)
+
+    def projected(self, anchors: Anchors) -> Sites:
+        """Drop the canal's points, as another series type tells them, onto slices."""
+        found = {level: self.space.nearest(point) for level, point in anchors.items()}
+        return {
+            (SPINAL, level): replace(self._located(one), source="projected")
+            for level, one in found.items()
+            if one is not None
+        }
+
+    def _alone(self) -> Sites:
+        """Find each condition's levels together, from this series type alone."""
+        sites: Sites = {}
+        for condition in dict.fromkeys(name for name, _ in self.chances):
+            levels = [
+                self.space.candidates(self.chances[condition, level], CANDIDATES)
+                for level in LEVELS
+            ]
+            for level, one in zip(LEVELS, in_order(levels), strict=True):
+                if one is not None and one.share >= LEAST_SHARE:
+                    sites[condition, level] = self._located(one)
+        return sites
+
+    def _anchored(self, anchors: Anchors, offsets: Mapping[Target, Offset]) -> Sites:
+        sites: Sites = {}
+        for condition, level in self.chances:
+            if level not in anchors or (condition, level) not in offsets:
+                continue
+            offset = offsets[condition, level]
+            point_mm = anchors[level] + offset.mean_mm
+            one = self._near(condition, level, point_mm, offset.spread_mm)
+            if one is not None:
+                sites[condition, level] = one
+        return sites
+
+    def _near(
+        self, condition: str, level: str, point_mm: np.ndarray, spread_mm: np.ndarray
+    ) -> Located | None:
+        weights, logs = self.space.fitting(point_mm, spread_mm)
+        chances = self._levels_together(condition, level)
+        if (chances * weights).sum() < LEAST_SHARE:
+            place = self.space.nearest(point_mm)
+            return place and replace(self._located(place), source="projected")
+        # Multiplied as logarithms: what is far away is too little for a float32.
+        logs = logs + np.log(np.maximum(chances, 1e-30))
+        posterior = np.exp(logs - logs.max())
+        [best] = self.space.candidates(posterior / posterior.sum(), 1)
+        return self._located(best)
+
+    def _levels_together(self, condition: str, level: str) -> np.ndarray:
+        """Chances [slices, h, w] of a target; on axial slices, of any of its levels.
+
+        An axial slice hardly shows which level it is at, and its place does.
+        """
+        if self.description != AXIAL_T2:
+            return self.chances[condition, level]
+        return sum(self.chances[condition, other] for other in LEVELS)
+
+    def _located(self, one: Candidate) -> Located:
+        row = self.overview.slices.iloc[one.slice]
+        x, y = self.overview.to_image(one.slice, one.xy)
+        x = float(np.clip(x, 0, row["columns"] - 1))
+        y = float(np.clip(y, 0, row["rows"] - 1))
+        number = (int(row["series_id"]), int(row["instance_number"]))
+        return Located(*number, x, y, one.point_mm, min(one.share, 1.0), "located")

@@ -1,0 +1,122 @@
+"""The location task: a locator trained on overviews with their marked sites."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from src.competition.vocab import SERIES_DESCRIPTIONS, TARGETS
+from src.imaging.cache import Cache
+from src.imaging.overview import Overview
+from src.imaging.overview_cache import OverviewCache
+from src.learning.device import choose_device
+from src.learning.engine import Trainer
+from src.learning.roles import ROLES, limited, require_some, study_roles
+from src.learning.runs import RunConfig
+from src.learning.settings import Settings
+from src.learning.site_augment import SiteAugmenter
+from src.learning.site_set import SiteGroup, SiteSet
+from src.learning.training import Job, seeded_model
+from src.reading.comparison import COMPARED, compare
+from src.reading.locate import locate, places_on
+from src.reading.offsets import fit_offsets, read_offsets
+from src.reading.seeing import see
+
+
+def location_job(
+    cache: Cache, overviews: OverviewCache, folds: pd.DataFrame, config: RunConfig
+) -> Job:
+    """Put the location task together. Raises InputError if a role has no series."""
+    role = cache.table["study_id"].map(study_roles(folds, config.fold))
+    role = role.where(limited(cache.table, config.limit))
+    sites = {name: cache.table[role == name] for name in ROLES}
+    studies = _Studies(overviews)
+    sets = {name: SiteSet(list(studies.groups(sites[name]))) for name in ROLES}
+    require_some({name: len(sets[name]) for name in ROLES}, "series with a site")
+    config = replace(config, offsets=fit_offsets(sites["train"]))
+    return Job(
+        config,
+        sets["train"],
+        sets["validation"],
+        lambda settings: new_trainer(config, settings),
+        lambda trainer: _predictions(studies, sites["test"], config, trainer),
+    )
+
+
+def new_trainer(config: RunConfig, settings: Settings) -> Trainer:
+    """Build a locator and its trainer, the same each time for the same seed."""
+    model = seeded_model(config, settings)
+    augment = SiteAugmenter(settings.augment, settings.seed)
+    return Trainer(model, settings, choose_device(), augment=augment)
+
+
+@dataclass(frozen=True, eq=False)
+class _Studies:
+    """The overviews by study."""
+
+    overviews: OverviewCache
+
+    def __post_init__(self) -> None:
+        """Gather them once."""
+        by_study: dict[int, dict[str, Overview]] = {}
+        for study_id, description, overview in self.overviews.groups():
+            by_study.setdefault(study_id, {})[description] = overview
+        object.__setattr__(self, "by_study", by_study)
+
+    def groups(self, sites: pd.DataFrame) -> Iterator[SiteGroup]:
+        """Yield the series with sites marked on the type that shows them."""
+        for keys, some in sites.groupby(["study_id", "series_description"]):
+            overview = self.by_study.get(keys[0], {}).get(keys[1])
+            if overview is not None:
+                group = _group(*keys, overview, some)
+                if len(group.targets):
+                    yield group
+
+
+def _group(
+    study_id: int, description: str, overview: Overview, sites: pd.DataFrame
+) -> SiteGroup:
+    names = sites["condition"] + "_" + sites["level"]
+    targets = names.map(TARGETS.index).to_numpy(int)
+    slices = [
+        overview.index_of(site.series_id, site.instance_number)
+        for site in sites.itertuples()
+    ]
+    usable = np.isin(targets, places_on(description))
+    usable &= np.array([index is not None for index in slices])
+    chosen_slices = np.array(
+        [i for i, good in zip(slices, usable, strict=True) if good]
+    )
+    points = sites.loc[usable, ["x", "y"]].to_numpy()
+    points_px = [
+        overview.from_image(index, xy)
+        for index, xy in zip(chosen_slices, points, strict=True)
+    ]
+    return SiteGroup(
+        study_id,
+        description,
+        overview,
+        targets[usable],
+        chosen_slices.astype(int),
+        np.array(points_px, float).reshape(-1, 2),
+    )
+
+
+def _predictions(
+    studies: _Studies, sites: pd.DataFrame, config: RunConfig, trainer: Trainer
+) -> pd.DataFrame:
+    """Find the test studies' sites, and hold them against the marked ones."""
+    offsets = read_offsets(config.offsets)
+    tables = [pd.DataFrame(columns=list(COMPARED))]
+    for study_id, marked in sites.groupby("study_id"):
+        overviews = studies.by_study.get(study_id, {})
+        seen = {
+            description: see(overviews[description], description, [trainer])
+            for description in SERIES_DESCRIPTIONS
+            if description in overviews
+        }
+        found = locate(seen, offsets)
+        shown = marked[marked["series_description"].isin(overviews)]
+        tables.append(compare(found, shown, overviews))
+    return pd.concat(tables[1:] or tables, ignore_index=True)

@@ -1,0 +1,134 @@
+"""The reader: runs that find a study's sites, grade them and say what they see."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.competition.vocab import CONDITIONS, FAMILY_OF, LEVELS, SERIES_OF
+from src.errors import InputError
+from src.learning.predictor import Predictor
+from src.learning.runs import Run
+from src.reading.calibration import NONE, Calibration, load
+from src.reading.findings import enter
+from src.reading.grades import Grader, grade
+from src.reading.locate import Sites, locate
+from src.reading.offsets import Offset, Target, read_offsets
+from src.reading.seeing import see
+from src.reading.study import Study, read_study
+
+SURE = 0.5  # a condition model less sure than this of another condition says nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """All runs of a folder, loaded once.
+
+    locators, graders, namers: of the tasks location, severity, condition.
+    """
+
+    locators: list[Predictor]
+    offsets: dict[Target, Offset]
+    graders: list[Grader]
+    namers: list[Grader]
+    calibration: Calibration
+
+    def read(
+        self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Answer a study: its 25 rows of findings, the prior where nothing was read.
+
+        folder: of its series; listed: their ids and types; findings: its prior's rows.
+        """
+        study = read_study(folder, listed)
+        sites = self.find(study)
+        graded, reasons = grade(study, sites, self.graders)
+        named, _ = grade(study, sites, self.namers)
+        reasons = _missing(study, sites) | reasons | _disagreements(named)
+        graded = _calibrated(graded, self.calibration)
+        return _with_seen(enter(findings, sites, graded, reasons), named)
+
+    def find(self, study: Study) -> Sites:
+        """Find a study's sites."""
+        seen = {
+            description: see(overview, description, self.locators)
+            for description, overview in study.overviews.items()
+        }
+        return locate(seen, self.offsets)
+
+
+def load_reader(folder: Path, runs: list[Run], tell: Callable[[str], None]) -> Reader:
+    """Load runs. Raises InputError if they cannot find sites or grade them."""
+    of = {
+        task: [run for run in runs if run.config.task == task]
+        for task in ("location", "severity", "condition")
+    }
+    for task in ("location", "severity"):
+        if not of[task]:
+            raise InputError(f"no {task} run in {folder}: train one with --task {task}")
+    leaking = [run.folder.name for run in runs if run.config.split == "row"]
+    if leaking:
+        tell(f"Left aside, since their split leaks: {', '.join(leaking)}")
+    fair = {
+        task: [run for run in some if run.config.split != "row"]
+        for task, some in of.items()
+    }
+    calibration = load(folder, [run.folder.name for run in fair["severity"]])
+    if calibration is None:
+        tell("No calibration of these severity runs: probabilities stay as they are")
+    return Reader(
+        [run.predictor() for run in fair["location"]],
+        read_offsets(fair["location"][0].config.offsets),
+        *(
+            [Grader(run, run.predictor()) for run in fair[task]]
+            for task in ("severity", "condition")
+        ),
+        calibration or NONE,
+    )
+
+
+def _calibrated(
+    graded: dict[Target, np.ndarray], calibration: Calibration
+) -> dict[Target, np.ndarray]:
+    if not graded:
+        return {}
+    conditions = pd.Series([condition for condition, _ in graded])
+    rows = calibration.apply(np.stack(list(graded.values())), conditions)
+    return dict(zip(graded, rows, strict=True))
+
+
+def _missing(study: Study, sites: Sites) -> dict[Target, str]:
+    """Say of each site that was not found why, and of others what to know."""
+    reasons = {}
+    for condition in CONDITIONS:
+        description = SERIES_OF[FAMILY_OF[condition]]
+        trouble = study.troubles.get(description)
+        for level in LEVELS:
+            site = sites.get((condition, level))
+            if site is None:
+                reasons[condition, level] = trouble or f"not seen in {description}"
+            elif site.source == "projected":
+                why = f"not seen in {description}: its place is another series' word"
+                reasons[condition, level] = why
+    return reasons
+
+
+def _disagreements(named: dict[Target, np.ndarray]) -> dict[Target, str]:
+    """Flag sites where the condition model sees another condition."""
+    flags = {}
+    for (condition, level), chances in named.items():
+        seen = CONDITIONS[int(chances.argmax())]
+        if seen != condition and chances.max() >= SURE:
+            words = seen.replace("_", " ")
+            flags[condition, level] = f"the condition model sees {words} here"
+    return flags
+
+
+def _with_seen(findings: pd.DataFrame, named: dict[Target, np.ndarray]) -> pd.DataFrame:
+    keys = list(zip(findings["condition"], findings["level"], strict=True))
+    best = [named[key].argmax() if key in named else None for key in keys]
+    names = [None if place is None else CONDITIONS[place] for place in best]
+    chances = [float(named[key].max()) if key in named else np.nan for key in keys]
+    return findings.assign(seen_condition=names, seen_probability=chances)

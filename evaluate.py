@@ -25,9 +25,12 @@ from src.reporting.evidence import leakage_table, references_table, spread_table
 from src.reporting.tables import in_papers_order, in_short
 
 if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
     from src.imaging.cache import Cache
     from src.learning.pooling import Outcome
     from src.learning.runs import Run
+    from src.reporting.page import Page
     from src.reporting.tables import Metrics
 
 
@@ -79,57 +82,109 @@ def add_metrics(new: dict[str, Any], out: Path) -> None:
 
 
 def report_runs(cache_folder: Path, runs_folder: Path, out: Path) -> None:
-    """Measure every condition run and write the report."""
+    """Measure every run by its task, and write one report of all."""
+    from src.competition.folds import read_folds
     from src.imaging.cache import open_cache
-    from src.learning.history import read_history
-    from src.learning.pooling import condition_metrics
-    from src.reporting.condition import write_condition_report
+    from src.learning.runs import read_runs
+    from src.reporting.page import Page
 
     cache = open_cache(cache_folder)
-    runs = condition_runs(runs_folder)
-    outcomes = [outcome_of(run, cache) for run in runs]
-    histories = {r.folder.name: read_history(r.folder / "history.jsonl") for r in runs}
-    metrics = in_papers_order(condition_metrics(outcomes))
-    add_metrics({"condition": metrics}, out)
-    write_condition_report(cache, metrics, histories, out)
-    show_condition(metrics)
+    folds = read_folds(cache.path / "folds.csv")
+    runs = read_runs(runs_folder)
+    if not runs:
+        raise InputError(f"{runs_folder} holds no finished run; make one with train.py")
+    page = Page("Lumbar spine MRI: which condition, how severe, and where")
+    reports = {
+        "condition": report_condition,
+        "severity": report_severity,
+        "location": report_location,
+    }
+    for task, report in reports.items():
+        if chosen := [one for one in runs if one.config.task == task]:
+            report(chosen, cache, folds, page, out)
+    page.write(out / "report.html")
     say(f"The report is {out / 'report.html'}")
 
 
-def condition_runs(folder: Path) -> "list[Run]":
-    """Open the condition runs in a folder, and say which others are left aside."""
-    from src.learning.runs import read_runs
+def report_condition(
+    runs: "list[Run]", cache: "Cache", folds: "DataFrame", page: "Page", out: Path
+) -> None:
+    """Say how often the condition runs are right, beside the paper's."""
+    from src.learning.history import read_history
+    from src.learning.pooling import condition_metrics
+    from src.reporting.condition import add_condition
 
-    runs = read_runs(folder)
-    if not runs:
-        raise InputError(f"{folder} holds no finished run; make one with train.py")
-    chosen = [one for one in runs if one.config.task == "condition"]
-    others = sorted({one.config.task for one in runs} - {"condition"})
-    if not chosen:
-        raise InputError(
-            f"{folder} holds runs of {', '.join(others)} only, and the report is on "
-            "condition; make such a run with train.py --task condition"
-        )
-    if others:
-        say(f"Left aside: {len(runs) - len(chosen)} runs of {', '.join(others)}")
-    return chosen
+    outcomes = [outcome_of(run, cache, folds) for run in runs]
+    histories = {r.folder.name: read_history(r.folder / "history.jsonl") for r in runs}
+    metrics = in_papers_order(condition_metrics(outcomes))
+    add_metrics({"condition": metrics}, out)
+    add_condition(page, cache, metrics, histories, out)
+    show_condition(metrics)
 
 
-def outcome_of(run: "Run", cache: "Cache") -> "Outcome":
-    """Check a run's predictions, and put them beside what its split gives away."""
-    from src.competition.folds import read_folds
+def report_severity(
+    runs: "list[Run]", cache: "Cache", folds: "DataFrame", page: "Page", out: Path
+) -> None:
+    """Score the severity runs together by the competition's metric."""
+    from src.reading.severity_metrics import severity_metrics
+    from src.reporting.severity import add_severity, score_table
+
+    fair = [run for run in runs if run.config.split == "study"]
+    if len(fair) < len(runs):
+        say(f"Left aside: {len(runs) - len(fair)} severity runs, for their split leaks")
+    if fair:
+        tables = {run.folder.name: predictions_of(run, cache, folds)[0] for run in fair}
+        metrics = severity_metrics(fair, tables, cache.labels)
+        add_metrics({"severity": metrics}, out)
+        add_severity(page, metrics, out / "figures")
+        title = f"Severity, {metrics['studies']} studies not trained on; less is better"
+        show_table(title, score_table(metrics))
+
+
+def report_location(
+    runs: "list[Run]", cache: "Cache", folds: "DataFrame", page: "Page", out: Path
+) -> None:
+    """Say how far from the marked sites the location runs look."""
+    import pandas as pd
+
+    from src.imaging.overview_cache import open_overviews
+    from src.learning.roles import study_roles
+    from src.reading.location_metrics import location_metrics, read_locations
+    from src.reporting.location import add_location, location_table
+
+    tables = []
+    for one in runs:
+        role = study_roles(folds, one.config.fold)
+        tested = set(role.index[role == "test"])
+        tables.append(read_locations(one.folder / "predictions.csv", tested))
+    sites = pd.concat(tables, ignore_index=True)
+    metrics = location_metrics(sites)
+    add_metrics({"location": metrics}, out)
+    add_location(page, metrics, sites, open_overviews(cache.path), out / "figures")
+    show_table("Sites of studies not trained on, shares in %", location_table(metrics))
+
+
+def outcome_of(run: "Run", cache: "Cache", folds: "DataFrame") -> "Outcome":
+    """Put a condition run's predictions beside what its split gives away."""
     from src.learning.pooling import outcome
+
+    table, roles = predictions_of(run, cache, folds)
+    return outcome(run.folder.name, asdict(run.config), table, cache.table, roles)
+
+
+def predictions_of(
+    run: "Run", cache: "Cache", folds: "DataFrame"
+) -> "tuple[DataFrame, Series]":
+    """Read and check a crop run's predictions; also return the role of each crop."""
     from src.learning.predictions import read_predictions
     from src.learning.roles import crop_roles, limited
 
     config, sites = run.config, cache.table
-    folds = read_folds(cache.path / "folds.csv")
     seed = config.settings["seed"]
     roles = crop_roles(sites, folds, config.split, config.fold, seed)
     roles = roles.where(limited(sites, config.limit))
     path = run.folder / "predictions.csv"
-    table = read_predictions(path, config.labels, sites, roles)
-    return outcome(run.folder.name, asdict(config), table, sites, roles)
+    return read_predictions(path, config.task, config.labels, sites, roles), roles
 
 
 def show_condition(metrics: "Metrics") -> None:

@@ -19,6 +19,7 @@ from src.imaging.cache import open_cache
 from src.imaging.cache_build import CacheSummary, build_cache
 from src.imaging.crop_spec import CropSpec
 from src.imaging.overview_cache import build_overviews
+from src.imaging.suspects import MOSTLY, share_of_wrong_sides, suspects
 from src.kaggle.download import fetch_competition
 from src.phantom.cohort import truth_folder, write_cohort
 from src.reporting.command_line import count, parser_of, run
@@ -68,6 +69,7 @@ def main() -> None:
         if not args.no_overviews:
             draw_overviews(competition, args, executor)
     write_csv(make_folds(competition.labels, args.seed), args.cache / "folds.csv")
+    tell_suspects(args.cache)
     preview(args)
     report(competition, summary, args.cache)
 
@@ -125,6 +127,22 @@ def draw_overviews(
     if counts["rejects"]:
         where = args.cache / "overview-rejects.csv"
         say(f"{counts['rejects']} files or series could not be read: see {where}")
+
+
+def tell_suspects(folder: Path) -> None:
+    """List points that contradict the patient's geometry, and say if most do."""
+    table = open_cache(folder).table
+    found = suspects(table)
+    write_csv(found, folder / "suspects.csv")
+    share = share_of_wrong_sides(table)
+    if share > MOSTLY:
+        say(
+            f"WARNING: LEFT AND RIGHT ARE EXCHANGED in {100 * share:.0f} % of the "
+            "marked pairs: by the images' positions, what is called left lies on the "
+            "patient's right. Mend the coordinates before you train on them"
+        )
+    if len(found):
+        say(f"{len(found)} points contradict geometry: see {folder / 'suspects.csv'}")
 
 
 def preview(args: argparse.Namespace) -> None:

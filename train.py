@@ -104,6 +104,8 @@ def main() -> None:
                     cache, folds, configure(args, cache, folds, backbone, fold)
                 )
                 tune_one(args, job) if args.tune else train_one(args.runs, job)
+    if args.task == "severity" and not args.tune:
+        calibrate(args.runs)
     where = f"--cache {args.cache} --runs {args.runs}"
     tell(f"\nNext: python evaluate.py {where} --out report")
 
@@ -133,6 +135,20 @@ def train_one(runs: Path, job: "Job") -> None:
             train_run(job, runs, epoch_printer(name))
     else:
         train_run(job, runs)
+
+
+def calibrate(folder: Path) -> None:
+    """Fit all severity runs' calibration on what they were not trained on."""
+    from src.learning.distributed import rank
+    from src.learning.runs import read_runs
+    from src.reading.calibration import fit, out_of_fold, save
+
+    runs = [r for r in read_runs(folder, "severity") if r.config.split == "study"]
+    if runs and rank() == 0:
+        calibration = fit(out_of_fold([run.predictions() for run in runs]))
+        save(calibration, folder, [run.folder.name for run in runs])
+        gain = f"a gain of {calibration.gain:.4f}" if calibration.gain else "no gain"
+        say(f"Calibrated {len(runs)} severity runs: {gain} by nested folds")
 
 
 def tune_one(args: argparse.Namespace, job: "Job") -> None:

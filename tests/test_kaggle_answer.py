@@ -18,8 +18,7 @@ from src.kaggle.names import COMPETITION
 from src.kaggle.pictures import draw_study
 from src.kaggle.rehearse import estimate, hidden_test
 from src.kaggle.tables import by_study, cost
-from src.reading.findings import fallbacks, sources
-from src.reading.findings import prior_findings
+from src.reading.findings import fallbacks, prior_findings, sources
 
 Hidden = Callable[[int], Path]
 

@@ -10,6 +10,7 @@ from condition_runs import predicted, sites
 from src.competition.vocab import CONDITIONS
 from src.errors import InputError
 from src.learning.predictions import check_label_order, read_predictions
+from src.learning.tasks import CROP_TASKS
 
 TABLE = sites(4)
 ROLES = pd.Series("train", TABLE.index).mask(TABLE["study_id"] == 4, "test")
@@ -23,7 +24,7 @@ def read(folder: Path, frame: pd.DataFrame) -> pd.DataFrame:
     path = folder / "a-run" / "predictions.csv"
     path.parent.mkdir()
     frame.to_csv(path, index=False)
-    return read_predictions(path, list(CONDITIONS), TABLE, ROLES)
+    return read_predictions(path, "condition", list(CONDITIONS), TABLE, ROLES)
 
 
 def test_whole_predictions_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -60,14 +61,15 @@ def test_damaged_predictions_are_refused_by_run(
 def test_absent_predictions_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a-run" / "predictions.csv"
     with pytest.raises(InputError, match="a-run"):
-        read_predictions(path, list(CONDITIONS), TABLE, ROLES)
+        read_predictions(path, "condition", list(CONDITIONS), TABLE, ROLES)
 
 
 def test_labels_in_another_order_are_refused() -> None:
     table = whole()
-    check_label_order(table, list(CONDITIONS))
+    task, sites = CROP_TASKS["condition"], table
+    check_label_order(table, task, list(CONDITIONS), sites)
     with pytest.raises(InputError, match="order"):
-        check_label_order(table, sorted(CONDITIONS, reverse=True))
+        check_label_order(table, task, sorted(CONDITIONS, reverse=True), sites)
     swapped = table.rename(
         columns={
             f"p_{CONDITIONS[0]}": f"p_{CONDITIONS[1]}",
@@ -75,4 +77,4 @@ def test_labels_in_another_order_are_refused() -> None:
         }
     )
     with pytest.raises(InputError, match="order"):
-        check_label_order(swapped, list(CONDITIONS))
+        check_label_order(swapped, task, list(CONDITIONS), sites)

@@ -26,7 +26,7 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache, runs of three backbones, one of another task, and their report."""
+    """A cache, runs of three backbones, and their report."""
     folder = tmp_path_factory.mktemp("kit")
     table = write_cache(folder / "cache", STUDIES)
     held = predicted(table[table["study_id"] > STUDIES - 2], WRONG)
@@ -36,7 +36,6 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(runs, description(backbone=backbone), held)
     write_run(runs, description(seed=1), held)
     write_run(runs, description(split="row", slices="repeat"), dealt)
-    write_run(runs, description(task="severity"), pd.DataFrame({"other": [1]}))
     report_runs(folder / "cache", runs, folder / "report")
     return folder
 
@@ -60,15 +59,6 @@ def test_an_entry_holds_what_was_worked_out_by_hand(metrics: dict) -> None:
     assert (told["split"], told["slices"]) == ("study", "neighbours")
     assert [run["seed"] for run in told["runs"]] == [0, 1]
     assert sum(map(sum, told["confusion"])) == 20
-
-
-def test_a_run_of_another_task_is_left_aside(
-    kit: Path, metrics: dict, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report_runs(kit / "cache", kit / "runs", kit / "again")
-    assert "1 runs of severity" in capsys.readouterr().out
-    again = json.loads((kit / "again" / "metrics.json").read_text())
-    assert again["condition"] == metrics
 
 
 def test_table_2_has_the_papers_numbers_and_ours(kit: Path) -> None:

@@ -133,6 +133,86 @@ def test_the_report_is_whole(kit: Path) -> None:
         assert data.startswith(b"\x89PNG")
 
 
+@pytest.fixture(scope="module")
+def reading(phantom: Path, kit: Path) -> Path:
+    """The kit's runs with a location and a severity run beside them."""
+    runs = kit / "reading"
+    shutil.copytree(kit / "runs", runs)
+    learn = ("--cache", kit / "cache", "--runs", runs, "--backbone", "resnet10t")
+    where = ("--task", "location", "--input-px", 96, "--batch-size", 12)
+    where += ("--epochs", 15, "--patience", 15)  # enough to see some of them
+    succeed("train.py", *learn, *where)
+    told = succeed("train.py", *learn, "--task", "severity", "--epochs", 1)
+    assert "Calibrated 1 severity runs" in told
+    return runs
+
+
+def test_a_test_study_is_read_without_coordinates(phantom: Path, reading: Path) -> None:
+    out = reading.parent / "read" / "submission.csv"
+    told = succeed(
+        *("predict_submission.py", "--data", phantom, "--runs", reading, "--out", out)
+    )
+    assert "ALL ROWS" not in told
+    assert "leaks" in told  # the condition run of the row split is left aside
+    submission.check(submission.read(out), tables.test_studies(phantom))
+    findings = pd.read_csv(out.with_name("findings.csv"))
+    assert list(findings.columns) == list(COLUMNS)
+    read = findings[findings["source"] != "prior"]
+    assert len(read) >= 20
+    assert read["seen_condition"].isin(CONDITIONS).all()
+    assert read["seen_probability"].between(0.2, 1).all()
+    for site in read.itertuples():
+        path = phantom / "test_images" / str(site.study_id) / str(int(site.series_id))
+        assert (path / f"{int(site.instance_number)}.dcm").is_file()
+
+
+def test_a_damaged_test_study_keeps_what_can_be_read(
+    phantom: Path, reading: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "submission.csv"
+    shutil.copytree(phantom, data)
+    series = tables.read_test_series(data).set_index("series_description")["series_id"]
+    [study] = tables.test_studies(data)
+    folder = data / "test_images" / str(study)
+    for path in (folder / str(series["Sagittal T1"])).iterdir():
+        path.write_bytes(b"not DICOM")
+    (data / "test_images" / "77").mkdir()
+    succeed(*("predict_submission.py", "--data", data, "--runs", reading, "--out", out))
+    submission.check(submission.read(out), [77, study])
+    findings = pd.read_csv(tmp_path / "findings.csv")
+    prior = findings[findings["source"] == "prior"]
+    foramina = findings["condition"].str.contains("foraminal")
+    assert foramina[prior[prior["study_id"] == study].index].all()
+    assert set(prior["study_id"]) == {77, study}
+    assert prior["reason"].str.len().min() > 10
+    assert not prior["reason"].str.contains(str(tmp_path), regex=False).any()
+
+
+def test_the_report_tells_all_three_tasks(kit: Path, reading: Path) -> None:
+    out = kit / "report3"
+    report = ("--cache", kit / "cache", "--runs", reading, "--out", out)
+    told = succeed("evaluate.py", *report)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert set(metrics) == {"condition", "severity", "location"}
+    parts = {"score", "floor", "spinal", "foraminal", "subarticular", "any_severe"}
+    assert parts <= set(metrics["severity"])
+    asked = {"median_mm", "within_5mm", "slice_exact", "slice_within_one"}
+    asked |= {"level_right", "side_right", "missed"}
+    for one in metrics["location"].values():
+        assert asked <= set(one)
+    assert set(metrics["location"]) <= {"Sagittal T1", "Sagittal T2/STIR", "Axial T2"}
+    page = (out / "report.html").read_text()
+    for heading in ("Table 2", "How severe", "Where the sites are"):
+        assert heading in page
+    assert "Severity, 1 studies" in told
+
+
+def test_attention_needs_slices_to_attend_to(kit: Path) -> None:
+    learn = ("--cache", kit / "cache", "--runs", kit / "r", "--backbone", "resnet10t")
+    told = refusal("train.py", *learn, "--task", "severity", "--slices", "attention")
+    assert "--crop-slices 5" in told
+
+
 def test_predict_answers_every_study_and_says_it_is_the_prior(
     phantom: Path, kit: Path
 ) -> None:

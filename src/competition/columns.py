@@ -29,6 +29,14 @@ def number(text: pd.Series, source: str) -> pd.Series:
     return values
 
 
+def number_or_blank(text: pd.Series, source: str) -> pd.Series:
+    """Read a finite number as float64, and an empty cell as missing."""
+    values = pd.Series(np.nan, index=text.index)
+    told = text != ""
+    values[told] = number(text[told], source)
+    return values
+
+
 def anything(text: pd.Series, _source: str) -> pd.Series:
     """Take the text as it is."""
     return text

@@ -12,6 +12,7 @@ from typing import Any
 
 from src.errors import InputError
 from src.kaggle.manifest import MANIFEST, WHEELS, read_manifest, write_manifest
+from src.reading.calibration import CALIBRATION_FILE
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("input_prep.py", "train.py", "evaluate.py", "predict_submission.py")
@@ -35,6 +36,8 @@ def stage_kit(
     for folder in folders:
         for name in RUN_FILES:
             _copy(folder / name, kit / "runs" / folder.name / name)
+    if runs and (runs / CALIBRATION_FILE).is_file():
+        _copy(runs / CALIBRATION_FILE, kit / "runs" / CALIBRATION_FILE)
     if add_wheels:
         add_wheels(kit / WHEELS)
     return write_manifest(kit, _commit(), [describe(folder) for folder in folders])

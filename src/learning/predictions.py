@@ -9,40 +9,49 @@ from src.competition.csvfile import read_csv
 from src.competition.vocab import CONDITIONS, LEVELS
 from src.errors import InputError
 from src.imaging.cache import SITE
+from src.learning.tasks import CROP_TASKS, CropTask
 
-PREDICTION_COLUMNS: dict[str, Kind] = {
-    "crop": whole_number,
-    "study_id": whole_number,
-    "series_id": whole_number,
-    "instance_number": whole_number,
-    "condition": word(CONDITIONS),
-    "level": word(LEVELS),
-    "truth": whole_number,
-    "predicted": whole_number,
-    **{f"p_{name}": number for name in CONDITIONS},
-}
+
+def prediction_columns(labels: tuple[str, ...]) -> dict[str, Kind]:
+    """Declare the columns of a crop task's predictions.csv."""
+    return {
+        "crop": whole_number,
+        "study_id": whole_number,
+        "series_id": whole_number,
+        "instance_number": whole_number,
+        "condition": word(CONDITIONS),
+        "level": word(LEVELS),
+        "truth": whole_number,
+        "predicted": whole_number,
+        **{f"p_{name}": number for name in labels},
+    }
 
 
 def read_predictions(
-    path: Path, labels: list[str], sites: pd.DataFrame, roles: pd.Series
+    path: Path, task: str, labels: list[str], sites: pd.DataFrame, roles: pd.Series
 ) -> pd.DataFrame:
-    """Read a condition run's predictions of its test crops: PREDICTION_COLUMNS.
+    """Read a crop task's predictions of its test crops: prediction_columns.
 
     labels: the run's, in the order of its class ids; sites: the cache's crops; roles:
     train, validation, test or missing for each row of `sites`. Raises InputError for a
     file that is damaged or tells of other crops than the run's test crops.
     """
+    asked = CROP_TASKS[task]
+    known = sites.set_index("crop")
+    tested = (roles == "test").to_numpy() & known[asked.column].notna()
     try:
-        table = read_csv(path, PREDICTION_COLUMNS, key=["crop"])
-        check_label_order(table, labels)
+        table = read_csv(path, prediction_columns(asked.labels), key=["crop"])
+        same = (
+            set(table["crop"]) == set(known.index[tested])
+            and not (
+                known.loc[table["crop"], SITE].to_numpy() != table[SITE].to_numpy()
+            ).any()
+        )
+        if same:
+            check_label_order(table, asked, labels, known.loc[table["crop"]])
     except InputError as error:
         raise InputError(f"Run {path.parent.name} is damaged: {error}") from error
-    known = sites.set_index("crop")
-    tested = set(known.index[(roles == "test").to_numpy()])
-    if (
-        set(table["crop"]) != tested
-        or (known.loc[table["crop"], SITE].to_numpy() != table[SITE].to_numpy()).any()
-    ):
+    if not same:
         raise InputError(
             f"Run {path.parent.name} tests other crops than this cache and its "
             "folds.csv give it: name the cache it was trained on, or train it again"
@@ -50,18 +59,19 @@ def read_predictions(
     return table
 
 
-def check_label_order(table: pd.DataFrame, labels: list[str]) -> None:
+def check_label_order(
+    table: pd.DataFrame, task: CropTask, labels: list[str], sites: pd.DataFrame
+) -> None:
     """Make sure class ids mean what the confusion matrix will call them.
 
     The paper's own code printed two matrices under labels in another order; here the
-    ids, the sites' condition and the probability columns must tell one story.
+    ids, the sites' own answers and the probability columns must tell one story.
     """
     columns = [name.removeprefix("p_") for name in table if name.startswith("p_")]
-    truth = table["condition"].map(CONDITIONS.index)
     chances = table[[f"p_{name}" for name in columns]].to_numpy()
     agree = (
-        list(labels) == list(CONDITIONS) == columns
-        and (truth == table["truth"]).all()
+        list(labels) == list(task.labels) == columns
+        and (task.classes(sites) == table["truth"].to_numpy()).all()
         and (chances.argmax(axis=1) == table["predicted"]).all()
     )
     if not agree:

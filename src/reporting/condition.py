@@ -12,22 +12,24 @@ from src.reporting import figures, story
 from src.reporting.charts import accuracies
 from src.reporting.confusions import draw_confusions
 from src.reporting.losses import losses
+from src.reporting.page import Page
 from src.reporting.tables import Metrics, table2
 
 
-def write_condition_report(
+def add_condition(
+    page: Page,
     cache: Cache,
     condition: Metrics,
     histories: Mapping[str, pd.DataFrame],
     out: Path,
 ) -> None:
-    """Write table2.csv, figures/ and report.html to `out`.
+    """Add the section; write table2.csv and figures/ to `out`.
 
     condition: metrics.json's entry, in the order to show; histories: by run's name.
     """
     write_csv(pd.DataFrame(table2(condition)), out / "table2.csv")
     pictures = draw_figures(cache, condition, histories, out / "figures")
-    story.tell(cache, condition, pictures).write(out / "report.html")
+    story.tell(page, cache, condition, pictures)
 
 
 def draw_figures(

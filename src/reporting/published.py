@@ -43,3 +43,17 @@ PAIRS = {
     "MNASNet": ("mnasnet0_75", "mnasnet1_0"),
     "ResNet": ("resnet101", "resnet152"),
 }
+
+# Scores of teams in the competition: public and private leaderboard, by their own
+# write-ups; None where none is told. Private is the harder half for everybody.
+LEADERBOARD = {
+    "1st": (0.33, None),
+    "6th": (0.355, 0.401),
+    "7th": (0.34, 0.401),
+    "13th": (0.345, 0.412),
+    "14th": (0.35, 0.41),
+    "27th": (0.39, 0.44),
+    "a silver medal": (0.43, 0.49),
+}
+# What the winners report of their slice choice: exact, within one.
+WINNERS_SLICES = (0.71, 0.98)

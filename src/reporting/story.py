@@ -26,9 +26,11 @@ REFERENCES = (
 )
 
 
-def tell(cache: Cache, condition: Metrics, pictures: dict[str, Path]) -> Page:
-    """Write the page; pictures: by caption, which begins with the figure's number."""
-    page = Page("Which condition a crop shows: the paper's experiment, again")
+def tell(
+    page: Page, cache: Cache, condition: Metrics, pictures: dict[str, Path]
+) -> None:
+    """Tell it on the page; pictures: by caption, which begins with its number."""
+    page.heading("Which condition a crop shows: the paper's experiment, again")
     _what_was_done(page, cache, condition)
     _add(page, pictures, "12")
     _accuracy(page, condition)
@@ -46,7 +48,6 @@ def tell(cache: Cache, condition: Metrics, pictures: dict[str, Path]) -> Page:
     _add(page, pictures, "5678")
     page.heading("Every run")
     page.table(runs_table(condition))
-    return page
 
 
 def _add(page: Page, pictures: dict[str, Path], numbers: Iterable[str]) -> None:

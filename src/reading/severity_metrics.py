@@ -1,0 +1,93 @@
+"""What severity runs are worth on studies that they have not seen."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from src.competition.metric import score
+from src.competition.prior import floors
+from src.competition.submission import from_prior, label_row_ids
+from src.competition.vocab import SEVERITIES
+from src.learning.runs import Run
+from src.reading.calibration import CHANCES, fit, nested_chances, out_of_fold
+from src.reading.priors import mean_prior
+
+
+def severity_metrics(
+    runs: list[Run], tables: Mapping[str, pd.DataFrame], labels: pd.DataFrame
+) -> dict[str, Any]:
+    """Score the runs together: metrics.json's entry `severity`.
+
+    tables: each run's predictions by its name; labels: the cohort's. All labelled rows
+    of the studies that a run tested count; one without a crop is answered by the prior.
+    `calibrated` is the score by nested folds, each corrected by what the others say.
+    """
+    together = out_of_fold(list(tables.values()))
+    truth = labels[labels["study_id"].isin(together["study_id"])]
+    prior = mean_prior(runs)
+    parts = score(truth, with_prior(together, prior)).as_dict()
+    nested = together.assign(**nested_chances(together))
+    return {
+        **parts,
+        "floor": floors(truth)["weighted_shares_by_level"].score,
+        "calibrated": score(truth, with_prior(nested, prior)).as_dict(),
+        "calibration": asdict(fit(together)),
+        "studies": int(truth["study_id"].nunique()),
+        "rows": int(truth["severity"].notna().sum()),
+        "reliability": reliability(together, nested),
+        "runs": [_alone(run, tables[run.folder.name], labels) for run in runs],
+    }
+
+
+def with_prior(sites: pd.DataFrame, prior: pd.DataFrame) -> pd.DataFrame:
+    """Make a submission of graded sites; what was not graded keeps the prior.
+
+    sites: SITE and CHANCES.
+    """
+    submission = from_prior(sites["study_id"].unique().tolist(), prior)
+    rows = submission.set_index("row_id")
+    rows.loc[label_row_ids(sites), CHANCES] = sites[CHANCES].to_numpy()
+    return rows.reset_index()
+
+
+def reliability(
+    plain: pd.DataFrame, nested: pd.DataFrame, bins: int = 8
+) -> dict[str, list[dict[str, float]]]:
+    """Set what was said beside what was so, for the chance of severe.
+
+    For each bin of equally many sites: `said`, the mean chance; `so`, the share that
+    was severe, each site counting by the metric's weight, as the chances are meant.
+    """
+    severe = (plain["severity"] == SEVERITIES[-1]).to_numpy()
+    weights = 2.0 ** plain["severity"].map(SEVERITIES.index).to_numpy()
+    told = {}
+    for name, table in (("as they are", plain), ("calibrated", nested)):
+        said = table[SEVERITIES[-1]].to_numpy()
+        parts = np.array_split(np.argsort(said, kind="stable"), bins)
+        told[name] = [
+            {
+                "said": float(np.average(said[some], weights=weights[some])),
+                "so": float(np.average(severe[some], weights=weights[some])),
+            }
+            for some in parts
+            if len(some)
+        ]
+    return told
+
+
+def _alone(run: Run, table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any]:
+    sites = out_of_fold([table])
+    truth = labels[labels["study_id"].isin(sites["study_id"])]
+    config = run.config
+    return {
+        "name": run.folder.name,
+        "backbone": config.backbone,
+        "slices": config.slices,
+        "fold": config.fold,
+        "seed": config.settings["seed"],
+        "studies": int(sites["study_id"].nunique()),
+        "score": score(truth, with_prior(sites, mean_prior([run]))).score,
+    }

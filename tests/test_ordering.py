@@ -1,0 +1,58 @@
+"""Levels chosen together, on candidates whose best order is worked out by hand."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from src.reading.ordering import in_order
+from src.reading.search import Candidate
+
+
+def at(height_mm: float, share: float) -> Candidate:
+    return Candidate(0, np.zeros(2), np.array([0.0, 0, height_mm]), share)
+
+
+def heights(chosen: list[Candidate | None]) -> list[float | None]:
+    return [None if one is None else float(one.point_mm[2]) for one in chosen]
+
+
+def test_the_best_of_each_is_taken_where_it_is_in_order() -> None:
+    levels = [[at(60, 0.9)], [at(30, 0.8), at(60, 0.1)], [at(0, 0.7)]]
+    assert heights(in_order(levels)) == [60, 30, 0]
+
+
+def test_two_levels_on_one_disc_are_taken_apart() -> None:
+    # The second level likes the first's disc best: .9 * .3 beats leaving one out.
+    levels = [[at(60, 0.9)], [at(60, 0.7), at(30, 0.3)], [at(0, 0.9)]]
+    assert heights(in_order(levels)) == [60, 30, 0]
+
+
+def test_levels_that_changed_places_are_put_right_by_their_second_choices() -> None:
+    levels = [[at(30, 0.6), at(60, 0.4)], [at(60, 0.6), at(30, 0.4)]]
+    assert heights(in_order(levels)) == [60, 30]
+
+
+def test_a_level_without_a_fitting_candidate_is_left_out() -> None:
+    levels = [[at(60, 0.9)], [at(58, 0.9)], [at(30, 0.9)]]
+    chosen = heights(in_order(levels))
+    assert chosen.count(None) == 1
+    assert chosen[2] == 30
+    assert heights(in_order([[], [], []])) == [None, None, None]
+
+
+def test_order_is_by_dynamic_programming_what_trying_all_gives() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        levels = [
+            [at(rng.uniform(0, 150), rng.uniform(0.1, 1)) for _ in range(3)]
+            for _ in range(3)
+        ]
+        best, choice = 0.0, None
+        for places in np.ndindex(4, 4, 4):
+            some = [[*levels[k], None][place] for k, place in enumerate(places)]
+            z = [one.point_mm[2] for one in some if one is not None]
+            if all(above - below >= 12 for above, below in pairwise(z)):
+                product = np.prod([1e-3 if one is None else one.share for one in some])
+                if product > best:
+                    best, choice = product, some
+        assert in_order(levels) == choice

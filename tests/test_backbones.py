@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from src.errors import InputError
-from src.learning.backbones import PAPER, build, check_names
+from src.learning.backbones import PAPER, build, build_encoder, check_names
 
 
 def test_the_paper_is_its_six_backbones() -> None:
@@ -66,7 +66,7 @@ def test_imagenet_weights_that_cannot_be_fetched_name_the_way_out(
     def offline(name: str) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr("src.learning.backbones._fetched", offline)
+    monkeypatch.setattr("src.learning.backbones._imagenet", offline)
     with pytest.raises(InputError, match="--weights none"):
         build("resnet18", 5, "imagenet")
 
@@ -89,3 +89,16 @@ def test_published_imagenet_weights_load_into_timms_own_model() -> None:
     assert torch.equal(model.conv_stem.weight, first)
     means = [value for name, value in state.items() if name.endswith("running_mean")]
     assert torch.equal(model.bn2.running_mean, means[-1])
+    encoder = build_encoder("tf_efficientnet_lite0", str(path))
+    assert torch.equal(encoder.conv_stem.weight, first)
+    assert torch.equal(
+        encoder.blocks[0][0].bn1.running_mean, model.blocks[0][0].bn1.running_mean
+    )
+
+
+def test_an_encoder_gives_its_maps_from_fine_to_coarse() -> None:
+    encoder = build_encoder("resnet10t")
+    sizes = [seen.shape[-1] for seen in encoder(torch.zeros(1, 3, 64, 64))]
+    assert sizes == [32, 16, 8, 4, 2]
+    with pytest.raises(InputError, match="resnet18"):
+        build_encoder("mnasnet0_75")

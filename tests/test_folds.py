@@ -171,11 +171,13 @@ def test_a_folds_validation_is_the_holdouts_less_its_tests() -> None:
     assert ((rest == "validation") == was_validation).all()
 
 
-def test_a_fold_without_validation_is_refused() -> None:
+def test_a_small_cohorts_fold_borrows_its_validation_from_training() -> None:
     folds = make_folds(cohort(random_kinds(12)))
     fold = int(folds["fold"][folds["split"] == "validation"].iloc[0])
-    with pytest.raises(InputError, match=f"Fold {fold} of these 12 .* for validation"):
-        roles(folds, fold)
+    role = roles(folds, fold)
+    tested = folds.set_index("study_id")["fold"] == fold
+    assert ((role == "test") == tested[role.index]).all()
+    assert (role == "validation").sum() == 1
 
 
 def test_a_fold_without_a_study_is_refused() -> None:

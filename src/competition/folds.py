@@ -65,7 +65,8 @@ def roles(folds: pd.DataFrame, fold: int | str) -> pd.Series:
     """Give each study's role in one run, indexed by study_id.
 
     "holdout": its split. A fold k: test if in fold k, else validation if that is its
-    split, else train.
+    split, else train; where a small cohort's fold tests every validation study, some
+    are taken from train.
     """
     by_study = folds.set_index("study_id")
     if fold == "holdout":
@@ -74,6 +75,8 @@ def roles(folds: pd.DataFrame, fold: int | str) -> pd.Series:
         raise InputError(f"Fold {fold!r} is not holdout or one of 0 to {FOLDS - 1}.")
     role = by_study["split"].where(by_study["split"] == "validation", "train")
     role = role.mask(by_study["fold"] == fold, "test").rename("role")
+    if not (role == "validation").any():
+        role = _with_validation(role)
     for needed in SPLITS:
         if not (role == needed).any():
             raise InputError(
@@ -81,6 +84,14 @@ def roles(folds: pd.DataFrame, fold: int | str) -> pd.Series:
                 "use the holdout, or a cohort of at least 30 studies."
             )
     return role
+
+
+def _with_validation(role: pd.Series) -> pd.Series:
+    """Take some validation studies from training, where a fold tests all there are."""
+    train = role.index[role == "train"]
+    wanted = max(1, round(VALIDATION_SHARE * len(role)))
+    places = np.linspace(0, len(train) - 1, wanted + 2)[1:-1].astype(int)
+    return role.where(~role.index.isin(train[places]), "validation")
 
 
 def row_roles(n_rows: int, seed: int = 0) -> np.ndarray:

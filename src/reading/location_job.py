@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from src.competition.vocab import SERIES_DESCRIPTIONS, TARGETS
+from src.errors import InputError
 from src.imaging.cache import Cache
 from src.imaging.overview import Overview
 from src.imaging.overview_cache import OverviewCache
@@ -28,6 +29,11 @@ def location_job(
     cache: Cache, overviews: OverviewCache, folds: pd.DataFrame, config: RunConfig
 ) -> Job:
     """Put the location task together. Raises InputError if a role has no series."""
+    if config.split != "study":
+        raise InputError(
+            "--split row deals out crops, and a location run learns from whole series: "
+            "leave --split out"
+        )
     role = cache.table["study_id"].map(study_roles(folds, config.fold))
     role = role.where(limited(cache.table, config.limit))
     sites = {name: cache.table[role == name] for name in ROLES}

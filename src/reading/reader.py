@@ -43,7 +43,12 @@ class Reader:
         folder: of its series; listed: their ids and types; findings: its prior's rows.
         """
         study = read_study(folder, listed)
-        sites = self.find(study)
+        return self.answer(study, self.find(study), findings)
+
+    def answer(
+        self, study: Study, sites: Sites, findings: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Grade a study's sites and enter them into its prior's rows of findings."""
         graded, reasons = grade(study, sites, self.graders)
         named, _ = grade(study, sites, self.namers)
         reasons = _missing(study, sites) | reasons | _disagreements(named)

@@ -13,6 +13,7 @@ from src.reporting.command_line import count, parser_of, run
 from src.reporting.console import say, show_table
 
 BACKBONES = ("mnasnet0_75", "mnasnet1_0")
+READER = ("--backbone", "resnet10t")
 
 
 def steps(folder: Path, studies: int, epochs: int) -> dict[str, list[str]]:
@@ -21,13 +22,15 @@ def steps(folder: Path, studies: int, epochs: int) -> dict[str, list[str]]:
     report, submission = str(folder / "report"), str(folder / "submission.csv")
     found = ["--cache", cache, "--runs", runs]
     truth = str(folder / "data-truth" / "train.csv")
-    learn = ["--task", "condition", "--epochs", str(epochs), "--backbone", *BACKBONES]
+    learn = ["train.py", *found, "--epochs", str(epochs)]
     return {
         "prepare": [
             *("input_prep.py", "--data", data, "--cache", cache),
             *("--phantom", str(studies)),
         ],
-        "train": ["train.py", *found, *learn],
+        "condition": [*learn, "--task", "condition", "--backbone", *BACKBONES],
+        "location": [*learn, "--task", "location", *READER],
+        "severity": [*learn, "--task", "severity", *READER],
         "evaluate": ["evaluate.py", *found, "--out", report],
         "predict": [
             *("predict_submission.py", "--data", data, "--runs", runs),

@@ -19,8 +19,8 @@ from src.learning.settings import Settings
 from src.learning.tasks import CROP_TASKS
 from src.learning.training import Job, seeded_model
 
-# Share of training crops taken one slice beside their own. A locator that finds the
-# marked slice in three of four is off by one in the others (docs/results.md).
+# Share of training crops taken one slice beside their own, as a locator's are: the
+# competition's winners found the marked slice of 71 %, and of 98 % within one.
 SLICE_JITTER = 0.25
 
 

@@ -15,6 +15,8 @@ from src.learning.runs import Run
 from src.reading.calibration import CHANCES, fit, nested_chances, out_of_fold
 from src.reading.priors import mean_prior
 
+BINS = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)  # of the chance of severe
+
 
 def severity_metrics(
     runs: list[Run], tables: Mapping[str, pd.DataFrame], labels: pd.DataFrame
@@ -54,26 +56,27 @@ def with_prior(sites: pd.DataFrame, prior: pd.DataFrame) -> pd.DataFrame:
 
 
 def reliability(
-    plain: pd.DataFrame, nested: pd.DataFrame, bins: int = 8
+    plain: pd.DataFrame, nested: pd.DataFrame
 ) -> dict[str, list[dict[str, float]]]:
     """Set what was said beside what was so, for the chance of severe.
 
-    For each bin of equally many sites: `said`, the mean chance; `so`, the share that
-    was severe, each site counting by the metric's weight, as the chances are meant.
+    For each of BINS that has `sites`: `said`, the mean chance; `so`, the share that was
+    severe, each site counting by the metric's weight, as the chances are meant.
     """
     severe = (plain["severity"] == SEVERITIES[-1]).to_numpy()
     weights = 2.0 ** plain["severity"].map(SEVERITIES.index).to_numpy()
     told = {}
     for name, table in (("as they are", plain), ("calibrated", nested)):
         said = table[SEVERITIES[-1]].to_numpy()
-        parts = np.array_split(np.argsort(said, kind="stable"), bins)
+        bins = np.digitize(said, BINS)
         told[name] = [
             {
                 "said": float(np.average(said[some], weights=weights[some])),
                 "so": float(np.average(severe[some], weights=weights[some])),
+                "sites": int(some.sum()),
             }
-            for some in parts
-            if len(some)
+            for some in (bins == place for place in range(len(BINS) + 1))
+            if some.any()
         ]
     return told
 

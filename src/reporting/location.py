@@ -67,7 +67,7 @@ def add_location(
     page.picture(
         worst,
         "The series with the largest errors of each type: rings marked, crosses found, "
-        "on the slice of the worst site",
+        "on the slice of the worst site; a ring alone was found on another slice",
     )
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from src.reporting.figures import OURS, PAPERS, panels
 from src.reporting.page import Page
 from src.reporting.published import LEADERBOARD
@@ -56,7 +58,8 @@ def add_severity(page: Page, metrics: dict[str, Any], figures: Path) -> None:
     page.table(calibration_table(metrics))
     path = figures / "severity_reliability.png"
     draw_reliability(metrics, path)
-    page.picture(path, "Chance of severe as it is said, and as it is, weighted 1, 2, 4")
+    caption = "Chance of severe as it is said, and as it is, weighted 1, 2, 4; larger "
+    page.picture(path, caption + "dots stand for more sites")
     page.paragraph("Every run on its own test studies:")
     page.table(runs_table(metrics))
     page.paragraph("Scores on the real hidden test that their teams have told:")
@@ -76,7 +79,9 @@ def draw_reliability(metrics: dict[str, Any], path: Path) -> None:
             metrics["reliability"].items(), ("#888888", OURS), strict=True
         ):
             said, so = ([one[key] for one in bins] for key in ("said", "so"))
-            axes.plot(said, so, "o-", color=colour, ms=5, lw=1.2, label=name)
+            axes.plot(said, so, "-", color=colour, lw=1.2, label=name)
+            sizes = [12 * np.log10(1 + one["sites"]) for one in bins]
+            axes.scatter(said, so, sizes, color=colour)
         axes.set_xlabel("chance of severe that was said")
         axes.set_ylabel("weighted share that was severe")
         axes.set_xlim(0, 1)

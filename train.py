@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from src.imaging.cache import Cache
-    from src.learning.runs import RunConfig
+    from src.learning.run_config import RunConfig
     from src.learning.training import Job
 
 
@@ -191,7 +191,7 @@ def configure(
 ) -> "RunConfig":
     """Turn the flags and the preset into the description of one run."""
     from src.learning.roles import prior_of
-    from src.learning.runs import RunConfig
+    from src.learning.run_config import RunConfig
     from src.learning.tasks import LABELS
 
     recipe, weights = recipe_for(args, backbone)

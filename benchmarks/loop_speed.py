@@ -22,9 +22,10 @@ from torchvision.transforms.functional import normalize, to_tensor
 
 from src.imaging.cache import open_cache
 from src.learning.backbones import build, check_names
-from src.learning.dataset import DEVIATION, MEAN, CropSet
+from src.learning.dataset import CropSet
 from src.learning.device import choose_device, choose_precision
 from src.learning.engine import Trainer
+from src.learning.predictor import DEVIATION, MEAN
 from src.learning.settings import Settings
 from src.reporting.command_line import count, parser_of, run
 from src.reporting.console import say, show_table

@@ -11,8 +11,8 @@ from test_scanner import LEFT, RIGHT, anatomy, crop, site_mm, symmetric
 
 from src.competition.vocab import AXIAL_T2, CONDITIONS, SAGITTAL_T1, mirrored
 from src.learning.augment import Augmenter
-from src.learning.dataset import DEVIATION, MEAN, as_images
 from src.learning.mirror import MIRRORED_CLASS, is_axial, mirror
+from src.learning.predictor import DEVIATION, MEAN, as_images
 from src.phantom.tissue import T1, T2
 
 NONE = Augmenter(0.0, 0, mirrors=False)

@@ -12,7 +12,8 @@ from src.competition.vocab import CONDITIONS, SEVERITIES
 from src.imaging.crop_spec import CropSpec
 from src.imaging.crops import cut
 from src.learning.predictor import Predictor
-from src.learning.runs import Run, RunConfig
+from src.learning.run_config import RunConfig
+from src.learning.runs import Run
 from src.learning.settings import Settings
 from src.reading.grades import Grader, grade
 from src.reading.locate import Located

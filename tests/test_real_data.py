@@ -15,6 +15,7 @@ from src.competition.vocab import SAGITTAL_T2, SPINAL
 from src.imaging.cache import Cache, open_cache
 from src.imaging.cache_build import build_cache
 from src.imaging.crop_spec import CropSpec
+from src.imaging.overview_cache import build_overviews, open_overviews
 
 DATA = os.environ.get("LUMBAR_DATA", "")
 pytestmark = pytest.mark.skipif(not DATA, reason="LUMBAR_DATA names no real cohort")
@@ -42,3 +43,20 @@ def test_canal_crops_are_brighter_in_the_middle(cache: Cache) -> None:
     middle = crops[:, 44:56, 44:56].mean(axis=(1, 2))
     around = crops.mean(axis=(1, 2))
     assert (middle > around).mean() > 0.9
+
+
+def test_overviews_show_the_canal_where_it_was_marked(
+    cache: Cache, tmp_path: Path
+) -> None:
+    build_overviews(cache.series, images(Path(DATA), "train"), tmp_path)
+    views = {(s, d): view for s, d, view in open_overviews(tmp_path).groups()}
+    table = cache.table[cache.table["condition"] == SPINAL]
+    brighter = []
+    for site in table.itertuples():
+        view = views[site.study_id, site.series_description]
+        index = view.index_of(site.series_id, site.instance_number)
+        x, y = view.from_image(index, np.array([site.x, site.y])).round().astype(int)
+        picture = view.images[index].astype(float)
+        around = picture[y - 20 : y + 21, x - 20 : x + 21].mean()
+        brighter.append(picture[y - 2 : y + 3, x - 2 : x + 3].mean() > around)
+    assert np.mean(brighter) > 0.9

@@ -12,7 +12,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks t
 
 import albumentations as A  # noqa: N812  (its documented name, after the switch)
 
-from src.learning.mirror import MIRRORED_CLASS, mirror
+from src.learning.mirror import MIRRORED_CLASS, mirror_some
 
 MIRROR_CHANCE = 0.5
 
@@ -68,8 +68,7 @@ class Augmenter:
             crops = self._jittered(crops, np.array(seeds))
         if self.mirrors:
             chosen = np.array(seeds) % 1000 < 1000 * MIRROR_CHANCE
-            crops = crops.copy()
-            crops[chosen] = mirror(crops[chosen], axial[chosen])
+            crops = mirror_some(crops, chosen, axial)
             classes = np.where(chosen, MIRRORED_CLASS[classes], classes)
         changed = [
             self._one(crop, seed) for crop, seed in zip(crops, seeds, strict=True)

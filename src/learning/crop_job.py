@@ -14,7 +14,7 @@ from src.learning.device import choose_device
 from src.learning.engine import Trainer
 from src.learning.mirror import is_axial
 from src.learning.roles import ROLES, crop_roles, limited, require_some
-from src.learning.runs import RunConfig
+from src.learning.run_config import RunConfig
 from src.learning.settings import Settings
 from src.learning.tasks import CROP_TASKS
 from src.learning.training import Job, seeded_model

@@ -10,13 +10,11 @@ from torch.nn.functional import cross_entropy
 
 from src.learning import distributed
 from src.learning.augment import Augmenter
-from src.learning.mirror import mirror
+from src.learning.mirror import mirror_some
 
 if TYPE_CHECKING:
     from src.learning.engine import Trainer
 
-# Mean and deviation of the crops' pixels; the authors of the paper measured these.
-MEAN, DEVIATION = 0.2124, 0.1608
 CHANNELS = 3  # that ImageNet's backbones take
 
 
@@ -91,10 +89,9 @@ class CropSet:
 
     def _cut(self, places: np.ndarray) -> np.ndarray:
         crops = np.asarray(self.crops[self.rows[places]])
-        if self.mirrored is not None and (turned := self.mirrored[places]).any():
-            crops = crops.copy()
-            crops[turned] = mirror(crops[turned], self.axial[places][turned])
-        return crops
+        if self.mirrored is None:
+            return crops
+        return mirror_some(crops, self.mirrored[places], self.axial[places])
 
     def _tensor(self, crops: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(channels(crops, self.slices)))
@@ -120,8 +117,3 @@ def training_batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
     for start in range(0, len(order), size):
         if len(batch := order[start : start + size]) >= least:
             yield batch
-
-
-def as_images(crops: torch.Tensor) -> torch.Tensor:
-    """Normalise uint8 crops [n, channels, px, px] to float32 images, where they are."""
-    return (crops.float() / 255 - MEAN) / DEVIATION

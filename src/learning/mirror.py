@@ -24,3 +24,12 @@ def mirror(crops: np.ndarray, axial: np.ndarray) -> np.ndarray:
     flipped = crops[:, ::-1].copy()
     flipped[axial] = crops[axial][..., ::-1]
     return flipped
+
+
+def mirror_some(crops: np.ndarray, chosen: np.ndarray, axial: np.ndarray) -> np.ndarray:
+    """Mirror the chosen crops and leave the others; chosen, axial: [n] bool."""
+    if not chosen.any():
+        return crops
+    out = crops.copy()
+    out[chosen] = mirror(crops[chosen], axial[chosen])
+    return out

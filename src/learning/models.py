@@ -1,18 +1,14 @@
 """The network of a run, as its description says."""
 
-from typing import TYPE_CHECKING
-
 from torch import nn
 
 from src.learning.attention import SliceAttention
 from src.learning.backbones import build
 from src.learning.locator import Locator
-
-if TYPE_CHECKING:
-    from src.learning.runs import RunConfig
+from src.learning.run_config import RunConfig
 
 
-def model_for(config: "RunConfig", weights: str = "none") -> nn.Module:
+def model_for(config: RunConfig, weights: str = "none") -> nn.Module:
     """Build a run's network, with its backbone's weights as `build` takes them."""
     size = len(config.labels)
     if config.task == "location":

@@ -5,8 +5,10 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from src.learning import distributed
-from src.learning.dataset import as_images
 from src.learning.device import choose_precision
+
+# Mean and deviation of the crops' pixels; the authors of the paper measured these.
+MEAN, DEVIATION = 0.2124, 0.1608
 
 
 class Predictor:
@@ -46,3 +48,8 @@ class Predictor:
         mixed = self.precision is not torch.float32
         dtype = self.precision if mixed else None
         return torch.autocast(self.device.type, dtype=dtype, enabled=mixed)
+
+
+def as_images(crops: torch.Tensor) -> torch.Tensor:
+    """Normalise uint8 crops [n, channels, px, px] to float32 images, where they are."""
+    return (crops.float() / 255 - MEAN) / DEVIATION

@@ -12,13 +12,8 @@ from src.learning import distributed
 from src.learning.checkpoint import load, save
 from src.learning.engine import Examples, Trainer
 from src.learning.models import model_for
-from src.learning.runs import (
-    STATE_FILE,
-    RunConfig,
-    part_folder,
-    publish_run,
-    write_history,
-)
+from src.learning.run_config import RunConfig
+from src.learning.runs import STATE_FILE, part_folder, publish_run, write_history
 from src.learning.settings import Epoch, Settings
 
 SAVE_EVERY_S = 60.0  # between checkpoints: VGG-16's is 2 GB

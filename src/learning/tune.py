@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.errors import InputError
 from src.files import write_text
 from src.learning.optimizers import OPTIMIZERS
-from src.learning.runs import RunConfig
+from src.learning.run_config import RunConfig
 from src.learning.settings import Epoch, Settings
 from src.learning.training import Job
 

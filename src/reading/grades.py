@@ -10,7 +10,7 @@ from src.errors import InputError
 from src.imaging.crop_spec import CropSpec
 from src.imaging.crops import cut
 from src.learning.dataset import channels
-from src.learning.mirror import mirror
+from src.learning.mirror import mirror_some
 from src.learning.predictor import Predictor
 from src.learning.runs import Run
 from src.learning.tasks import CROP_TASKS
@@ -79,11 +79,6 @@ def _crops(
 
 def _all_left(crops: np.ndarray, conditions: list[str]) -> np.ndarray:
     """Show sites of the patient's right in the mirror, as in training."""
-    names = np.array(conditions)
-    turned = np.char.startswith(names, SIDES[1])
+    right = np.array([name.startswith(SIDES[1]) for name in conditions])
     axial = np.array([SERIES_OF[FAMILY_OF[name]] == AXIAL_T2 for name in conditions])
-    if not turned.any():
-        return crops
-    out = crops.copy()
-    out[turned] = mirror(crops[turned], axial[turned])
-    return out
+    return mirror_some(crops, right, axial)

@@ -14,7 +14,7 @@ from src.imaging.overview_cache import OverviewCache
 from src.learning.device import choose_device
 from src.learning.engine import Trainer
 from src.learning.roles import ROLES, limited, require_some, study_roles
-from src.learning.runs import RunConfig
+from src.learning.run_config import RunConfig
 from src.learning.settings import Settings
 from src.learning.site_augment import SiteAugmenter
 from src.learning.site_set import SiteGroup, SiteSet

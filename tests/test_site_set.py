@@ -1,14 +1,17 @@
 """What a locator learns from: sites stay on their spots through every change."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from made_study import overviews
+from safetensors.torch import save_file
 
 from src.competition.vocab import AXIAL_T2, SAGITTAL_T2, TARGETS
 from src.learning.engine import Trainer
 from src.learning.heatmaps import cross_entropies, log_chances, peaks
-from src.learning.locator import Locator
+from src.learning.locator import Locator, build_locator
 from src.learning.settings import Settings
 from src.learning.site_augment import MIRRORED_TARGET, SiteAugmenter
 from src.learning.site_set import SiteGroup, SiteSet
@@ -128,3 +131,12 @@ def test_a_locator_learns_to_find_a_square() -> None:
     loss, found = some.judge(trainer)
     assert loss < 0.8 * before
     assert found > 0.9
+
+
+def test_a_locator_goes_on_from_another(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = Locator("resnet10t", 25)
+    save_file(first.state_dict(), tmp_path / "weights.safetensors")
+    other = build_locator("resnet10t", 25, str(tmp_path / "weights.safetensors"))
+    for name, value in first.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name

@@ -26,7 +26,7 @@ def build(name: str, classes: int, weights: str = "none") -> nn.Module:
     """
     model = _create(name, classes)
     if weights != "none":
-        _load_fitting(model, *_published(name, weights, _imagenet))
+        load_fitting(model, *_published(name, weights, _imagenet))
     return model
 
 
@@ -44,7 +44,7 @@ def build_encoder(name: str, weights: str = "none") -> nn.Module:
             "locator is built on: take resnet18, or one of timm.list_models()"
         ) from error
     if weights != "none":
-        _load_fitting(model, *_published(name, weights, _imagenet_timm))
+        load_fitting(model, *_published(name, weights, _imagenet_timm))
     return model
 
 
@@ -85,7 +85,7 @@ def _published(
     torchvision and timm keep what they fetch for the next time.
     """
     if weights != "imagenet":
-        return _read_state(Path(weights)), weights
+        return read_state(Path(weights)), weights
     try:
         return fetch(name).state_dict(), "ImageNet's"
     except (OSError, RuntimeError, ValueError) as error:
@@ -106,7 +106,8 @@ def _imagenet_timm(name: str) -> nn.Module:
     return timm.create_model(name, pretrained=True)
 
 
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict, .safetensors or .pth; raises InputError if it is no file."""
     if not path.is_file():
         raise InputError(
             f"--weights {path} is no file: give none, imagenet or a .safetensors file"
@@ -116,9 +117,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _load_fitting(
-    model: nn.Module, state: dict[str, torch.Tensor], source: str
-) -> None:
+def load_fitting(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
     """Load all tensors that fit, by name or else by order: all but a new head."""
     own = model.state_dict()
     in_order = dict(zip(_measured(own), _measured(state).values(), strict=False))

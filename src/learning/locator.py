@@ -1,10 +1,12 @@
 """A network that marks each target on a slice: heatmaps from a timm encoder."""
 
+from pathlib import Path
+
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from src.learning.backbones import build_encoder
+from src.learning.backbones import build_encoder, load_fitting, read_state
 
 WIDTH = 48  # channels of the decoder
 
@@ -38,6 +40,20 @@ class Locator(nn.Module):
                 here = here + interpolate(merged, here.shape[-2:], mode="nearest")
             merged = merge(here)
         return self.head(merged)
+
+
+def build_locator(backbone: str, targets: int, weights: str = "none") -> Locator:
+    """Build a locator; weights: of its encoder, or of a location run to go on from.
+
+    Raises InputError where they cannot be had or do not fit.
+    """
+    if weights not in ("none", "imagenet"):
+        state = read_state(Path(weights))
+        if any(name.startswith("encoder.") for name in state):
+            locator = Locator(backbone, targets)
+            load_fitting(locator, state, weights)
+            return locator
+    return Locator(backbone, targets, weights)
 
 
 def _block() -> nn.Module:

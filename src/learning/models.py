@@ -4,7 +4,7 @@ from torch import nn
 
 from src.learning.attention import SliceAttention
 from src.learning.backbones import build
-from src.learning.locator import Locator
+from src.learning.locator import build_locator
 from src.learning.run_config import RunConfig
 
 
@@ -12,7 +12,7 @@ def model_for(config: RunConfig, weights: str = "none") -> nn.Module:
     """Build a run's network, with its backbone's weights as `build` takes them."""
     size = len(config.labels)
     if config.task == "location":
-        return Locator(config.backbone, size, weights)
+        return build_locator(config.backbone, size, weights)
     if config.slices == "attention":
         slices = config.crop["slices"]
         return SliceAttention(config.backbone, size, slices, weights)

@@ -50,9 +50,10 @@ def enter(
     for target in rows.index:
         rows.loc[target, "reason"] = reasons.get(target, "")
         if (site := sites.get(target)) is not None:
-            place = (site.series_id, site.instance_number, site.x, site.y)
+            file = (site.series_id, site.instance_number)
+            place = (round(site.x, 2), round(site.y, 2), round(site.confidence, 4))
             columns = ["series_id", "instance_number", "x", "y", "confidence"]
-            rows.loc[target, columns] = (*place, site.confidence)
+            rows.loc[target, columns] = (*file, *place)
         if target in graded:
             rows.loc[target, list(SEVERITIES)] = graded[target]
             rows.loc[target, "source"] = sites[target].source

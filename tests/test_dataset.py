@@ -11,6 +11,7 @@ from test_scanner import LEFT, RIGHT, anatomy, crop, site_mm, symmetric
 
 from src.competition.vocab import AXIAL_T2, CONDITIONS, SAGITTAL_T1, mirrored
 from src.learning.augment import Augmenter
+from src.learning.dataset import CropSet
 from src.learning.mirror import MIRRORED_CLASS, is_axial, mirror
 from src.learning.predictor import DEVIATION, MEAN, as_images
 from src.phantom.tissue import T1, T2
@@ -174,3 +175,38 @@ def test_two_processes_share_each_batch(monkeypatch: pytest.MonkeyPatch) -> None
         )
     seen = torch.cat([c for share in shares for _, c, _ in share])
     assert sorted(seen.tolist()) == list(range(23))
+
+
+def test_the_right_is_always_mirrored_and_the_canal_at_times() -> None:
+    crops = np.zeros((3, 3, 8, 8), np.uint8)
+    crops[:, 0] = 200  # the slice before is bright, so a sagittal mirror shows
+    some = CropSet(
+        crops,
+        *(np.arange(3), np.zeros(3, np.int64), np.zeros(3, bool), "neighbours"),
+        mirrored=np.array([True, False, False]),
+        symmetric=np.array([False, False, True]),
+    )
+    seen = []
+    for epoch in range(12):
+        order = np.random.default_rng([0, epoch]).permutation(3)
+        [(images, _, _)] = some.training(3, epoch, 0, NONE)
+        bright = images[np.argsort(order), 0, 0, 0].numpy() > 100
+        seen.append(bright.tolist())
+    right, left, canal = np.array(seen).T
+    assert not right.any()
+    assert left.all()
+    assert 2 <= canal.sum() <= 10
+    [judged] = some.batches(3, np.arange(3))
+    assert (judged[:, 0, 0, 0] > 100).tolist() == [False, True, True]
+
+
+def test_classes_count_by_their_weight() -> None:
+    crops = np.zeros((4, 3, 8, 8), np.uint8)
+    classes = np.array([0, 0, 1, 2])
+    plain = (crops, np.arange(4), classes, np.zeros(4, bool), "neighbours")
+    some = CropSet(*plain, weights=(1, 2, 4))
+    logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]] * 4))
+    by_hand = -(2 * np.log(0.7) + 2 * np.log(0.2) + 4 * np.log(0.1)) / 8
+    assert some.loss(logits, torch.tensor(classes)).item() == pytest.approx(by_hand)
+    weights = [weight for _, _, weight in some.training(2, 0, 0, NONE)]
+    assert weights == [1, 1]  # alone, a process' share is the whole batch

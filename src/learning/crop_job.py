@@ -74,6 +74,7 @@ def _crop_set(cache: Cache, config: RunConfig, chosen: pd.Series) -> CropSet:
         is_axial(table),
         config.slices,
         task.mirrored(table["condition"]),
+        task.symmetric(table["condition"]) if config.settings["augment"] else None,
         task.weights,
     )
 

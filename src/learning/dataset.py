@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from src.learning import distributed
-from src.learning.augment import Augmenter
+from src.learning.augment import Augmenter, mixed_seed
 from src.learning.mirror import mirror_some
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ class CropSet:
 
     crops: uint8 [all, slices, px, px], memory-mapped; rows: [n] into it; classes: [n];
     axial: [n] bool; slices: as `channels` takes it; mirrored: [n] bool, the crops that
-    are always seen in the mirror, or None; weights: how much each class counts, or
-    None for alike.
+    are always seen in the mirror, or None; symmetric: [n] bool, those that a mirror
+    leaves true, so that training sees them in it at times, or None; weights: how much
+    each class counts, or None for alike.
     """
 
     crops: np.ndarray
@@ -34,6 +35,7 @@ class CropSet:
     axial: np.ndarray
     slices: str
     mirrored: np.ndarray | None = None
+    symmetric: np.ndarray | None = None
     weights: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
@@ -57,7 +59,7 @@ class CropSet:
         for batch in training_batches(order, size):
             own = batch[rank::world]
             crops, classes = augment(
-                self._cut(own),
+                self._turned(own, epoch, seed),
                 self.classes[own],
                 self.axial[own],
                 self.rows[own],
@@ -92,6 +94,15 @@ class CropSet:
         if self.mirrored is None:
             return crops
         return mirror_some(crops, self.mirrored[places], self.axial[places])
+
+    def _turned(self, places: np.ndarray, epoch: int, seed: int) -> np.ndarray:
+        """Cut crops, every other symmetric one in the mirror."""
+        crops = self._cut(places)
+        if self.symmetric is None:
+            return crops
+        coins = [mixed_seed(seed, epoch, int(row)) % 2 for row in self.rows[places]]
+        turned = self.symmetric[places] & (np.array(coins) == 1)
+        return mirror_some(crops, turned, self.axial[places])
 
     def _tensor(self, crops: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(channels(crops, self.slices)))

@@ -10,6 +10,7 @@ from src.competition.vocab import (
     SEVERITIES,
     SEVERITY_WEIGHTS,
     SIDES,
+    SPINAL,
     TARGETS,
 )
 
@@ -38,6 +39,10 @@ class CropTask:
         if not self.one_sided:
             return None
         return conditions.str.startswith(SIDES[1]).to_numpy(bool)
+
+    def symmetric(self, conditions: pd.Series) -> np.ndarray | None:
+        """Mark [n] the sites whose answer a mirror leaves true; None if not asked."""
+        return (conditions == SPINAL).to_numpy(bool) if self.one_sided else None
 
 
 CROP_TASKS = {

@@ -42,6 +42,9 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Answer every test study."""
     args = parse()
+    path = args.findings or args.out.with_name("findings.csv")
+    if path.resolve() == args.out.resolve():
+        raise InputError(f"--out and --findings are one file, {path}: name two")
     from src.reading.answering import Answers
     from src.reading.findings import prior_findings
     from src.reading.priors import choose_prior
@@ -49,7 +52,7 @@ def main() -> None:
     studies = test_studies(args.data)
     runs = usable_runs(args.runs)
     prior, origin = choose_prior(runs, args.data)
-    answers = Answers(args.out, args.findings or args.out.with_name("findings.csv"))
+    answers = Answers(args.out, path)
     findings = prior_findings(studies, prior, "not read yet")
     answers.write(findings)
     say(f"Wrote {args.out}: the prior from {origin}, until studies are read")
@@ -101,14 +104,13 @@ def report(findings: "pd.DataFrame", answers: "Answers", origin: str) -> None:
 
 
 def usable_runs(folder: Path) -> "list[Run]":
-    """Open the runs; without any the answer is still complete, so only say so."""
-    from src.learning.runs import read_runs
+    """Open the runs; what is missing or damaged costs no answer, so only say so."""
+    from src.learning.runs import readable_runs
 
-    try:
-        return read_runs(folder)
-    except InputError as error:
-        say(f"Warning: {error}")
+    if not folder.is_dir():
+        say(f"Warning: --runs {folder} is no folder")
         return []
+    return readable_runs(folder, say)
 
 
 if __name__ == "__main__":

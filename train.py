@@ -110,10 +110,10 @@ def main() -> None:
                     cache, folds, configure(args, cache, folds, backbone, fold)
                 )
                 tune_one(args, job) if args.tune else train_one(args.runs, job)
-    if args.task == "severity" and not args.tune:
-        calibrate(args.runs)
-    where = f"--cache {args.cache} --runs {args.runs}"
-    tell(f"\nNext: python evaluate.py {where} --out report")
+        if args.task == "severity" and not args.tune:
+            calibrate(args.runs)
+        where = f"--cache {args.cache} --runs {args.runs}"
+        tell(f"\nNext: python evaluate.py {where} --out report")
 
 
 def job_for(cache: "Cache", folds: "pd.DataFrame", config: "RunConfig") -> "Job":
@@ -149,8 +149,10 @@ def calibrate(folder: Path) -> None:
     from src.learning.runs import read_runs
     from src.reading.calibration import fit, out_of_fold, save
 
+    if rank() != 0:
+        return
     runs = [r for r in read_runs(folder, "severity") if r.config.split == "study"]
-    if runs and rank() == 0:
+    if runs:
         calibration = fit(out_of_fold([run.predictions() for run in runs]))
         save(calibration, folder, [run.folder.name for run in runs])
         gain = f"a gain of {calibration.gain:.4f}" if calibration.gain else "no gain"

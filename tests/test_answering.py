@@ -105,3 +105,23 @@ def test_a_kill_leaves_a_whole_file(answers: Answers) -> None:
     with pytest.raises(Killed):
         run(answers, Reader({13: Killed()}))
     submission.check(submission.read(answers.submission), STUDIES)
+
+
+def test_a_grade_that_is_no_number_costs_its_own_study_alone(answers: Answers) -> None:
+    class Broken(Reader):
+        def read(
+            self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
+        ) -> pd.DataFrame:
+            rows = super().read(folder, listed, findings)
+            return rows.assign(severe=np.nan) if folder.name == "13" else rows
+
+    findings = run(answers, Broken({}))
+    submission.check(submission.read(answers.submission), STUDIES)
+    assert (findings["source"] == "located").sum() == 3
+
+
+def test_no_folder_of_the_users_is_in_the_findings(answers: Answers) -> None:
+    error = PermissionError(13, "denied", "images/12")
+    findings = run(answers, Reader({12: error}))
+    [reason] = findings.loc[findings["study_id"] == 12, "reason"].unique()
+    assert "images" not in reason

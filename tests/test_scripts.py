@@ -188,6 +188,46 @@ def test_a_damaged_test_study_keeps_what_can_be_read(
     assert not prior["reason"].str.contains(str(tmp_path), regex=False).any()
 
 
+def test_damaged_runs_cost_no_answer(
+    phantom: Path, reading: Path, tmp_path: Path
+) -> None:
+    runs, out = tmp_path / "runs", tmp_path / "submission.csv"
+    shutil.copytree(reading, runs)
+    [severity] = runs.glob("severity-*")
+    shutil.copytree(severity, runs / "severity-cut")
+    weights = runs / "severity-cut" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:999])
+    (runs / "old").mkdir()
+    (runs / "old" / "config.json").write_text("{}")
+    (runs / "calibration.json").write_text("{")
+    told = succeed(
+        *("predict_submission.py", "--data", phantom, "--runs", runs, "--out", out)
+    )
+    assert told.count("Left aside: ") == 2
+    assert "Not calibrated" in told
+    findings = pd.read_csv(tmp_path / "findings.csv")
+    assert (findings["source"] != "prior").sum() >= 20
+
+
+def test_one_file_for_both_outputs_is_refused(phantom: Path, reading: Path) -> None:
+    told = refusal(
+        *("predict_submission.py", "--data", phantom, "--runs", reading),
+        *("--out", "findings.csv"),
+    )
+    assert "name two" in told
+
+
+def test_weights_that_have_seen_the_test_are_refused(kit: Path, reading: Path) -> None:
+    [run] = reading.glob("location-*")
+    weights = run / "weights.safetensors"
+    learn = ("--cache", kit / "cache", "--runs", kit / "other", "--task", "location")
+    told = refusal(
+        *("train.py", *learn, "--backbone", "resnet10t", "--weights", weights),
+        *("--folds", 0),
+    )
+    assert "trained on studies that fold 0 tests" in told
+
+
 def test_the_report_tells_all_three_tasks(kit: Path, reading: Path) -> None:
     out = kit / "report3"
     report = ("--cache", kit / "cache", "--runs", reading, "--out", out)

@@ -19,6 +19,7 @@ SHAPE_TAGS = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"]
 GREY_TAGS = ["PhotometricInterpretation", "RescaleSlope", "RescaleIntercept"]
 BIT_TAGS = ["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"]
 UNIT_TOLERANCE = 0.01
+LEAST_SPACING_MM = 0.05  # no scanner is that fine, and a crop would take gigabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +100,10 @@ def _geometry(dataset: Dataset, path: Path) -> SliceGeometry:
     between_rows, between_columns = _numbers(dataset, "PixelSpacing", 2, path)
     if not np.allclose(axes @ axes.T, np.eye(2), atol=2 * UNIT_TOLERANCE):
         raise DicomError(path, "has skewed axes for its orientation; remove it")
-    if min(between_rows, between_columns) <= 0:
-        raise DicomError(path, "has a PixelSpacing that is not above zero; remove it")
+    if not min(between_rows, between_columns) >= LEAST_SPACING_MM:
+        raise DicomError(
+            path, f"has a PixelSpacing below {LEAST_SPACING_MM} mm; remove it"
+        )
     right = axes[0] / np.linalg.norm(axes[0])
     down = axes[1] - (axes[1] @ right) * right
     spacing_mm = (float(between_columns), float(between_rows))

@@ -22,7 +22,9 @@ def suspects(crops: pd.DataFrame) -> pd.DataFrame:
     """List the points of a crop table that cannot all be right: SUSPECT_COLUMNS."""
     pairs = _pairs(crops)
     wrong = pairs[pairs["x_mm_left"] <= pairs["x_mm_right"]]
-    same = pairs["instance_number_left"] == pairs["instance_number_right"]
+    same = (pairs["instance_number_left"] == pairs["instance_number_right"]) & (
+        pairs["series_id_left"] == pairs["series_id_right"]
+    )
     flat = pairs[same & (pairs["family"] == "foraminal")]
     parts = [
         _both_of(crops, wrong, WRONG_SIDE),
@@ -59,6 +61,8 @@ def _both_of(crops: pd.DataFrame, pairs: pd.DataFrame, reason: str) -> pd.DataFr
 def _out_of_order(crops: pd.DataFrame) -> pd.DataFrame:
     """Take the points that lie above the next higher level of their condition."""
     place = crops["level"].map(LEVELS.index)
-    ordered = crops.assign(place=place).sort_values(["study_id", "condition", "place"])
-    above = ordered.groupby(["study_id", "condition"])["z_mm"].shift()
-    return ordered[ordered["z_mm"] >= above].assign(reason=WRONG_ORDER)
+    series = ["study_id", "series_id", "condition"]
+    ordered = crops.assign(place=place).sort_values([*series, "place"])
+    before = ordered.groupby(series)[["z_mm", "place"]].shift()
+    wrong = (ordered["z_mm"] >= before["z_mm"]) & (ordered["place"] > before["place"])
+    return ordered[wrong].assign(reason=WRONG_ORDER)

@@ -1,6 +1,8 @@
 """What makes a run, in words that its folder keeps."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -27,6 +29,11 @@ class RunConfig:
     limit: int | None
     prior: list[dict[str, Any]]
     offsets: list[dict[str, Any]] | None = None
+
+    def described(self) -> dict[str, Any]:
+        """Return all of it by name; of a file of weights the name, not where it lay."""
+        told = json.loads(json.dumps(asdict(self)))
+        return {**told, "weights": Path(self.weights).name}
 
     @property
     def name(self) -> str:

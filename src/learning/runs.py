@@ -6,10 +6,12 @@ weights.safetensors the best weights; predictions.csv the test crops' probabilit
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -47,8 +49,14 @@ class Run:
 
     def model(self) -> nn.Module:
         """Rebuild the trained model, on the CPU and ready to predict."""
-        model = model_for(self.config)
-        load_state(model, load_file(self.folder / "weights.safetensors"))
+        path = self.folder / "weights.safetensors"
+        try:
+            model = model_for(self.config)
+            load_state(model, load_file(path))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise InputError(
+                f"{path} is missing or damaged; train the run again"
+            ) from error
         return model.eval()
 
 
@@ -74,7 +82,7 @@ def publish_run(
         for name, value in model.state_dict().items()
     }
     save_file(state, folder / "weights.safetensors")
-    write_json(asdict(config), folder / "config.json")
+    write_json(config.described(), folder / "config.json")
     (folder / STATE_FILE).unlink(missing_ok=True)
     os.replace(folder, runs / config.name)
 
@@ -84,11 +92,8 @@ def finished(runs: Path, config: RunConfig) -> bool:
     folder = runs / config.name
     if not folder.is_dir():
         return False
-    held = read_run(folder).config
-    if held != config:
-        changed = [
-            key for key in asdict(config) if getattr(held, key) != getattr(config, key)
-        ]
+    held, asked = read_run(folder).config.described(), config.described()
+    if changed := [key for key in asked if held[key] != asked[key]]:
         raise InputError(
             f"{folder} holds a run with another {', '.join(changed)}: choose another "
             "--runs folder or another --seed, or delete it"
@@ -114,6 +119,20 @@ def read_runs(runs: Path, task: str | None = None) -> list[Run]:
         raise InputError(
             f"--runs {runs} is no folder: train a model there with train.py"
         )
-    folders = sorted(path.parent for path in runs.glob("[!.]*/config.json"))
-    found = [read_run(folder) for folder in folders]
+    found = [read_run(folder) for folder in _folders(runs)]
     return [run for run in found if task in (None, run.config.task)]
+
+
+def readable_runs(runs: Path, tell: Callable[[str], None]) -> list[Run]:
+    """Open the finished runs that can be opened, and tell of those that cannot."""
+    found = []
+    for folder in _folders(runs):
+        try:
+            found.append(read_run(folder))
+        except InputError as error:
+            tell(f"Left aside: {error}")
+    return found
+
+
+def _folders(runs: Path) -> list[Path]:
+    return sorted(path.parent for path in runs.glob("[!.]*/config.json"))

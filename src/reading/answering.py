@@ -9,6 +9,7 @@ from typing import Protocol
 import pandas as pd
 
 from src.competition import submission
+from src.errors import without_folder
 from src.files import write_csv
 from src.reading.findings import to_submission
 
@@ -81,10 +82,12 @@ def answer_all(
 def _answered(
     reader: Reads, folder: Path, listed: pd.DataFrame, parts: dict[int, pd.DataFrame]
 ) -> pd.DataFrame:
-    prior = parts[int(folder.name)]
+    study_id = int(folder.name)
     try:
-        return reader.read(folder, listed, prior)
-    except Exception as error:
-        told = " ".join(str(error).split()).replace(f"{folder}/", "series ")
+        rows = reader.read(folder, listed, parts[study_id])
+        submission.check(to_submission(rows), [study_id])
+    except Exception as error:  # whatever it is: one study must not cost the others
+        told = without_folder(" ".join(str(error).split()), folder)
         reason = f"reading it failed: {type(error).__name__}: {told}".rstrip(": ")
-        return prior.assign(reason=reason)
+        return parts[study_id].assign(reason=reason)
+    return rows

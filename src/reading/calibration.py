@@ -105,6 +105,11 @@ def load(runs: Path, names: list[str]) -> Calibration | None:
         held = json.loads(path.read_text(encoding="utf-8"))
         of = held.pop("runs")
         calibration = Calibration(**held)
+        numbers = [*calibration.temperatures.values(), calibration.any_severe]
+        if calibration.temperatures.keys() != FAMILIES.keys() or not all(
+            0 < number < np.inf for number in numbers
+        ):
+            raise ValueError("no calibration")
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"{path} is damaged; delete it and run train.py again"

@@ -51,7 +51,7 @@ def _errors(found: Located, truth: Any, overview: Overview) -> dict[str, Any]:
     plane = overview.planes[here]
     point_mm = np.array([truth.x_mm, truth.y_mm, truth.z_mm])
     across = plane.to_pixel(found.point_mm) - plane.to_pixel(point_mm)
-    same = overview.stacks[here] == overview.stacks[there]
+    same = there is not None and overview.stacks[here] == overview.stacks[there]
     places = overview.slices["place"].to_numpy()
     return {
         "error_mm": float(np.linalg.norm(across) * overview.pitch_mm),

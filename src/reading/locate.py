@@ -127,11 +127,10 @@ class _Finder:
 
     def find(self, anchors: Anchors, offsets: Mapping[Target, Offset]) -> Sites:
         """Find the targets around their places from the canal, others by themselves."""
-        sites = {} if len(anchors) == len(LEVELS) else self._alone()
-        sites = {
-            target: one for target, one in sites.items() if target[1] not in anchors
-        }
-        return sites | self._anchored(anchors, offsets)
+        around = {at for at in self.chances if at[1] in anchors and at in offsets}
+        alone = self._alone() if around < self.chances.keys() else {}
+        others = {at: one for at, one in alone.items() if at not in around}
+        return others | self._anchored(anchors, offsets)
 
     def projected(self, anchors: Anchors) -> Sites:
         """Drop the canal's points, as another series type tells them, onto slices."""
@@ -172,14 +171,15 @@ class _Finder:
     ) -> Located | None:
         weights, logs = self.space.fitting(point_mm, spread_mm)
         chances = self._levels_together(condition, level)
-        if (chances * weights).sum() < LEAST_SHARE:
+        share = float((chances * weights).sum())
+        if share < LEAST_SHARE:
             place = self.space.nearest(point_mm)
             return place and replace(self._located(place), source="projected")
         # Multiplied as logarithms: what is far away is too little for a float32.
         logs = logs + np.log(np.maximum(chances, 1e-30))
         posterior = np.exp(logs - logs.max())
         [best] = self.space.candidates(posterior / posterior.sum(), 1)
-        return self._located(best)
+        return replace(self._located(best), confidence=min(share, 1.0))
 
     def _levels_together(self, condition: str, level: str) -> np.ndarray:
         """Chances [slices, h, w] of a target; on axial slices, of any of its levels.

@@ -2,11 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from src.competition.vocab import SERIES_DESCRIPTIONS, TARGETS
+from src.competition.vocab import (
+    FAMILY_OF,
+    SERIES_DESCRIPTIONS,
+    SERIES_OF,
+    TARGETS,
+)
 from src.errors import InputError
 from src.imaging.cache import Cache
 from src.imaging.overview import Overview
@@ -15,6 +21,7 @@ from src.learning.device import choose_device
 from src.learning.engine import Trainer
 from src.learning.roles import ROLES, limited, require_some, study_roles
 from src.learning.run_config import RunConfig
+from src.learning.runs import read_run
 from src.learning.settings import Settings
 from src.learning.site_augment import SiteAugmenter
 from src.learning.site_set import SiteGroup, SiteSet
@@ -34,6 +41,12 @@ def location_job(
             "--split row deals out crops, and a location run learns from whole series: "
             "leave --split out"
         )
+    _refuse_leak(config)
+    if config.slices != "neighbours":
+        raise InputError(
+            f"--slices {config.slices} is for crops, and a locator always sees "
+            "neighbouring slices: leave --slices out"
+        )
     role = cache.table["study_id"].map(study_roles(folds, config.fold))
     role = role.where(limited(cache.table, config.limit))
     sites = {name: cache.table[role == name] for name in ROLES}
@@ -48,6 +61,20 @@ def location_job(
         lambda settings: new_trainer(config, settings),
         lambda trainer: _predictions(studies, sites["test"], config, trainer),
     )
+
+
+def _refuse_leak(config: RunConfig) -> None:
+    """Raise InputError if weights are of a run that trained on this fold's test."""
+    path = Path(config.weights)
+    if not path.is_file() or not path.with_name("config.json").is_file():
+        return
+    other = read_run(path.parent).config
+    same = (other.fold, other.split) == (config.fold, config.split)
+    if other.cache_key == config.cache_key and not same:
+        raise InputError(
+            f"--weights {path} is of fold {other.fold} and has trained on studies that "
+            f"fold {config.fold} tests: give weights of the same fold, or of other data"
+        )
 
 
 def new_trainer(config: RunConfig, settings: Settings) -> Trainer:
@@ -109,6 +136,18 @@ def _group(
     )
 
 
+def _shown(marked: pd.DataFrame, overviews: dict[str, Overview]) -> pd.DataFrame:
+    """Keep the marked sites that lie on a slice of the series type that shows them."""
+    expected = marked["condition"].map(FAMILY_OF).map(SERIES_OF)
+    there = [
+        site.series_description == own
+        and own in overviews
+        and overviews[own].index_of(site.series_id, site.instance_number) is not None
+        for site, own in zip(marked.itertuples(), expected, strict=True)
+    ]
+    return marked[there]
+
+
 def _predictions(
     studies: _Studies, sites: pd.DataFrame, config: RunConfig, trainer: Trainer
 ) -> pd.DataFrame:
@@ -123,6 +162,5 @@ def _predictions(
             if description in overviews
         }
         found = locate(seen, offsets)
-        shown = marked[marked["series_description"].isin(overviews)]
-        tables.append(compare(found, shown, overviews))
+        tables.append(compare(found, _shown(marked, overviews), overviews))
     return pd.concat(tables[1:] or tables, ignore_index=True)

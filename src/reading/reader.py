@@ -51,7 +51,7 @@ class Reader:
         """Grade a study's sites and enter them into its prior's rows of findings."""
         graded, reasons = grade(study, sites, self.graders)
         named, _ = grade(study, sites, self.namers)
-        reasons = _missing(study, sites) | reasons | _disagreements(named)
+        reasons = _together(_missing(study, sites), reasons, _disagreements(named))
         graded = _calibrated(graded, self.calibration)
         return _with_seen(enter(findings, sites, graded, reasons), named)
 
@@ -65,33 +65,46 @@ class Reader:
 
 
 def load_reader(folder: Path, runs: list[Run], tell: Callable[[str], None]) -> Reader:
-    """Load runs. Raises InputError if they cannot find sites or grade them."""
-    of = {
-        task: [run for run in runs if run.config.task == task]
-        for task in ("location", "severity", "condition")
-    }
+    """Load the runs of a folder that can be used, and tell of the others.
+
+    Raises InputError if they cannot find sites or cannot grade them.
+    """
+    working: dict[str, list[Grader]] = {"location": [], "severity": [], "condition": []}
+    for run in runs:
+        name, config = run.folder.name, run.config
+        if config.split == "row":
+            tell(f"Left aside, since its split leaks: {name}")
+            continue
+        try:
+            working[config.task].append(Grader(run, run.predictor()))
+        except InputError as error:
+            tell(f"Left aside: {error}")
     for task in ("location", "severity"):
-        if not of[task]:
-            raise InputError(f"no {task} run in {folder}: train one with --task {task}")
-    leaking = [run.folder.name for run in runs if run.config.split == "row"]
-    if leaking:
-        tell(f"Left aside, since their split leaks: {', '.join(leaking)}")
-    fair = {
-        task: [run for run in some if run.config.split != "row"]
-        for task, some in of.items()
-    }
-    calibration = load(folder, [run.folder.name for run in fair["severity"]])
-    if calibration is None:
-        tell("No calibration of these severity runs: probabilities stay as they are")
+        if not working[task]:
+            raise InputError(f"no usable {task} run: train one with --task {task}")
+    locators = working["location"]
+    offsets = [read_offsets(one.run.config.offsets) for one in locators]
     return Reader(
-        [run.predictor() for run in fair["location"]],
-        read_offsets(fair["location"][0].config.offsets),
-        *(
-            [Grader(run, run.predictor()) for run in fair[task]]
-            for task in ("severity", "condition")
-        ),
-        calibration or NONE,
+        [one.predictor for one in locators],
+        {at: some[at] for some in reversed(offsets) for at in some},
+        working["severity"],
+        working["condition"],
+        _calibration(folder, working["severity"], tell),
     )
+
+
+def _calibration(
+    folder: Path, graders: list[Grader], tell: Callable[[str], None]
+) -> Calibration:
+    """Read the graders' calibration; without one probabilities stay as they are."""
+    try:
+        found = load(folder, [one.run.folder.name for one in graders])
+    except InputError as error:
+        tell(f"Not calibrated: {error}")
+        return NONE
+    if found is None:
+        tell("Not calibrated: no calibration.json of these severity runs")
+    return found or NONE
 
 
 def _calibrated(
@@ -102,6 +115,15 @@ def _calibrated(
     conditions = pd.Series([condition for condition, _ in graded])
     rows = calibration.apply(np.stack(list(graded.values())), conditions)
     return dict(zip(graded, rows, strict=True))
+
+
+def _together(*parts: dict[Target, str]) -> dict[Target, str]:
+    """Join what there is to say of each target."""
+    told: dict[Target, list[str]] = {}
+    for part in parts:
+        for target, reason in part.items():
+            told.setdefault(target, []).append(reason)
+    return {target: "; ".join(reasons) for target, reasons in told.items()}
 
 
 def _missing(study: Study, sites: Sites) -> dict[Target, str]:

@@ -8,6 +8,7 @@ import numpy as np
 from src.imaging.overview import OVERVIEW_PX, Overview
 
 NEAR_MM = 10.0  # chances within this of a peak are for the same site
+REACH_MM = 8.0  # a slice farther from a point than this does not show it
 CANDIDATES = 4  # peaks a target may choose from
 
 
@@ -71,11 +72,13 @@ class SearchSpace:
         return np.exp(logs), logs
 
     def nearest(self, point_mm: np.ndarray) -> Candidate | None:
-        """Drop a patient point onto the nearest slice; None if it is in no image."""
-        order = np.argsort([abs(p.distance_mm(point_mm)) for p in self.overview.planes])
-        for index in order[:3]:
-            xy = self.overview.planes[index].to_pixel(point_mm)
-            if ((xy >= 0) & (xy <= OVERVIEW_PX - 1)).all():
+        """Drop a patient point onto the nearest slice; None if none is near it."""
+        planes = self.overview.planes
+        away_mm = np.array([abs(plane.distance_mm(point_mm)) for plane in planes])
+        for index in np.argsort(away_mm)[:3]:
+            xy = planes[index].to_pixel(point_mm)
+            inside = ((xy >= 0) & (xy <= OVERVIEW_PX - 1)).all()
+            if inside and away_mm[index] <= REACH_MM:
                 return Candidate(int(index), xy, point_mm, 0.0)
         return None
 

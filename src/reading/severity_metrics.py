@@ -29,7 +29,7 @@ def severity_metrics(
     """
     together = out_of_fold(list(tables.values()))
     truth = labels[labels["study_id"].isin(together["study_id"])]
-    prior = mean_prior(runs)
+    prior = tested_prior(runs, tables)
     parts = score(truth, with_prior(together, prior)).as_dict()
     nested = together.assign(**nested_chances(together))
     return {
@@ -44,13 +44,21 @@ def severity_metrics(
     }
 
 
-def with_prior(sites: pd.DataFrame, prior: pd.DataFrame) -> pd.DataFrame:
-    """Make a submission of graded sites; what was not graded keeps the prior.
+def tested_prior(runs: list[Run], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Answer each tested study by the prior of the runs that have not seen it."""
+    parts = [
+        from_prior(tables[run.folder.name]["study_id"].unique(), mean_prior([run]))
+        for run in runs
+    ]
+    return pd.concat(parts).groupby("row_id", as_index=False)[CHANCES].mean()
 
-    sites: SITE and CHANCES.
+
+def with_prior(sites: pd.DataFrame, prior: pd.DataFrame) -> pd.DataFrame:
+    """Make a submission of graded sites; what was not graded keeps the prior's row.
+
+    sites: SITE and CHANCES; prior: a submission of the same studies.
     """
-    submission = from_prior(sites["study_id"].unique().tolist(), prior)
-    rows = submission.set_index("row_id")
+    rows = prior.set_index("row_id")
     rows.loc[label_row_ids(sites), CHANCES] = sites[CHANCES].to_numpy()
     return rows.reset_index()
 
@@ -92,5 +100,7 @@ def _alone(run: Run, table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any
         "fold": config.fold,
         "seed": config.settings["seed"],
         "studies": int(sites["study_id"].nunique()),
-        "score": score(truth, with_prior(sites, mean_prior([run]))).score,
+        "score": score(
+            truth, with_prior(sites, tested_prior([run], {run.folder.name: table}))
+        ).score,
     }

@@ -1,5 +1,6 @@
 """A study as the hidden test gives it: series folders with a type each, no points."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from src.competition.vocab import AXIAL_T2, SERIES_DESCRIPTIONS
-from src.errors import InputError
+from src.errors import InputError, without_folder
 from src.imaging.overview import Overview, joined, overview_of
 from src.imaging.series import Series, read_series
 
@@ -44,17 +45,18 @@ def read_study(folder: Path, listed: pd.DataFrame) -> Study:
             if description is None:
                 continue
             overview, rejected = overview_of(series, series_id, description)
-        except InputError as error:
-            reason = _without_path(str(error), folder)
+        except Exception as error:  # whatever it is: the others may be sound
+            reason = without_folder(str(error), folder).rstrip(".")
+            if not isinstance(error, InputError):
+                reason = f"series {series_id}: {type(error).__name__}: {reason}"
             told.setdefault(description or "", []).append(reason)
             continue
         study.series[series_id] = series
         if len(overview):
             parts.setdefault(description, []).append(overview)
         if rejected:
-            name, reason = next(iter(rejected.items()))
-            count = f" and {len(rejected) - 1} more files" if len(rejected) > 1 else ""
-            told.setdefault(description, []).append(f"{name}{count}: {reason}")
+            reasons = told.setdefault(description, [])
+            reasons.append(_rejections(series_id, rejected))
     study.overviews = {name: joined(some) for name, some in parts.items()}
     study.troubles = {name: "; ".join(reasons) for name, reasons in told.items()}
     for name in SERIES_DESCRIPTIONS:
@@ -64,18 +66,24 @@ def read_study(folder: Path, listed: pd.DataFrame) -> Study:
 
 
 def _series(folder: Path, listed: pd.DataFrame) -> list[tuple[int, str | None]]:
-    """List the study's series: those of the table, then folders it does not name."""
-    described = listed["series_description"].astype(object)
-    known = dict(
-        zip(
-            listed["series_id"].astype(int),
-            described.where(described.notna(), None),
-            strict=True,
-        )
+    """List the study's series of a known type.
+
+    Also those that no row names, for their planes to tell, if no row names an axial
+    series; never one that a row calls something else.
+    """
+    named = listed.dropna(subset="series_description")
+    known = list(
+        zip(named["series_id"].astype(int), named["series_description"], strict=True)
     )
-    entries = folder.iterdir() if folder.is_dir() else ()
-    names = sorted(int(e.name) for e in entries if e.is_dir() and e.name.isdecimal())
-    return [*known.items(), *((name, None) for name in names if name not in known)]
+    if (named["series_description"] == AXIAL_T2).any() or not folder.is_dir():
+        return known
+    names = sorted(int(e.name) for e in folder.iterdir() if _numbered_folder(e))
+    listed_ids = set(listed["series_id"].astype(int))
+    return [*known, *((name, None) for name in names if name not in listed_ids)]
+
+
+def _numbered_folder(entry: Path) -> bool:
+    return entry.is_dir() and entry.name.isdecimal()
 
 
 def _guessed(series: Series) -> str | None:
@@ -88,5 +96,9 @@ def _guessed(series: Series) -> str | None:
     return AXIAL_T2 if along == FEET else None
 
 
-def _without_path(sentence: str, folder: Path) -> str:
-    return sentence.replace(f"{folder}/", "series ").rstrip(".")
+def _rejections(series_id: int, rejected: dict[str, str]) -> str:
+    """Say what of a series is left out; a file's own name could name a person."""
+    name, reason = next(iter(rejected.items()))
+    name = name if re.fullmatch(r"[0-9]+\.dcm", name) else "a file"
+    more = f" and {len(rejected) - 1} more" if len(rejected) > 1 else ""
+    return f"series {series_id}, {name}{more}: {reason}"

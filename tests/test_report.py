@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from condition_runs import KEY, description, predicted, write_cache, write_run
@@ -11,6 +12,8 @@ from matplotlib.image import imread
 
 from evaluate import report_runs
 from src.competition.folds import row_roles
+from src.competition.prior import uniform
+from src.competition.vocab import SEVERITIES
 from src.errors import InputError
 from src.reporting.evidence import leakage_table, references_table
 from src.reporting.published import PAIRS, PUBLISHED
@@ -160,12 +163,34 @@ def test_a_run_of_another_cache_is_refused(tmp_path: Path) -> None:
         report_runs(tmp_path / "other", tmp_path / "runs", tmp_path / "out")
 
 
-def test_without_a_condition_run_the_tasks_are_named(tmp_path: Path) -> None:
+def test_severity_runs_are_scored_by_the_metric(tmp_path: Path) -> None:
+    table = write_cache(tmp_path / "cache", STUDIES)
+    tested = table[table["study_id"] > STUDIES - 2]
+    where = ["crop", "study_id", "series_id", "instance_number", "condition", "level"]
+    told = tested[where].assign(truth=1, predicted=1)  # all are moderate
+    told = told.assign(p_normal_mild=0.1, p_moderate=0.8, p_severe=0.1)
+    prior = uniform().to_dict("records")
+    labels = list(SEVERITIES)
+    config = description(task="severity", cache_key=KEY, prior=prior, labels=labels)
+    write_run(tmp_path / "runs", config, told)
+    report_runs(tmp_path / "cache", tmp_path / "runs", tmp_path / "report")
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert set(metrics) == {"severity"}
+    severity = metrics["severity"]
+    # By hand: each family -ln .8; no severe canal, said to be .1: -ln .9.
+    assert severity["foraminal"] == pytest.approx(-np.log(0.8))
+    assert severity["any_severe"] == pytest.approx(-np.log(0.9))
+    assert severity["score"] == pytest.approx((-3 * np.log(0.8) - np.log(0.9)) / 4)
+    assert severity["calibration"]["gain"] == 0
+    assert (severity["studies"], severity["rows"]) == (2, 20)
+
+
+def test_severity_predictions_of_another_truth_are_refused(tmp_path: Path) -> None:
     write_cache(tmp_path / "cache", STUDIES)
-    config = description(task="severity", cache_key=KEY)
+    config = description(task="severity", cache_key=KEY, labels=list(SEVERITIES))
     write_run(tmp_path / "runs", config, pd.DataFrame({"other": [1]}))
-    with pytest.raises(InputError, match="severity only"):
-        report_runs(tmp_path / "cache", tmp_path / "runs", tmp_path / "out")
+    with pytest.raises(InputError, match="damaged"):
+        report_runs(tmp_path / "cache", tmp_path / "runs", tmp_path / "report")
 
 
 def test_other_entries_of_the_metrics_are_kept_if_they_can_be_read(

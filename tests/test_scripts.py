@@ -1,6 +1,7 @@
 """The four scripts as a user runs them, on a phantom competition and on bad input."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -355,3 +356,19 @@ def test_what_cannot_be_cut_is_listed_with_its_reason(
     assert "rejects.csv" in told
     crops = pd.read_csv(tmp_path / "c" / "crops.csv")
     assert len(crops) + len(rejects) == len(points)
+
+
+def test_a_bar_is_drawn_on_a_terminal_alone() -> None:
+    code = (
+        "from src.reporting.console import progress\n"
+        "with progress('studies') as tick: tick(1, 2)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-color"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""

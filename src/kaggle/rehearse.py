@@ -4,12 +4,13 @@
 
 stages a kit and runs its notebook by kernels/rehearse.sh under both mount layouts, on
 each number of studies: in the rerun, where it must end in a good file, and outside it,
-where it must refuse an answer that is not fit to submit. Without --runs it trains a
-small model on the phantom first.
+where it must refuse an answer that is not fit to submit; then on studies damaged in
+five ways. Without --runs it trains small models on the phantom first.
 """
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from src.reporting.console import say, show_table
 
 NAMES = Names("alice")
 MEMORY_GROWTH = 1.2
+DAMAGED = 6
 # Enough to find some sites of a phantom: it is the notebook that is rehearsed.
 TRAINED = {
     "condition": ["--epochs", 1],
@@ -70,7 +72,14 @@ def main() -> None:
             for rerun in (True, False):
                 work = folder / f"{layout}-{studies}-{'re' * rerun}run"
                 rows.append(rehearse(staged, test, work, layout, rerun))
+    bad = folder / "test-damaged"
+    damage(hidden_test(data, bad, DAMAGED), images(bad, "test"))
+    odd = [
+        rehearse(staged, bad, folder / f"damaged-{'re' * rerun}run", "new", rerun)
+        for rerun in (True, False)
+    ]
     show_table("Rehearsed", rows)
+    show_table(f"Rehearsed on {DAMAGED} studies, all but the first damaged", odd)
     say(estimate(rows))
     say(f"Open {work / '__notebook__.ipynb'} to see what a Kaggler sees")
 
@@ -146,16 +155,40 @@ def hidden_test(source: Path, root: Path, studies: int) -> list[int]:
     series = [
         line.partition(",")[2] for line in lines if line.startswith(f"{original},")
     ]
+    shutil.rmtree(root, ignore_errors=True)  # an earlier rehearsal's may be damaged
     numbers = list(range(101, 101 + studies))
     for number in numbers:
         for path in (images(source, "test") / str(original)).rglob("*.dcm"):
             folder = images(root, "test") / str(number) / path.parent.name
             folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / path.name).exists():
-                os.link(path, folder / path.name)
+            os.link(path, folder / path.name)
     rows = [f"{number},{rest}" for number in numbers for rest in series]
     write_text("\n".join([lines[0], *rows]) + "\n", root / TEST_SERIES_FILE)
     return numbers
+
+
+def damage(studies: list[int], root: Path) -> None:
+    """Damage all studies but the first, each in its own way."""
+    _, cut, gone, empty, absent, blank = studies
+    for path in _series(root, cut)[0].iterdir():
+        _replace(path, path.read_bytes()[:700])
+    shutil.rmtree(_series(root, gone)[0])
+    for path in _series(root, empty)[1].iterdir():
+        path.unlink()
+    shutil.rmtree(root / str(absent))
+    for folder in _series(root, blank):
+        for path in folder.iterdir():
+            _replace(path, b"")
+
+
+def _series(root: Path, study: int) -> list[Path]:
+    return sorted((root / str(study)).iterdir())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a new file: the old one is a link to what other studies share."""
+    path.unlink()
+    path.write_bytes(data)
 
 
 def _dataset() -> str:

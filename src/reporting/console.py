@@ -1,5 +1,6 @@
 """What the scripts say on the terminal."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +34,10 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_console, transient=True) as bar:
+    # Not by rich's own guess: a notebook's kernel asks for colours, and a bar drawn
+    # there leaves every one of its frames in the output.
+    quiet = not sys.stdout.isatty()
+    with Progress(*columns, console=_console, transient=True, disable=quiet) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -67,13 +67,13 @@ def test_a_sagittal_mirror_turns_the_slices_and_not_the_picture() -> None:
 
 
 def test_the_loss_is_least_where_the_site_is() -> None:
-    points, slices = torch.tensor([[0.25, 0.75]]), torch.tensor([1])
+    points, away_mm = torch.tensor([[0.25, 0.75]]), torch.tensor([[9.0, 0.0, 9.0]])
     here = torch.zeros(1, 3, 16, 16)
     here[0, 1, 11:13, 3:5] = 8.0
     elsewhere = here.roll(4, dims=3)
     other_slice = here.roll(1, dims=1)
     losses = [
-        cross_entropies(scores, slices, points).item()
+        cross_entropies(scores, away_mm, points).item()
         for scores in (here, elsewhere, other_slice, torch.zeros(1, 3, 16, 16))
     ]
     assert losses[0] < losses[3] < min(losses[1:3])
@@ -82,6 +82,16 @@ def test_the_loss_is_least_where_the_site_is() -> None:
     found_slice, place = peaks(here)
     assert found_slice.item() == 1
     assert place[0].tolist() == pytest.approx([0.25, 0.75], abs=1 / 16)
+
+
+def test_a_thin_series_shares_a_site_among_its_slices() -> None:
+    scores, points = torch.zeros(1, 3, 8, 8), torch.tensor([[0.5, 0.5]])
+    scores[0, 1] = 5.0
+    sure = torch.tensor([[4.5, 0.0, 4.5]])
+    thin = torch.tensor([[1.0, 0.0, 1.0]])
+    losses = [cross_entropies(scores, away, points).item() for away in (sure, thin)]
+    # A sure answer for one slice is right for thick slices, and too sure for thin ones.
+    assert losses[1] > losses[0] + 1
 
 
 def groups() -> list[SiteGroup]:
@@ -110,7 +120,8 @@ def test_every_batch_shows_the_marked_slice_and_says_where_it_is() -> None:
             assert one.stop - one.start == 6
             shown = images[one.start : one.stop, 1]
             x, y = (one.points[0] * 224).astype(int)
-            assert shown[one.slices[0], y, x] == 255
+            assert shown[one.away_mm[0].argmin(), y, x] == 255
+            assert sorted(one.away_mm[0])[1] == pytest.approx(4)
             seen += 1
     assert seen == len(some)
     assert some.steps(12) == 4

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+TARGET_MM = 1.5  # deviation across slices of what is asked for
 TARGET_CELLS = 1.0  # deviation of what is asked for, in the heatmap's cells
 
 
@@ -18,16 +19,21 @@ def log_chances(scores: torch.Tensor) -> torch.Tensor:
 
 
 def cross_entropies(
-    scores: torch.Tensor, slices: torch.Tensor, points: torch.Tensor
+    scores: torch.Tensor, away_mm: torch.Tensor, points: torch.Tensor
 ) -> torch.Tensor:
     """Return for each target [m] how badly its scores point at its site.
 
-    scores: [m, slices, h, w]; slices: [m]; points: [m, 2], x and y in shares of the
-    image. The site is a Gaussian of TARGET_CELLS around its point, on its slice alone.
+    scores: [m, slices, h, w]; away_mm: [m, slices], how far each slice is from the
+    site; points: [m, 2], x and y in shares of the image. The site is a Gaussian of
+    TARGET_CELLS around its point, shared by the slices as a Gaussian of TARGET_MM: a
+    competition's next slice, some 4.5 mm away, has next to none of it, one of a thin
+    series nearly as much.
     """
-    here = log_chances(scores)[torch.arange(len(slices)), slices]
-    wanted = _gaussians(points, here)
-    return -(wanted * here).flatten(1).sum(dim=1)
+    logs = log_chances(scores)
+    places = _gaussians(points, logs[:, 0])
+    shares = torch.softmax(-(away_mm**2) / (2 * TARGET_MM**2), dim=1)
+    by_slice = (places[:, None] * logs).flatten(2).sum(dim=2)
+    return -(shares.to(logs.dtype) * by_slice).sum(dim=1)
 
 
 def peaks(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,19 +41,28 @@ class SiteGroup:
     slices: np.ndarray
     points: np.ndarray
 
+    @cached_property
+    def away_mm(self) -> np.ndarray:
+        """How far [m, n] each slice of the overview is from each site."""
+        planes = self.overview.planes
+        sites = zip(self.slices, self.points, strict=True)
+        points_mm = np.array([planes[index].to_patient(xy) for index, xy in sites])
+        away = [np.abs(plane.distance_mm(points_mm)) for plane in planes]
+        return np.stack(away, axis=1)
+
 
 @dataclass(frozen=True, eq=False)
 class GroupTarget:
     """What is asked of some of a batch's slices: sites, and where each one is.
 
-    start, stop: the slices; targets: [m]; slices: [m], counted from start; points:
-    [m, 2] in shares of the image's side.
+    start, stop: the slices; targets: [m]; away_mm: [m, stop - start], how far each of
+    the slices is from the site; points: [m, 2] in shares of the image's side.
     """
 
     start: int
     stop: int
     targets: np.ndarray
-    slices: np.ndarray
+    away_mm: np.ndarray
     points: np.ndarray
 
 
@@ -85,9 +95,9 @@ class SiteSet:
             shown = [self._shown(number, epoch, seed, augment) for number in own]
             images = np.concatenate([images for images, _ in shown])
             targets, start = [], 0
-            for part, (wanted, slices, points) in shown:
+            for part, (wanted, away_mm, points) in shown:
                 stop = start + len(part)
-                targets.append(GroupTarget(start, stop, wanted, slices, points))
+                targets.append(GroupTarget(start, stop, wanted, away_mm, points))
                 start = stop
             weight = len(own) * world / len(batch)
             yield torch.from_numpy(images), targets, weight
@@ -143,8 +153,8 @@ class SiteSet:
         images, points, targets = augment(
             *(images, group.points[asked], group.targets[asked], axial, number, epoch)
         )
-        places = np.searchsorted(slices, group.slices[asked])
-        return images, (targets, places, _shares(points))
+        away_mm = group.away_mm[np.ix_(asked, slices)]
+        return images, (targets, away_mm, _shares(points))
 
 
 def between_neighbours(overview: Overview, slices: np.ndarray) -> np.ndarray:
@@ -172,7 +182,7 @@ def _some_slices(group: SiteGroup, rng: np.random.Generator) -> np.ndarray:
 
 def _whole(group: SiteGroup) -> GroupTarget:
     points = _shares(group.points)
-    return GroupTarget(0, len(group.overview), group.targets, group.slices, points)
+    return GroupTarget(0, len(group.overview), group.targets, group.away_mm, points)
 
 
 def _shares(points_px: np.ndarray) -> np.ndarray:
@@ -181,6 +191,6 @@ def _shares(points_px: np.ndarray) -> np.ndarray:
 
 def _losses(outputs: torch.Tensor, target: GroupTarget) -> torch.Tensor:
     some = chosen(outputs[target.start : target.stop], target.targets)
-    slices = torch.from_numpy(target.slices).to(outputs.device)
+    away_mm = torch.from_numpy(target.away_mm).to(outputs.device)
     points = torch.from_numpy(target.points).to(outputs.device)
-    return cross_entropies(some, slices, points)
+    return cross_entropies(some, away_mm, points)

@@ -80,7 +80,8 @@ def main() -> None:
     ]
     show_table("Rehearsed", rows)
     show_table(f"Rehearsed on {DAMAGED} studies, all but the first damaged", odd)
-    say(estimate(rows))
+    if len({*args.studies}) > 1:
+        say(estimate(rows))
     say(f"Open {work / '__notebook__.ipynb'} to see what a Kaggler sees")
 
 

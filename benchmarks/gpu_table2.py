@@ -21,7 +21,7 @@ from src.files import write_json
 from src.imaging.cache import Cache, open_cache
 from src.learning.backbones import PAPER, build
 from src.learning.dataset import CropSet
-from src.learning.device import choose_device, choose_precision
+from src.learning.device import choose_device
 from src.learning.engine import Trainer
 from src.learning.mirror import is_axial
 from src.learning.settings import Settings
@@ -80,6 +80,7 @@ def time_backbone(
     epoch_s = crops * (TRAIN_SHARE / train_rate + 0.05 / predict_rate)
     return {
         "backbone": name,
+        "format": str(trainer.precision).removeprefix("torch."),
         "train, images/s": round(train_rate),
         "predict, images/s": round(predict_rate),
         "GFLOP forward": round(flops / 1e9, 2),
@@ -147,7 +148,7 @@ def main() -> None:
     cache, device = open_cache(args.cache), choose_device()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     side = cache.crops.shape[-1]
-    say(f"{name}, {choose_precision(device)}, {args.crops} crops of {side} px")
+    say(f"{name}, {args.crops} crops of {side} px")
     rows = [
         time_backbone(backbone, cache, args.crops, args.steps, device)
         for backbone in PAPER

@@ -23,7 +23,7 @@ from torchvision.transforms.functional import normalize, to_tensor
 from src.imaging.cache import open_cache
 from src.learning.backbones import build, check_names
 from src.learning.dataset import CropSet
-from src.learning.device import choose_device, choose_precision
+from src.learning.device import choose_device
 from src.learning.engine import Trainer
 from src.learning.predictor import DEVIATION, MEAN
 from src.learning.settings import Settings
@@ -111,6 +111,7 @@ def compare(
     ratios = [p / o for p, o in zip(seconds["plain"], seconds["ours"], strict=True)]
     return {
         "backbone": name,
+        "ours in": str(trainer.precision).removeprefix("torch."),
         "plain, images/s": round(len(crops) / median(seconds["plain"]), 1),
         "ours, images/s": round(len(crops) / median(seconds["ours"]), 1),
         "ratio": round(median(ratios), 2),
@@ -126,8 +127,8 @@ def main() -> None:
     crops = np.array(cache.crops[: args.batch_size * args.steps])
     device = choose_device()
     say(
-        f"{device}, {choose_precision(device)}, {torch.get_num_threads()} threads, "
-        f"{crops.shape[-1]} px, batch {args.batch_size}"
+        f"{device}, {torch.get_num_threads()} threads, {crops.shape[-1]} px, "
+        f"batch {args.batch_size}"
     )
     rows = []
     for name in check_names(args.backbone):

@@ -1,6 +1,7 @@
 """The training loop: it learns, stops, keeps its best, and goes on after a kill."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 from src.learning.backbones import build
 from src.learning.batch_norm import needs_reestimate, reestimate
 from src.learning.checkpoint import load, save
+from src.learning.device import choose_precision
 from src.learning.engine import Trainer
 from src.learning.optimizers import OPTIMIZERS, make_optimizer, rate_factor
 
@@ -152,3 +154,33 @@ def test_sgd_has_momentum() -> None:
         parameter.grad = torch.ones(1)
         optimizer.step()
     assert parameter.item() == pytest.approx(-(1 + 1.9))  # 1, then 1 + .9 * 1
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_fused_step_is_the_plain_one(name: str) -> None:
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    plain = kinds.get(name, partial(torch.optim.SGD, momentum=0.9))
+    weights = []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        weight = torch.randn(8, 3, 3, 3).to(memory_format=torch.channels_last)
+        parameter = nn.Parameter(weight)
+        given = {"lr": 0.1, "weight_decay": 0.01}
+        if fused:
+            optimizer = make_optimizer(name, [parameter], **given)
+        else:
+            optimizer = plain([parameter], **given, foreach=False)
+        for _ in range(3):
+            parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+        weights.append(parameter.detach())
+    torch.testing.assert_close(*weights)
+
+
+def test_grouped_convolutions_keep_float32_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("src.learning.device._cpu_has_bfloat16", lambda: True)
+    cpu = torch.device("cpu")
+    assert choose_precision(cpu, build("mnasnet0_5", 3)) is torch.float32
+    assert choose_precision(cpu, build("resnet10t", 3)) is torch.bfloat16

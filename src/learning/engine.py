@@ -13,7 +13,8 @@ from src.learning.augment import Augmenter, mixed_seed
 from src.learning.backbones import load_state
 from src.learning.batch_norm import BATCHES, needs_reestimate, reestimate
 from src.learning.checkpoint import Checkpoint, Tensors
-from src.learning.optimizers import make_optimizer, rate_factor
+from src.learning.device import keep_memory
+from src.learning.optimizers import load_optimizer, make_optimizer, rate_factor
 from src.learning.predictor import Predictor
 from src.learning.settings import Epoch, Settings
 
@@ -62,6 +63,7 @@ class Trainer(Predictor):
         device likes it if None. augment: of crops if None.
         """
         super().__init__(model, settings.input_px, device, precision)
+        keep_memory()
         self.settings = settings
         self.optimizer = make_optimizer(
             settings.optimizer,
@@ -190,7 +192,7 @@ class Trainer(Predictor):
         self.epochs = [Epoch(**epoch) for epoch in state.epochs]
         self.best = state.best
         load_state(self.model, state.weights)
-        self.optimizer.load_state_dict(state.optimizer)
+        load_optimizer(self.optimizer, state.optimizer)
         self.scaler.load_state_dict(state.scaler)
 
 

@@ -2,17 +2,21 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import torch
 
 WARM_UP = 0.05  # share of all steps over which the rate grows to its full height
 LEAST = 0.01  # what a cosine course ends at, of the full rate
 
+# Fused: one pass over the weights instead of a dozen, which is a third of VGG's step on
+# a CPU. RMSProp has no such form.
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
+    "adam": partial(torch.optim.Adam, fused=True),
+    "adamw": partial(torch.optim.AdamW, fused=True),
     "rmsprop": torch.optim.RMSprop,
-    "sgd": lambda parameters, **rest: torch.optim.SGD(parameters, momentum=0.9, **rest),
+    "sgd": partial(torch.optim.SGD, momentum=0.9, fused=True),
 }
 
 
@@ -21,6 +25,19 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Make the optimiser of that name; SGD has a momentum of .9."""
     return OPTIMIZERS[name](parameters, lr=lr, weight_decay=weight_decay)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Restore an optimiser, its moments laid out in memory as their weights are.
+
+    A file keeps tensors row by row; a fused step reads weight and moments side by side
+    as they lie, and would pair the wrong ones.
+    """
+    optimizer.load_state_dict(state)
+    for weight, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if torch.is_tensor(value) and value.shape == weight.shape:
+                moments[name] = torch.empty_like(weight).copy_(value)
 
 
 def rate_factor(schedule: str, step: int, steps: int) -> float:

@@ -23,7 +23,7 @@ class Predictor:
     ) -> None:
         """Move the model to the device; precision: as the device likes it if None."""
         self.input_px, self.device = input_px, device
-        self.precision = precision or choose_precision(device)
+        self.precision = precision or choose_precision(device, model)
         model = model.to(device, memory_format=torch.channels_last)
         self.shared = distributed.share_model(model, device)
         self.model = distributed.own_model(self.shared)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.reporting.command_line import count, parser_of, run
-from src.reporting.console import epoch_printer, say, step
+from src.reporting.console import epoch_printer, say, show_table, step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,7 +165,8 @@ def tune_one(args: argparse.Namespace, job: "Job") -> None:
 
     path = args.runs / f"tuned-{job.config.backbone}.toml"
     with step(f"Wrote {path}"):
-        tune(job, args.tune, args.storage, path, say)
+        rows = tune(job, args.tune, args.storage, path, say)
+    show_table("The best of each optimiser, on validation", rows)
     say(f"Use it: python train.py --config {path} ...")
 
 

@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from src.learning.optimizers import OPTIMIZERS
+from src.learning.tune import by_optimizer
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,3 +58,24 @@ def test_two_workers_share_one_search(cache: Path, tmp_path: Path, kind: str) ->
     preset = tomllib.loads((tmp_path / "runs0" / "tuned-resnet10t.toml").read_text())
     assert preset["optimizer"] in OPTIMIZERS
     assert preset["batch-size"] == study.best_params["batch_size"]
+
+
+def test_each_optimiser_is_told_by_its_best_trial() -> None:
+    def trial(name: str, loss: float, state: str = "COMPLETE") -> object:
+        params = {"optimizer": name, "lr": loss / 10}
+        choices = optuna.distributions.CategoricalDistribution(list(OPTIMIZERS))
+        rates = optuna.distributions.FloatDistribution(0, 1)
+        return optuna.trial.create_trial(
+            params=params,
+            distributions={"optimizer": choices, "lr": rates},
+            value=loss,
+            state=optuna.trial.TrialState[state],
+            user_attrs={"top1": 1 - loss},
+        )
+
+    trials = [trial("sgd", 0.3), trial("adam", 0.2), trial("sgd", 0.1)]
+    trials += [trial("sgd", 0.05, "PRUNED"), trial("rmsprop", 0.5, "PRUNED")]
+    sgd, adam = by_optimizer(trials)
+    assert (sgd["optimizer"], sgd["trials"], sgd["stopped early"]) == ("sgd", 3, 1)
+    assert (sgd["validation loss"], sgd["top-1"], sgd["lr"]) == (0.1, 0.9, "0.01")
+    assert (adam["optimizer"], adam["trials"]) == ("adam", 1)

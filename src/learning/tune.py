@@ -34,11 +34,12 @@ def tune(
     storage: str | None,
     best: Path,
     tell: Callable[[str], None],
-) -> None:
+) -> list[dict[str, Any]]:
     """Try recipes until `trials` are done in all; write the best as a preset.
 
     job: of the run to find a recipe for; its own recipe is tried first. storage: an
-    Optuna URL, or the path of a journal file; beside `best` if None.
+    Optuna URL, or the path of a journal file; beside `best` if None. Returns what
+    `by_optimizer` tells of all trials.
     """
     config = job.config
     study = _study(config.name, storage or str(best.with_suffix(".journal")), trials)
@@ -64,6 +65,28 @@ def tune(
         study.optimize(objective, n_trials=1)
         tell(_sentence(study.trials[-1]))
     write_preset(study, config, best)
+    return by_optimizer(study.trials)
+
+
+def by_optimizer(trials: list[optuna.trial.FrozenTrial]) -> list[dict[str, Any]]:
+    """Hold the optimisers against each other: a row each, the best one's first.
+
+    Trials tried, of them stopped early, and of the best the validation loss, the top-1
+    and the recipe.
+    """
+    rows = []
+    for name in OPTIMIZERS:
+        tried = [trial for trial in trials if trial.params.get("optimizer") == name]
+        whole = [trial for trial in tried if trial.state is TrialState.COMPLETE]
+        if not whole:
+            continue
+        best = min(whole, key=lambda trial: trial.value)
+        rest = {key: _short(v) for key, v in best.params.items() if key != "optimizer"}
+        pruned = sum(trial.state is TrialState.PRUNED for trial in tried)
+        row = {"optimizer": name, "trials": len(tried), "stopped early": pruned}
+        row |= {"validation loss": best.value, "top-1": best.user_attrs["top1"]}
+        rows.append(row | rest)
+    return sorted(rows, key=lambda row: row["validation loss"])
 
 
 def _study(name: str, place: str, trials: int) -> optuna.Study:

@@ -23,6 +23,7 @@ from src.files import write_csv, write_json
 from src.phantom.reader import READER_NOISE, THRESHOLDS, ideal_probabilities
 from src.phantom.study import StudyPlan, StudyTruth, write_study
 
+SEEN_SITES_FILE = "training_sites.csv"  # the training studies', narrowing included
 MARKING_MM = 0.5  # how far an annotator's click strays, as a deviation
 LABELS = {"normal_mild": "Normal/Mild", "moderate": "Moderate", "severe": "Severe"}
 
@@ -54,6 +55,7 @@ def write_cohort(
         studies.append(study)
         progress(len(studies), len(plans))
     _write_truth(studies[count:], truth_folder(root))
+    write_csv(_joined(studies[:count], "sites"), truth_folder(root) / SEEN_SITES_FILE)
     _write_tables(studies[:count], studies[count:], root)
 
 

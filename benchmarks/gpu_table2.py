@@ -24,6 +24,7 @@ from src.learning.dataset import CropSet
 from src.learning.device import choose_device
 from src.learning.engine import Trainer
 from src.learning.mirror import is_axial
+from src.learning.presets import read_preset, values_for
 from src.learning.settings import Settings
 from src.learning.tasks import CROP_TASKS
 from src.reporting.command_line import count, parser_of, run
@@ -31,9 +32,8 @@ from src.reporting.console import say, show_table
 
 COMPETITION_CROPS = 48_692
 FOLDS, TRAIN_SHARE = 5, 0.76  # of the crops, in each fold: the rest tests and validates
-# Epochs that the paper's code ran, and its batch sizes.
-EPOCHS = dict(zip(PAPER, (5, 7, 10, 9, 15, 15), strict=True))
-BATCH = dict(zip(PAPER, (64, 64, 100, 100, 150, 150), strict=True))
+EPOCHS = dict(zip(PAPER, (5, 7, 10, 9, 15, 15), strict=True))  # the paper's code ran
+RECIPES = Path(__file__).parents[1] / "configs" / "paper.toml"
 # Dense peak in 16 bits, teraflops, from the makers' data sheets.
 PEAK = {"H100": 989, "H200": 989, "A100": 312, "L4": 121, "T4": 65}
 
@@ -58,23 +58,27 @@ def crop_set(cache: Cache, rows: np.ndarray) -> CropSet:
     return CropSet(cache.crops, rows, classes, is_axial(table), "neighbours")
 
 
+def paper_settings(backbone: str) -> Settings:
+    """Take the paper's recipe for a backbone: its batch, its input's side."""
+    flags = {name.replace("_", "-") for name in vars(Settings())} | {"weights"}
+    values = values_for(read_preset(RECIPES, flags, set(PAPER)), backbone)
+    return Settings(**{name: v for name, v in values.items() if name != "weights"})
+
+
 def time_backbone(
     name: str, cache: Cache, crops: int, steps: int, device: torch.device
 ) -> dict[str, object]:
     """Time training and prediction of one backbone."""
     rows = np.arange(crops) % len(cache.table)
-    settings = Settings(
-        batch_size=BATCH[name], augment=0.0, schedule="constant", lr=1e-4
-    )
+    settings = paper_settings(name)
     trainer = Trainer(build(name, 5), settings, device)
-    timed = crop_set(cache, rows[: steps * BATCH[name]])
-    warm = crop_set(cache, rows[: 3 * BATCH[name]])
+    timed = crop_set(cache, rows[: steps * settings.batch_size])
+    warm = crop_set(cache, rows[: min(3, steps) * settings.batch_size])
     trainer.train_epoch(warm, 1)
     trainer.logits(warm)
     train_s = _seconds(lambda: trainer.train_epoch(timed, 2), device)
     predict_s = _seconds(lambda: trainer.logits(timed), device)
-    side = cache.crops.shape[-1]
-    flops = _forward_flops(name, side)
+    flops = _forward_flops(name, settings.input_px or cache.crops.shape[-1])
     train_rate, predict_rate = len(timed) / train_s, len(timed) / predict_s
     peak = _peak(device)
     epoch_s = crops * (TRAIN_SHARE / train_rate + 0.05 / predict_rate)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage
@@ -25,6 +26,14 @@ from src.learning.settings import Epoch, Settings
 from src.learning.training import Job
 
 BATCH_SIZES = (16, 32, 64, 128)
+RATES = (1e-5, 1e-1)
+RECIPE = {
+    "lr": "rate",
+    "weight_decay": "decay",
+    "batch_size": "batch",
+    "augment": "augment",
+}
+SGD_RATE = 30.0  # times the rate of the optimisers that scale their steps themselves
 OPENING_TRIES = 5  # two workers that make the same tables at once get in the way
 
 
@@ -37,14 +46,15 @@ def tune(
 ) -> list[dict[str, Any]]:
     """Try recipes until `trials` are done in all; write the best as a preset.
 
-    job: of the run to find a recipe for; its own recipe is tried first. storage: an
-    Optuna URL, or the path of a journal file; beside `best` if None. Returns what
-    `by_optimizer` tells of all trials.
+    job: of the run to find a recipe for; its own recipe is tried first, then the same
+    with each of the other optimisers. storage: an Optuna URL, or the path of a journal
+    file; beside `best` if None. Returns what `by_optimizer` tells of all trials.
     """
     config = job.config
     study = _study(config.name, storage or str(best.with_suffix(".journal")), trials)
     if not study.trials:
-        study.enqueue_trial(_own(config))
+        for recipe in _first_recipes(config):
+            study.enqueue_trial(recipe, skip_if_exists=True)
 
     def objective(trial: optuna.Trial) -> float:
         settings = replace(Settings(**config.settings), **_suggest(trial))
@@ -71,8 +81,8 @@ def tune(
 def by_optimizer(trials: list[optuna.trial.FrozenTrial]) -> list[dict[str, Any]]:
     """Hold the optimisers against each other: a row each, the best one's first.
 
-    Trials tried, of them stopped early, and of the best the validation loss, the top-1
-    and the recipe.
+    Trials tried, of them stopped early, and of the best one the validation loss, the
+    top-1 and the recipe.
     """
     rows = []
     for name in OPTIMIZERS:
@@ -81,12 +91,12 @@ def by_optimizer(trials: list[optuna.trial.FrozenTrial]) -> list[dict[str, Any]]
         if not whole:
             continue
         best = min(whole, key=lambda trial: trial.value)
-        rest = {key: _short(v) for key, v in best.params.items() if key != "optimizer"}
         pruned = sum(trial.state is TrialState.PRUNED for trial in tried)
-        row = {"optimizer": name, "trials": len(tried), "stopped early": pruned}
-        row |= {"validation loss": best.value, "top-1": best.user_attrs["top1"]}
-        rows.append(row | rest)
-    return sorted(rows, key=lambda row: row["validation loss"])
+        row = {"optimizer": name, "trials": len(tried), "stopped": pruned}
+        row |= {"loss": best.value, "top-1": best.user_attrs["top1"]}
+        row |= {word: _short(best.params.get(key)) for key, word in RECIPE.items()}
+        rows.append(row)
+    return sorted(rows, key=lambda row: row["loss"])
 
 
 def _study(name: str, place: str, trials: int) -> optuna.Study:
@@ -100,7 +110,7 @@ def _study(name: str, place: str, trials: int) -> optuna.Study:
                 sampler=optuna.samplers.TPESampler(
                     n_startup_trials=max(4, trials // 3)
                 ),
-                pruner=optuna.pruners.MedianPruner(3, n_warmup_steps=1),
+                pruner=optuna.pruners.MedianPruner(len(OPTIMIZERS), n_warmup_steps=1),
                 load_if_exists=True,
             )
         except (SQLAlchemyError, StorageInternalError) as error:
@@ -133,6 +143,21 @@ def _storage(place: str) -> Any:
     return JournalStorage(JournalFileBackend(place))
 
 
+def _first_recipes(config: RunConfig) -> list[dict[str, Any]]:
+    """The run's own recipe, then it with every other optimiser, so that none is missed.
+
+    SGD's steps follow the gradient's size, the others' do not: its rate is another.
+    """
+    own = _own(config)
+    recipes = [own]
+    for name in OPTIMIZERS:
+        if name != own["optimizer"]:
+            factor = SGD_RATE ** ((name == "sgd") - (own["optimizer"] == "sgd"))
+            rate = float(np.clip(own["lr"] * factor, *RATES))
+            recipes.append({**own, "optimizer": name, "lr": rate})
+    return recipes
+
+
 def _own(config: RunConfig) -> dict[str, Any]:
     """Take the searched values from the run's own recipe."""
     names = ("optimizer", "lr", "weight_decay", "batch_size", "augment")
@@ -146,7 +171,7 @@ def _suggest(trial: optuna.Trial) -> dict[str, Any]:
     optimizer = trial.suggest_categorical("optimizer", list(OPTIMIZERS))
     return {
         "optimizer": optimizer,
-        "lr": trial.suggest_float("lr", 1e-5, 1e-1, log=True),
+        "lr": trial.suggest_float("lr", *RATES, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
         "batch_size": trial.suggest_categorical("batch_size", list(BATCH_SIZES)),
         "augment": trial.suggest_float("augment", 0.0, 1.0),

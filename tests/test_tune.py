@@ -46,8 +46,9 @@ def test_two_workers_share_one_search(cache: Path, tmp_path: Path, kind: str) ->
     storage = f"sqlite:///{place}" if kind == "sqlite" else str(place)
     workers = [worker(cache, tmp_path / f"runs{i}", storage, 4) for i in (0, 1)]
     for one in workers:
-        _, errors = one.communicate(timeout=300)
+        told, errors = one.communicate(timeout=300)
         assert one.returncode == 0, errors
+        assert "waiting" not in told  # of trials, those are told that were made
     if kind == "journal":
         backend = optuna.storages.journal.JournalFileBackend(str(place))
         storage = optuna.storages.JournalStorage(backend)

@@ -72,8 +72,9 @@ def tune(
     while (
         len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))) < trials
     ):
-        study.optimize(objective, n_trials=1)
-        tell(_sentence(study.trials[-1]))
+        study.optimize(
+            objective, n_trials=1, callbacks=[lambda _, done: tell(_sentence(done))]
+        )
     write_preset(study, config, best)
     return by_optimizer(study.trials)
 

@@ -20,12 +20,12 @@ from src.errors import InputError
 from src.learning.runs import read_runs
 from src.phantom.cohort import SEEN_SITES_FILE, truth_folder
 from src.phantom.reader import chances, ideal_probabilities
+from src.reading.calibration import SITE
+from src.reading.grades import LEAST_CHANCE
 from src.reporting.command_line import parser_of, run
 from src.reporting.console import show_table
 
-SITE = ["study_id", "condition", "level"]
 SAID = [f"p_{name}" for name in SEVERITIES]
-LEAST = 1e-6
 
 
 def parse() -> argparse.Namespace:
@@ -43,7 +43,7 @@ def excess(said: np.ndarray, narrowing: np.ndarray) -> tuple[float, float]:
     Costs are the metric's: cross entropies, each site counting by its weight.
     """
     weighted = chances(narrowing) * SEVERITY_WEIGHTS
-    bounded = np.maximum(said, LEAST)
+    bounded = np.maximum(said, LEAST_CHANCE)
     bounded = bounded / bounded.sum(axis=1, keepdims=True)
     costs = [
         -(weighted * np.log(np.maximum(told, 1e-300))).sum() / weighted.sum()
@@ -69,7 +69,7 @@ def row(backbone: str, fold: str, table: pd.DataFrame) -> dict[str, object]:
 def together(tables: list[pd.DataFrame]) -> pd.DataFrame:
     """Average the runs' predictions of a site by their logarithms."""
     every = pd.concat(tables, ignore_index=True)
-    every[SAID] = np.log(every[SAID].clip(lower=LEAST))
+    every[SAID] = np.log(every[SAID].clip(lower=LEAST_CHANCE))
     mean = every.groupby([*SITE, "narrowing"], as_index=False)[SAID].mean()
     mean[SAID] = np.exp(mean[SAID])
     return mean

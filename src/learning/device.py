@@ -27,7 +27,7 @@ def choose_precision(device: torch.device, model: nn.Module) -> torch.dtype:
     """bfloat16 where the device computes in it, float16 on older GPUs, else float32.
 
     On a CPU a model of grouped convolutions (MNASNet's are) stays with float32, since
-    their gradients take three times as long in bfloat16 (`make bench`).
+    their gradients take three times as long in bfloat16 (docs/results.md).
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)

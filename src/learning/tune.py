@@ -53,7 +53,7 @@ def tune(
     config = job.config
     study = _study(config.name, storage or str(best.with_suffix(".journal")), trials)
     if not study.trials:
-        for recipe in _first_recipes(config):
+        for recipe in first_recipes(config.settings):
             study.enqueue_trial(recipe, skip_if_exists=True)
 
     def objective(trial: optuna.Trial) -> float:
@@ -144,12 +144,12 @@ def _storage(place: str) -> Any:
     return JournalStorage(JournalFileBackend(place))
 
 
-def _first_recipes(config: RunConfig) -> list[dict[str, Any]]:
-    """The run's own recipe, then it with every other optimiser, so that none is missed.
+def first_recipes(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """List a run's own recipe, then it with every other optimiser: none is missed.
 
     SGD's steps follow the gradient's size, the others' do not: its rate is another.
     """
-    own = _own(config)
+    own = _own(settings)
     recipes = [own]
     for name in OPTIMIZERS:
         if name != own["optimizer"]:
@@ -159,10 +159,10 @@ def _first_recipes(config: RunConfig) -> list[dict[str, Any]]:
     return recipes
 
 
-def _own(config: RunConfig) -> dict[str, Any]:
+def _own(settings: dict[str, Any]) -> dict[str, Any]:
     """Take the searched values from the run's own recipe."""
     names = ("optimizer", "lr", "weight_decay", "batch_size", "augment")
-    own = {name: config.settings[name] for name in names}
+    own = {name: settings[name] for name in names}
     return own | {
         "batch_size": min(BATCH_SIZES, key=lambda b: abs(b - own["batch_size"]))
     }

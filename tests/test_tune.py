@@ -10,7 +10,7 @@ import pytest
 
 from src.learning.optimizers import OPTIMIZERS
 from src.learning.settings import Settings
-from src.learning.tune import by_optimizer, first_recipes
+from src.learning.tune import Sampler, by_optimizer, first_recipes, suggest
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,6 +72,31 @@ def test_every_optimiser_is_tried_first_at_a_rate_of_its_own(
     rates = {recipe["optimizer"]: recipe["lr"] for recipe in recipes}
     expected = {"adam": 0.001, "adamw": 0.001, "rmsprop": 0.001, "sgd": 0.03}
     assert rates == pytest.approx(expected)
+
+
+def test_the_first_trials_get_the_first_recipes_whoever_asks(tmp_path: Path) -> None:
+    recipes = first_recipes(Settings(optimizer="sgd", lr=0.03).as_dict())
+    storage = f"sqlite:///{tmp_path / 'tune.db'}"
+    workers = [
+        optuna.create_study(
+            storage=storage,
+            study_name="one",
+            sampler=Sampler(recipes, 4),
+            load_if_exists=True,
+        )
+        for _ in range(2)
+    ]
+    # all ask before any has told what it got
+    trials = [workers[i % 2].ask() for i in (0, 1, 1, 0, 0)]
+    suggested = [suggest(trial) for trial in trials]
+    assert [one["optimizer"] for one in suggested[:4]] == [
+        one["optimizer"] for one in recipes
+    ]
+    assert suggested[0]["lr"] == 0.03
+    assert suggested[4] not in suggested[:4]
+    for number, trial in enumerate(trials):
+        workers[number % 2].tell(trial, float(number))
+    assert workers[0].best_params == suggested[0]
 
 
 def test_each_optimiser_is_told_by_its_best_trial() -> None:

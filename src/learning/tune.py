@@ -51,13 +51,12 @@ def tune(
     file; beside `best` if None. Returns what `by_optimizer` tells of all trials.
     """
     config = job.config
-    study = _study(config.name, storage or str(best.with_suffix(".journal")), trials)
-    if not study.trials:
-        for recipe in first_recipes(config.settings):
-            study.enqueue_trial(recipe, skip_if_exists=True)
+    place = storage or str(best.with_suffix(".journal"))
+    sampler = Sampler(first_recipes(config.settings), max(4, trials // 3))
+    study = _study(config.name, place, sampler)
 
     def objective(trial: optuna.Trial) -> float:
-        settings = replace(Settings(**config.settings), **_suggest(trial))
+        settings = replace(Settings(**config.settings), **suggest(trial))
         trainer = job.trainer(settings)
 
         def judge(epoch: Epoch) -> None:
@@ -77,6 +76,35 @@ def tune(
         )
     write_preset(study, config, best)
     return by_optimizer(study.trials)
+
+
+class Sampler(optuna.samplers.TPESampler):
+    """Suggests given recipes to the first trials, then what those tried promise.
+
+    By the trial's number, which no two workers share: of a queue of recipes two that
+    ask at once may get the same.
+    """
+
+    def __init__(self, first: list[dict[str, Any]], by_chance: int) -> None:
+        """Take the recipes.
+
+        first: of the first trials, each a value by name; by_chance: how many in all
+        are tried before their results steer the search.
+        """
+        super().__init__(n_startup_trials=by_chance)
+        self.first = first
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: optuna.distributions.BaseDistribution,
+    ) -> Any:
+        """Return the value of one of a trial's names, as Optuna asks for it."""
+        if trial.number < len(self.first):
+            return self.first[trial.number][param_name]
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
 
 def by_optimizer(trials: list[optuna.trial.FrozenTrial]) -> list[dict[str, Any]]:
@@ -100,7 +128,7 @@ def by_optimizer(trials: list[optuna.trial.FrozenTrial]) -> list[dict[str, Any]]
     return sorted(rows, key=lambda row: row["loss"])
 
 
-def _study(name: str, place: str, trials: int) -> optuna.Study:
+def _study(name: str, place: str, sampler: Sampler) -> optuna.Study:
     """Open the search, or begin it; of workers that begin at once all but one retry."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for attempt in range(OPENING_TRIES):
@@ -108,9 +136,7 @@ def _study(name: str, place: str, trials: int) -> optuna.Study:
             return optuna.create_study(
                 storage=_storage(place),
                 study_name=name,
-                sampler=optuna.samplers.TPESampler(
-                    n_startup_trials=max(4, trials // 3)
-                ),
+                sampler=sampler,
                 pruner=optuna.pruners.MedianPruner(len(OPTIMIZERS), n_warmup_steps=1),
                 load_if_exists=True,
             )
@@ -168,7 +194,8 @@ def _own(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _suggest(trial: optuna.Trial) -> dict[str, Any]:
+def suggest(trial: optuna.Trial) -> dict[str, Any]:
+    """Ask for a trial's recipe: settings by name."""
     optimizer = trial.suggest_categorical("optimizer", list(OPTIMIZERS))
     return {
         "optimizer": optimizer,

@@ -17,6 +17,7 @@ from src.imaging.overview import FIELD_MM, OVERVIEW_PX, SLICE_COLUMNS, Overview
 from src.reading.locate import Seen, targets_on
 from src.reading.offsets import fit_offsets
 from src.reading.search import SearchSpace
+from src.reading.steps import fit_steps
 
 CELLS = 56  # of a heatmap's side
 BACK_TO_FRONT = ((0, 1, 0), (0, 0, -1))
@@ -52,6 +53,7 @@ def marked(studies: int = 3) -> pd.DataFrame:
 
 
 OFFSETS = fit_offsets(marked())
+STEPS = fit_steps(marked())
 
 
 def overview(description: str, series_id: int, heights: Iterable[float]) -> Overview:

@@ -7,6 +7,7 @@ from made_study import (
     AXIAL_MM,
     OFFSETS,
     SAGITTAL_MM,
+    STEPS,
     overview,
     overviews,
     seen,
@@ -27,6 +28,7 @@ from src.imaging.overview import Overview, joined
 from src.reading.comparison import compare
 from src.reading.locate import Seen, Sites, locate
 from src.reading.offsets import read_offsets
+from src.reading.steps import read_steps
 
 TARGETS = [(condition, level) for condition in CONDITIONS for level in LEVELS]
 
@@ -36,7 +38,7 @@ def found(views: dict[str, Overview], **changes: dict) -> Sites:
     shown = {
         name: seen(name, view, **changes.get(name, {})) for name, view in views.items()
     }
-    return locate(shown, read_offsets(OFFSETS))
+    return locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
 
 
 def errors_mm(sites: Sites) -> pd.Series:
@@ -131,7 +133,7 @@ def test_confidence_is_what_the_locator_gives_the_place() -> None:
     canal = shown[SAGITTAL_T1]
     doubtful = np.log(0.1 * np.exp(canal.logs) + 0.9 / canal.logs[0].size)
     shown[SAGITTAL_T1] = Seen(canal.overview, doubtful)
-    sites = locate(shown, read_offsets(OFFSETS))
+    sites = locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
     for at in of(SAGITTAL_T1):
         assert 0.05 < sites[at].confidence < 0.35
 
@@ -139,7 +141,7 @@ def test_confidence_is_what_the_locator_gives_the_place() -> None:
 def test_a_target_without_an_offset_is_looked_for_by_itself() -> None:
     rows = [row for row in OFFSETS if row["level"] != "l2_l3"]
     shown = {name: seen(name, view) for name, view in overviews().items()}
-    sites = locate(shown, read_offsets(rows))
+    sites = locate(shown, read_offsets(rows), read_steps(STEPS))
     assert set(sites) == set(TARGETS)
     assert errors_mm(sites).max() < 2.6
 

@@ -12,8 +12,9 @@ class RunConfig:
 
     labels: class names in the order of the model's outputs; crop: the cache's crop
     specification; cache_key: hashes of its tables; prior: severity shares by condition
-    and level of the training studies, the answer where nothing can be seen; offsets: of
-    a location run, where sites lie from the canal's in its training studies.
+    and level of the training studies, the answer where nothing can be seen; offsets,
+    steps: of a location run, where sites lie from the canal's and how far levels lie
+    apart in its training studies.
     """
 
     task: str
@@ -29,6 +30,7 @@ class RunConfig:
     limit: int | None
     prior: list[dict[str, Any]]
     offsets: list[dict[str, Any]] | None = None
+    steps: list[dict[str, Any]] | None = None
 
     def described(self) -> dict[str, Any]:
         """Return all of it by name; of a file of weights the name, not where it lay."""

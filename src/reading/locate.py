@@ -32,6 +32,7 @@ from src.imaging.overview import Overview
 from src.reading.offsets import Offset, Target
 from src.reading.ordering import in_order
 from src.reading.search import CANDIDATES, Candidate, SearchSpace
+from src.reading.steps import Step
 
 # Less of a target's chances than this near its place, and it is taken as not shown.
 LEAST_SHARE = 0.02
@@ -85,17 +86,21 @@ def places_on(description: str) -> np.ndarray:
     return np.array([TARGETS.index(name) for name in names])
 
 
-def locate(seen: Mapping[str, Seen], offsets: Mapping[Target, Offset]) -> Sites:
+def locate(
+    seen: Mapping[str, Seen],
+    offsets: Mapping[Target, Offset],
+    steps: Mapping[str, Step],
+) -> Sites:
     """Find a study's sites; what cannot be found is left out.
 
-    seen: by series type, those that the study has.
+    seen: by series type, those that the study has; steps: by their upper level.
     """
     sites: Sites = {}
     anchors: Anchors = {}
     for description in (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2):
         if description not in seen:
             continue
-        new = _Finder(description, seen[description]).find(anchors, offsets)
+        new = _Finder(description, seen[description]).find(anchors, offsets, steps)
         sites |= new
         anchors = _canal(new, offsets) | anchors
     if SAGITTAL_T2 in seen:
@@ -125,10 +130,15 @@ class _Finder:
             zip(targets_on(description), np.exp(seen.logs), strict=True)
         )
 
-    def find(self, anchors: Anchors, offsets: Mapping[Target, Offset]) -> Sites:
+    def find(
+        self,
+        anchors: Anchors,
+        offsets: Mapping[Target, Offset],
+        steps: Mapping[str, Step],
+    ) -> Sites:
         """Find the targets around their places from the canal, others by themselves."""
         around = {at for at in self.chances if at[1] in anchors and at in offsets}
-        alone = self._alone() if around < self.chances.keys() else {}
+        alone = self._alone(steps) if around < self.chances.keys() else {}
         others = {at: one for at, one in alone.items() if at not in around}
         return others | self._anchored(anchors, offsets)
 
@@ -141,7 +151,7 @@ class _Finder:
             if one is not None
         }
 
-    def _alone(self) -> Sites:
+    def _alone(self, steps: Mapping[str, Step]) -> Sites:
         """Find each condition's levels together, from this series type alone."""
         sites: Sites = {}
         for condition in dict.fromkeys(name for name, _ in self.chances):
@@ -149,7 +159,7 @@ class _Finder:
                 self.space.candidates(self.chances[condition, level], CANDIDATES)
                 for level in LEVELS
             ]
-            for level, one in zip(LEVELS, in_order(levels), strict=True):
+            for level, one in zip(LEVELS, in_order(levels, steps), strict=True):
                 if one is not None and one.share >= LEAST_SHARE:
                     sites[condition, level] = self._located(one)
         return sites

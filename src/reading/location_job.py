@@ -30,6 +30,7 @@ from src.reading.comparison import COMPARED, compare
 from src.reading.locate import locate, places_on
 from src.reading.offsets import fit_offsets, read_offsets
 from src.reading.seeing import see
+from src.reading.steps import fit_steps, read_steps
 
 
 def location_job(
@@ -53,7 +54,9 @@ def location_job(
     studies = _Studies(overviews)
     sets = {name: SiteSet(list(studies.groups(sites[name]))) for name in ROLES}
     require_some({name: len(sets[name]) for name in ROLES}, "series with a site")
-    config = replace(config, offsets=fit_offsets(sites["train"]))
+    config = replace(
+        config, offsets=fit_offsets(sites["train"]), steps=fit_steps(sites["train"])
+    )
     return Job(
         config,
         sets["train"],
@@ -152,7 +155,7 @@ def _predictions(
     studies: _Studies, sites: pd.DataFrame, config: RunConfig, trainer: Trainer
 ) -> pd.DataFrame:
     """Find the test studies' sites, and hold them against the marked ones."""
-    offsets = read_offsets(config.offsets)
+    offsets, steps = read_offsets(config.offsets), read_steps(config.steps)
     tables = [pd.DataFrame(columns=list(COMPARED))]
     for study_id, marked in sites.groupby("study_id"):
         overviews = studies.by_study.get(study_id, {})
@@ -161,6 +164,6 @@ def _predictions(
             for description in SERIES_DESCRIPTIONS
             if description in overviews
         }
-        found = locate(seen, offsets)
+        found = locate(seen, offsets, steps)
         tables.append(compare(found, _shown(marked, overviews), overviews))
     return pd.concat(tables[1:] or tables, ignore_index=True)

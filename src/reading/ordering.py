@@ -1,37 +1,45 @@
-"""Five levels chosen together: each below the one before it."""
+"""Five levels chosen together: each below the one before it, at a usual step."""
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from src.reading.search import Candidate
+from src.reading.steps import Step, surprise
 
-STEP_MM = 12.0  # a level lies at least so far below the one above it
+BELOW_MM = 12.0  # a level lies at least so far below the one above it
 MISSING = 1e-3  # what a level's chances are worth if it is taken to be out of view
+Path = tuple[Candidate | None, ...]
 
 
-def in_order(levels: list[list[Candidate]]) -> list[Candidate | None]:
+def in_order(
+    levels: list[list[Candidate]], steps: Mapping[str, Step]
+) -> list[Candidate | None]:
     """Choose one candidate a level, or none, so that levels run from head to foot.
 
-    The choice with the greatest product of shares, by dynamic programming: the best
-    way to each candidate goes over the best way to one that lies above it.
+    levels: from the first of LEVELS on; steps: by their upper level, those known. The
+    choice with the greatest product of shares and of the steps' chances, by dynamic
+    programming: the best way to a candidate goes over the best way to an earlier one.
     """
-    # The ways so far: their last candidate's height, their logarithm, their choices.
-    ways: list[tuple[float, float, tuple[Candidate | None, ...]]] = [(np.inf, 0.0, ())]
+    ways: list[tuple[float, Path]] = [(0.0, ())]  # the logarithm of a way's product
     for candidates in levels:
-        longer = [(z, log + np.log(MISSING), (*path, None)) for z, log, path in ways]
+        longer = [(log + np.log(MISSING), (*path, None)) for log, path in ways]
         for one in candidates:
-            z = float(one.point_mm[2])
-            above = [way for way in ways if way[0] - z >= STEP_MM]
-            if above and one.share > 0:
-                _, log, path = max(above, key=lambda way: way[1])
-                longer.append((z, log + np.log(one.share), (*path, one)))
-        ways = _undominated(longer)
-    return list(max(ways, key=lambda way: way[1])[2])
+            if one.share > 0:
+                follow = ((log + _fit(path, one, steps), path) for log, path in ways)
+                log, path = max(follow, key=lambda way: way[0])
+                longer.append((log + np.log(one.share), (*path, one)))
+        ways = longer
+    return list(max(ways, key=lambda way: way[0])[1])
 
 
-def _undominated(ways: list[tuple]) -> list[tuple]:
-    """Drop a way if another ends at least as high and is at least as good."""
-    kept: list[tuple] = []
-    for way in sorted(ways, key=lambda way: (-way[0], -way[1])):
-        if not kept or way[1] > max(other[1] for other in kept):
-            kept.append(way)
-    return kept
+def _fit(path: Path, one: Candidate, steps: Mapping[str, Step]) -> float:
+    """Return the logarithm of how well a candidate goes on with a way."""
+    found = [place for place, before in enumerate(path) if before is not None]
+    if not found:
+        return 0.0
+    before_mm = path[found[-1]].point_mm
+    if before_mm[2] - one.point_mm[2] < BELOW_MM:
+        return -np.inf
+    away_mm = float(np.linalg.norm(before_mm - one.point_mm))
+    return -surprise(steps, found[-1], len(path), away_mm)

@@ -1,6 +1,7 @@
 """The reader: runs that find a study's sites, grade them and say what they see."""
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from src.reading.grades import Grader, grade
 from src.reading.locate import Sites, locate
 from src.reading.offsets import Offset, Target, read_offsets
 from src.reading.seeing import see
+from src.reading.steps import Step, read_steps
 from src.reading.study import Study, read_study
 
 SURE = 0.5  # a condition model less sure than this of another condition says nothing
@@ -30,7 +32,8 @@ class Reader:
     """
 
     locators: list[Predictor]
-    offsets: dict[Target, Offset]
+    offsets: Mapping[Target, Offset]
+    steps: Mapping[str, Step]
     graders: list[Grader]
     namers: list[Grader]
     calibration: Calibration
@@ -61,7 +64,7 @@ class Reader:
             description: see(overview, description, self.locators)
             for description, overview in study.overviews.items()
         }
-        return locate(seen, self.offsets)
+        return locate(seen, self.offsets, self.steps)
 
 
 def load_reader(folder: Path, runs: list[Run], tell: Callable[[str], None]) -> Reader:
@@ -83,10 +86,11 @@ def load_reader(folder: Path, runs: list[Run], tell: Callable[[str], None]) -> R
         if not working[task]:
             raise InputError(f"no usable {task} run: train one with --task {task}")
     locators = working["location"]
-    offsets = [read_offsets(one.run.config.offsets) for one in locators]
+    configs = [one.run.config for one in locators]
     return Reader(
         [one.predictor for one in locators],
-        {at: some[at] for some in reversed(offsets) for at in some},
+        ChainMap(*(read_offsets(config.offsets) for config in configs)),
+        ChainMap(*(read_steps(config.steps) for config in configs)),
         working["severity"],
         working["condition"],
         _calibration(folder, working["severity"], tell),

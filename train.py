@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.reporting.command_line import count, parser_of, run
+from src.reporting.command_line import count, count_or_zero, parser_of, run
 from src.reporting.console import epoch_printer, say, show_table, step
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     text = "warm-up and half a cosine over --epochs, or constant"
     how("--schedule", choices=["cosine", "constant"], default="cosine", help=text)
     how("--epochs", type=count, default=20, help="at most so many")
-    text = "stop after so many epochs without a better validation loss"
-    how("--patience", type=count, default=5, help=text)
+    text = "stop after so many epochs without a better validation loss and keep the "
+    text += "best; 0: train all and keep the last, for a validation of few studies"
+    how("--patience", type=count_or_zero, default=5, help=text)
     how("--batch-size", type=count, default=32, help="crops a step, all processes")
     text = (
         "scale images to this side for the backbone, 0 for as they are; if not given "

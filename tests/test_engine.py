@@ -39,6 +39,17 @@ def test_a_training_stops_when_validation_stops_improving() -> None:
     assert [epoch.best for epoch in one.epochs[-3:]] == [True, False, False]
 
 
+def test_without_patience_all_epochs_are_trained_and_the_last_weights_kept() -> None:
+    train = crop_set(24)
+    wrong = replace(train, classes=(train.classes + 1) % 3)
+    one = trainer(replace(QUIET, epochs=6, patience=0))
+    one.fit(train, wrong)
+    assert len(one.epochs) == 6
+    assert not one.epochs[-1].best
+    loss, _ = wrong.judge(one)
+    assert loss == pytest.approx(one.epochs[-1].validation_loss, rel=1e-4)
+
+
 def figures(one: Trainer) -> list[tuple]:
     """Return the history without its times."""
     return [

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_study import overviews
+from made_study import overview, overviews
 from safetensors.torch import save_file
 
 from src.competition.vocab import AXIAL_T2, SAGITTAL_T2, TARGETS
@@ -125,6 +125,23 @@ def test_every_batch_shows_the_marked_slice_and_says_where_it_is() -> None:
             seen += 1
     assert seen == len(some)
     assert some.steps(12) == 4
+
+
+def test_of_a_thin_slab_fewer_slices_are_shown() -> None:
+    def shown(step_mm: float, count: int = 15) -> int:
+        view = overview(SAGITTAL_T2, 1, np.arange(count) * step_mm)
+        places = (np.array([CANAL]), np.array([7]), np.array([[119.5, 99.5]]))
+        group = SiteGroup(1, SAGITTAL_T2, view, *places)
+        some = SiteSet([group]).training(6, 1, 0, SiteAugmenter(0.0, 0))
+        [(images, [target], _)] = list(some)
+        assert 0 in target.away_mm  # the marked slice is among them
+        assert len(images) == target.stop == group.shown
+        return len(images)
+
+    assert shown(4.5) == 6  # 63 mm
+    assert shown(1.25) == 4  # 17.5 mm
+    assert shown(1.0) == 3  # 14 mm
+    assert shown(0.1) == 3
 
 
 def test_a_locator_learns_to_find_a_square() -> None:

@@ -87,7 +87,7 @@ class Trainer(Predictor):
         """Train, from the beginning or from what restore() gave.
 
         on_epoch is called after each new epoch. At the end the model holds the weights
-        of the least validation loss.
+        of the least validation loss; with patience 0, those of the last epoch.
         """
         while not self._finished():
             epoch = self._epoch(train, validation)
@@ -95,7 +95,8 @@ class Trainer(Predictor):
             if epoch.best:
                 self.best = _copied(self.model)
             on_epoch(epoch)
-        load_state(self.model, self.best)
+        if self.settings.patience:
+            load_state(self.model, self.best)
 
     def _finished(self) -> bool:
         """Say whether all epochs are done, or too many since the best."""
@@ -103,7 +104,7 @@ class Trainer(Predictor):
         for epoch in self.epochs:
             since_best = 0 if epoch.best else since_best + 1
         done = len(self.epochs) >= self.settings.epochs
-        return done or since_best >= self.settings.patience
+        return done or 0 < self.settings.patience <= since_best
 
     def _epoch(self, train: Examples, validation: Examples) -> Epoch:
         start = time.perf_counter()

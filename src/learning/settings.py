@@ -8,6 +8,8 @@ from typing import Any
 class Settings:
     """The flags of train.py of the same names.
 
+    patience: epochs without a better validation loss after which training stops; 0 to
+    train them all and keep the last weights, where validation is too small to choose.
     input_px: side to which crops are scaled for the backbone, 0 for as they are;
     augment: strength of the random changes, 0 for none; batch_norm: `reestimate` the
     statistics before each evaluation, `keep` them as training left them, or `auto`.

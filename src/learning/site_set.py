@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from src.learning.engine import Trainer
 
 # Slices of a series in a training step: some that are marked, one beside them each,
-# and others of the series, all of which the marked ones must stand out from.
-SHOWN, SHOWN_MARKED = 6, 3
+# and others of the series, all of which the marked ones must stand out from. Of a thin
+# slab fewer, since its slices are alike: one for so many millimetres of it.
+SHOWN, SHOWN_LEAST = 6, 3
+EACH_MM = 4.5  # between the slices of most of the competition's series
 NEAR_MM = 5.0
 AT_ONCE = 32  # slices a locator is shown in one go
 
@@ -49,6 +51,13 @@ class SiteGroup:
         points_mm = np.array([planes[index].to_patient(xy) for index, xy in sites])
         away = [np.abs(plane.distance_mm(points_mm)) for plane in planes]
         return np.stack(away, axis=1)
+
+    @cached_property
+    def shown(self) -> int:
+        """How many slices a training step takes at most."""
+        corners_mm = np.array([p.to_patient(np.zeros(2)) for p in self.overview.planes])
+        depth_mm = np.linalg.norm(np.ptp(corners_mm, axis=0))
+        return int(np.clip(round(depth_mm / EACH_MM), SHOWN_LEAST, SHOWN))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,12 +181,12 @@ def scores(overview: Overview, locator: Predictor) -> torch.Tensor:
 
 
 def _some_slices(group: SiteGroup, rng: np.random.Generator) -> np.ndarray:
-    marked = rng.permutation(np.unique(group.slices))[:SHOWN_MARKED]
+    marked = rng.permutation(np.unique(group.slices))[: group.shown // 2]
     beside = [rng.choice(group.overview.neighbours(index)[::2]) for index in marked]
     others = rng.permutation(len(group.overview))
     wanted = np.concatenate([marked, np.array(beside, int), others])
     _, first = np.unique(wanted, return_index=True)
-    return np.sort(wanted[np.sort(first)][:SHOWN])
+    return np.sort(wanted[np.sort(first)][: group.shown])
 
 
 def _whole(group: SiteGroup) -> GroupTarget:

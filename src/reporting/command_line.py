@@ -22,9 +22,18 @@ def parser_of(story: str) -> argparse.ArgumentParser:
 
 def count(text: str) -> int:
     """Read a whole number of at least 1, for argparse."""
+    return _at_least(1, text)
+
+
+def count_or_zero(text: str) -> int:
+    """Read a whole number of at least 0, for argparse."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
     value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{value} is less than {least}")
     return value
 
 

@@ -150,18 +150,25 @@ def report_location(
     from src.imaging.overview_cache import open_overviews
     from src.learning.roles import study_roles
     from src.reading.location_metrics import location_metrics, read_locations
+    from src.reading.together import found_together
     from src.reporting.location import add_location, location_table
 
     tables = []
     for one in runs:
         role = study_roles(folds, one.config.fold)
         tested = set(role.index[role == "test"])
-        tables.append(read_locations(one.folder / "predictions.csv", tested))
-    sites = pd.concat(tables, ignore_index=True)
-    metrics = location_metrics(sites)
-    add_metrics({"location": metrics}, out)
-    add_location(page, metrics, sites, open_overviews(cache.path), out / "figures")
+        table = read_locations(one.folder / "predictions.csv", tested)
+        tables.append(table.assign(run=one.folder.name))
+    sites, overviews = pd.concat(tables, ignore_index=True), open_overviews(cache.path)
+    metrics, together = location_metrics(sites), {}
     show_table("Sites of studies not trained on, shares in %", location_table(metrics))
+    joint = found_together(runs, cache.table, folds, overviews)
+    if joint is not None:
+        sites, together = joint, location_metrics(joint)
+        title = "The same by all runs of a fold together, shares in %"
+        show_table(title, location_table(together))
+    add_metrics({"location": metrics, "location_together": together}, out)
+    add_location(page, metrics, together, sites, overviews, out / "figures")
 
 
 def outcome_of(run: "Run", cache: "Cache", folds: "DataFrame") -> "Outcome":

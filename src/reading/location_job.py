@@ -1,6 +1,6 @@
 """The location task: a locator trained on overviews with their marked sites."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from src.imaging.overview import Overview
 from src.imaging.overview_cache import OverviewCache
 from src.learning.device import choose_device
 from src.learning.engine import Trainer
+from src.learning.predictor import Predictor
 from src.learning.roles import ROLES, limited, require_some, study_roles
 from src.learning.run_config import RunConfig
 from src.learning.runs import read_run
@@ -27,10 +28,11 @@ from src.learning.site_augment import SiteAugmenter
 from src.learning.site_set import SiteGroup, SiteSet
 from src.learning.training import Job, seeded_model
 from src.reading.comparison import COMPARED, compare
+from src.reading.learnt import learnt
 from src.reading.locate import locate, places_on
-from src.reading.offsets import fit_offsets, read_offsets
+from src.reading.offsets import fit_offsets
 from src.reading.seeing import see
-from src.reading.steps import fit_steps, read_steps
+from src.reading.steps import fit_steps
 
 
 def location_job(
@@ -51,7 +53,7 @@ def location_job(
     role = cache.table["study_id"].map(study_roles(folds, config.fold))
     role = role.where(limited(cache.table, config.limit))
     sites = {name: cache.table[role == name] for name in ROLES}
-    studies = _Studies(overviews)
+    studies = Studies(overviews)
     sets = {name: SiteSet(list(studies.groups(sites[name]))) for name in ROLES}
     require_some({name: len(sets[name]) for name in ROLES}, "series with a site")
     config = replace(
@@ -62,7 +64,7 @@ def location_job(
         sets["train"],
         sets["validation"],
         lambda settings: new_trainer(config, settings),
-        lambda trainer: _predictions(studies, sites["test"], config, trainer),
+        lambda trainer: compared(studies, sites["test"], [config], [trainer]),
     )
 
 
@@ -88,7 +90,7 @@ def new_trainer(config: RunConfig, settings: Settings) -> Trainer:
 
 
 @dataclass(frozen=True, eq=False)
-class _Studies:
+class Studies:
     """The overviews by study."""
 
     overviews: OverviewCache
@@ -151,16 +153,22 @@ def _shown(marked: pd.DataFrame, overviews: dict[str, Overview]) -> pd.DataFrame
     return marked[there]
 
 
-def _predictions(
-    studies: _Studies, sites: pd.DataFrame, config: RunConfig, trainer: Trainer
+def compared(
+    studies: Studies,
+    sites: pd.DataFrame,
+    configs: Sequence[RunConfig],
+    locators: Sequence[Predictor],
 ) -> pd.DataFrame:
-    """Find the test studies' sites, and hold them against the marked ones."""
-    offsets, steps = read_offsets(config.offsets), read_steps(config.steps)
+    """Find studies' sites by some runs together, and hold them against the marked ones.
+
+    sites: rows of the cache's crop table; returns rows of COMPARED.
+    """
+    offsets, steps = learnt(configs)
     tables = [pd.DataFrame(columns=list(COMPARED))]
     for study_id, marked in sites.groupby("study_id"):
         overviews = studies.by_study.get(study_id, {})
         seen = {
-            description: see(overviews[description], description, [trainer])
+            description: see(overviews[description], description, locators)
             for description in SERIES_DESCRIPTIONS
             if description in overviews
         }

@@ -58,6 +58,8 @@ def read_locations(path: Path, tested: set[int]) -> pd.DataFrame:
 def location_metrics(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Sum up found sites by series type: metrics.json's entry `location`.
 
+    table: COMPARED, and by `run` which run found them. studies_level_right: of the
+    studies of each run, the share of those with every level right.
     Errors in mm are in the marked slice's plane and over the sites found; every share
     is of all marked sites, so that a missed one counts against it.
     """
@@ -80,10 +82,12 @@ def _summary(table: pd.DataFrame) -> dict[str, Any]:
         "missed": errors.isna(),
         "projected": table["source"] == "projected",
     }
+    whole = table.groupby(["run", "study_id"])["level_right"].all()
     return {
         "median_mm": float(median) if errors.notna().any() else None,
         "p95_mm": float(most) if errors.notna().any() else None,
         **{name: float(hits.mean()) for name, hits in shares.items()},
+        "studies_level_right": float(whole.mean()),
         "sites": len(table),
         "studies": int(table["study_id"].nunique()),
     }

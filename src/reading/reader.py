@@ -1,6 +1,5 @@
 """The reader: runs that find a study's sites, grade them and say what they see."""
 
-from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ from src.learning.runs import Run
 from src.reading.calibration import NONE, Calibration, load
 from src.reading.findings import enter
 from src.reading.grades import Grader, grade
+from src.reading.learnt import learnt
 from src.reading.locate import Sites, locate
-from src.reading.offsets import Offset, Target, read_offsets
+from src.reading.offsets import Offset, Target
 from src.reading.seeing import see
-from src.reading.steps import Step, read_steps
+from src.reading.steps import Step
 from src.reading.study import Study, read_study
 
 SURE = 0.5  # a condition model less sure than this of another condition says nothing
@@ -86,11 +86,9 @@ def load_reader(folder: Path, runs: list[Run], tell: Callable[[str], None]) -> R
         if not working[task]:
             raise InputError(f"no usable {task} run: train one with --task {task}")
     locators = working["location"]
-    configs = [one.run.config for one in locators]
     return Reader(
         [one.predictor for one in locators],
-        ChainMap(*(read_offsets(config.offsets) for config in configs)),
-        ChainMap(*(read_steps(config.steps) for config in configs)),
+        *learnt([one.run.config for one in locators]),
         working["severity"],
         working["condition"],
         _calibration(folder, working["severity"], tell),

@@ -1,5 +1,7 @@
 """What locators make of an overview, put together."""
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn.functional import interpolate
 
@@ -10,7 +12,7 @@ from src.learning.site_set import scores
 from src.reading.locate import Seen, places_on
 
 
-def see(overview: Overview, description: str, locators: list[Predictor]) -> Seen:
+def see(overview: Overview, description: str, locators: Sequence[Predictor]) -> Seen:
     """Show an overview to some locators; their log chances are averaged."""
     places = places_on(description)
     total: torch.Tensor | None = None

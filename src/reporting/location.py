@@ -20,6 +20,7 @@ SHARES = {
     "slice_exact": "slice",
     "slice_within_one": "slice+-1",
     "level_right": "level",
+    "studies_level_right": "studies",
     "side_right": "side",
     "missed": "missed",
     "projected": "proj.",
@@ -44,11 +45,16 @@ def location_table(metrics: dict[str, dict[str, Any]]) -> Rows:
 def add_location(
     page: Page,
     metrics: dict[str, dict[str, Any]],
+    together: dict[str, dict[str, Any]],
     sites: pd.DataFrame,
     overviews: OverviewCache,
     figures: Path,
 ) -> None:
-    """Add the section, and draw its figures; sites: read_locations' rows."""
+    """Add the section, and draw its figures.
+
+    together: metrics of all runs of a fold at once, if there are several; sites: those
+    drawn, rows of COMPARED.
+    """
     page.heading("Where the sites are: the locator on studies it has not seen")
     exact, within = (percent(share) for share in WINNERS_SLICES)
     page.paragraph(
@@ -56,10 +62,16 @@ def add_location(
         "sites, %. A site often lies between two slices, so within one is what counts; "
         f"the competition's winners report {exact} % exact and {within} % within one. "
         "Level and side are right if the nearest marked site is the one asked for; a "
-        "canal has no side. Projected: the series did not show the site, and its place "
-        "is another series' word."
+        "canal has no side. Studies: those with every level right. Projected: the "
+        "series did not show the site, and its place is another series' word."
     )
     page.table(location_table(metrics))
+    if together:
+        page.paragraph(
+            "All runs of a fold together, as predict_submission.py uses them; the "
+            "figures below are theirs:"
+        )
+        page.table(location_table(together))
     errors, worst = figures / "location_errors.png", figures / "location_worst.png"
     draw_errors(sites, errors)
     page.picture(errors, "Share of marked sites found within a distance, in plane")

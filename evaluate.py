@@ -161,12 +161,11 @@ def report_location(
         tables.append(table.assign(run=one.folder.name))
     sites, overviews = pd.concat(tables, ignore_index=True), open_overviews(cache.path)
     metrics, together = location_metrics(sites), {}
-    show_table("Sites of studies not trained on, shares in %", location_table(metrics))
+    show_table("Sites of studies not trained on", location_table(metrics))
     joint = found_together(runs, cache.table, folds, overviews)
     if joint is not None:
         sites, together = joint, location_metrics(joint)
-        title = "The same by all runs of a fold together, shares in %"
-        show_table(title, location_table(together))
+        show_table("All runs of a fold together", location_table(together))
     add_metrics({"location": metrics, "location_together": together}, out)
     add_location(page, metrics, together, sites, overviews, out / "figures")
 

@@ -16,29 +16,33 @@ from src.reporting.published import WINNERS_SLICES
 from src.reporting.tables import Rows, percent
 
 SHARES = {
-    "within_5mm": "<=5 mm",
-    "slice_exact": "slice",
-    "slice_within_one": "slice+-1",
-    "level_right": "level",
-    "studies_level_right": "studies",
-    "side_right": "side",
-    "missed": "missed",
-    "projected": "proj.",
+    "within_5mm": "within 5 mm, %",
+    "slice_exact": "slice exact, %",
+    "slice_within_one": "slice within one, %",
+    "level_right": "level right, %",
+    "studies_level_right": "studies with every level right, %",
+    "side_right": "side right, %",
+    "missed": "missed, %",
+    "projected": "projected, %",
 }
 SHOWN = 4  # worst series drawn of each type
 
 
 def location_table(metrics: dict[str, dict[str, Any]]) -> Rows:
-    """Lay the errors out: mm, and shares of all marked sites in percent."""
-    return [
-        {
-            "series": description,
-            "sites": f"{one['sites']:,}",
-            "median mm": one["median_mm"],
-            "95 % mm": one["p95_mm"],
+    """Lay the errors out, a column a series type, shares of all marked sites."""
+    columns = {
+        description: {
+            "median, mm": one["median_mm"],
+            "95th percentile, mm": one["p95_mm"],
             **{words: percent(one[name]) for name, words in SHARES.items()},
+            "sites": f"{one['sites']:,}",
         }
         for description, one in metrics.items()
+    }
+    measures = next(iter(columns.values()), {})
+    return [
+        {"": words} | {name: column[words] for name, column in columns.items()}
+        for words in measures
     ]
 
 
@@ -59,11 +63,11 @@ def add_location(
     exact, within = (percent(share) for share in WINNERS_SLICES)
     page.paragraph(
         "Errors in mm are within the marked slice's plane. Shares are of all marked "
-        "sites, %. A site often lies between two slices, so within one is what counts; "
+        "sites. A site often lies between two slices, so within one is what counts; "
         f"the competition's winners report {exact} % exact and {within} % within one. "
         "Level and side are right if the nearest marked site is the one asked for; a "
-        "canal has no side. Studies: those with every level right. Projected: the "
-        "series did not show the site, and its place is another series' word."
+        "canal has no side. Projected: the series did not show the site, and its place "
+        "is another series' word."
     )
     page.table(location_table(metrics))
     if together:

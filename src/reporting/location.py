@@ -83,7 +83,7 @@ def add_location(
     page.picture(
         worst,
         "The series with the largest errors of each type: rings marked, crosses found, "
-        "on the slice of the worst site; a ring alone was found on another slice",
+        "on the slice of the worst site; a thin cross was found on another slice",
     )
 
 
@@ -123,14 +123,15 @@ def draw_worst(sites: pd.DataFrame, overviews: OverviewCache, path: Path) -> Non
 def _draw_slice(axes: Axes, site: Any, sites: pd.DataFrame, overview: Overview) -> None:
     index = overview.index_of(site.true_series_id, site.true_instance_number)
     axes.imshow(overview.images[index], cmap="gray", vmin=0, vmax=255)
-    own = sites[sites["study_id"] == site.study_id]
     file = (site.true_series_id, site.true_instance_number)
-    for start, mark, colour in (("true_", "o", LEAKY), ("", "+", OURS)):
-        names = [f"{start}{name}" for name in ("series_id", "instance_number")]
-        here = (own[names].to_numpy(float) == file).all(axis=1)
-        for point in own.loc[here, [f"{start}x", f"{start}y"]].to_numpy(float):
-            x, y = overview.from_image(index, point)
-            axes.plot(x, y, mark, color=colour, fillstyle="none", ms=9, mew=1.6)
+    marked = sites[["true_series_id", "true_instance_number"]] == file
+    for own in sites[marked.all(axis=1)].itertuples():
+        x, y = overview.from_image(index, np.array([own.true_x, own.true_y]))
+        axes.plot(x, y, "o", color=LEAKY, fillstyle="none", ms=9, mew=1.6)
+        there = overview.index_of(own.series_id, own.instance_number)
+        if there is not None and own.series_id == site.true_series_id:
+            x, y = overview.from_image(there, np.array([own.x, own.y]))
+            axes.plot(x, y, "+", color=OURS, ms=9, mew=1.8 if there == index else 0.9)
     told = "missed" if np.isnan(site.error_mm) else f"{site.error_mm:.1f} mm"
     level = site.level.replace("_", "/").upper()
     axes.set_title(f"{site.series_description}, {level}: {told}", fontsize=8)

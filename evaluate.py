@@ -161,7 +161,8 @@ def report_location(
         tables.append(table.assign(run=one.folder.name))
     sites, overviews = pd.concat(tables, ignore_index=True), open_overviews(cache.path)
     metrics, together = location_metrics(sites), {}
-    show_table("Sites of studies not trained on", location_table(metrics))
+    each = f", each of {len(runs)} runs by itself" if len(runs) > 1 else ""
+    show_table(f"Sites of studies not trained on{each}", location_table(metrics))
     joint = found_together(runs, cache.table, folds, overviews)
     if joint is not None:
         sites, together = joint, location_metrics(joint)

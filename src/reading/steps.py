@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from src.competition.vocab import LEVELS, SPINAL
-from src.reading.offsets import POINT_MM
-
-LEAST_MM = 5.0  # a step is never taken to be surer than this, one deviation
-WIDER = 2.0  # nor than so many deviations of the marked studies
+from src.competition.vocab import LEVELS
+from src.reading.offsets import POINT_MM, believed, canal_of, robust
 
 
 @dataclass(frozen=True)
@@ -33,33 +30,23 @@ def fit_steps(sites: pd.DataFrame) -> list[dict[str, Any]]:
     sites: condition, level and POINT_MM of marked sites. A step that no study shows
     has no row.
     """
-    canal = sites[sites["condition"] == SPINAL].drop_duplicates(["study_id", "level"])
     points = {
         level: some.set_index("study_id")[POINT_MM]
-        for level, some in canal.groupby("level")
+        for level, some in canal_of(sites).groupby("level")
     }
     rows = []
     for level, following in pairwise(LEVELS):
         if level in points and following in points:
             away = (points[level] - points[following]).dropna().to_numpy()
             if len(away):
-                rows.append({"level": level} | _robust(np.linalg.norm(away, axis=1)))
+                rows.append({"level": level} | robust(np.linalg.norm(away, axis=1)))
     return rows
-
-
-def _robust(values: np.ndarray) -> dict[str, float]:
-    """Return middle and deviation, since a few marked points are on a wrong level."""
-    mean = np.median(values)
-    spread = 1.4826 * np.median(np.abs(values - mean))
-    return {"mean_mm": round(float(mean), 2), "spread_mm": round(float(spread), 2)}
 
 
 def read_steps(rows: list[dict[str, Any]] | None) -> dict[str, Step]:
     """Turn config.json's rows back into steps by their upper level."""
     return {
-        row["level"]: Step(
-            float(row["mean_mm"]), max(WIDER * float(row["spread_mm"]), LEAST_MM)
-        )
+        row["level"]: Step(float(row["mean_mm"]), float(believed(row["spread_mm"])))
         for row in rows or []
         if row["level"] in LEVELS[:-1]
     }

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from src.competition.folds import read_folds
-from src.imaging.cache import Cache, open_cache
+from src.imaging.cache import open_cache
 from src.imaging.overview_cache import open_overviews
 from src.learning.runs import read_runs
 from src.reading.together import found_together
@@ -19,51 +19,53 @@ SCORED = ["study_id", "condition", "level"]
 
 
 @pytest.fixture(scope="module")
-def folder(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache, and two small location runs: seeds 0 and 1."""
-    made = tmp_path_factory.mktemp("together")
-    prep = ("input_prep.py", "--data", phantom, "--cache", made / "cache")
-    learn = ("train.py", "--cache", made / "cache", "--runs", made / "runs")
+    here = tmp_path_factory.mktemp("together")
+    prep = ("input_prep.py", "--data", phantom, "--cache", here / "cache")
+    learn = ("train.py", "--cache", here / "cache", "--runs", here / "runs")
     learn += ("--task", "location", "--backbone", "resnet10t", "--input-px", 96)
     learn += ("--epochs", 15, "--patience", 0, "--batch-size", 12, "--seed")
     for command in ((*prep, "--crop-px", 32), (*learn, 0), (*learn, 1)):
         words = [sys.executable, *map(str, command)]
         subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
-    return made
+    return here
 
 
-def together(cache: Cache, runs: Path) -> pd.DataFrame | None:
+def together(made: Path, runs: Path) -> pd.DataFrame | None:
+    cache = open_cache(made / "cache")
     folds = read_folds(cache.path / "folds.csv")
     overviews = open_overviews(cache.path)
     return found_together(read_runs(runs), cache.table, folds, overviews)
 
 
+def run_folder(made: Path, seed: int) -> Path:
+    return made / "runs" / f"location-resnet10t-neighbours-study-holdout-seed{seed}"
+
+
 def test_a_run_beside_its_own_copy_finds_what_it_finds_alone(
-    folder: Path, tmp_path: Path
+    made: Path, tmp_path: Path
 ) -> None:
-    cache = open_cache(folder / "cache")
-    first, second = (one.folder for one in read_runs(folder / "runs"))
-    shutil.copytree(first, tmp_path / first.name)
-    assert together(cache, tmp_path) is None
+    first = run_folder(made, 0)
+    shutil.copytree(first, tmp_path / "one")
+    assert together(made, tmp_path) is None
     shutil.copytree(first, tmp_path / "copy")
-    both = together(cache, tmp_path).set_index(SCORED)
+    both = together(made, tmp_path).set_index(SCORED)
     alone = pd.read_csv(first / "predictions.csv").set_index(SCORED)
     assert set(both["run"]) == {"holdout"}
     errors = both["error_mm"].to_numpy(float)
     assert pd.notna(errors).sum() > 5
     assert errors == pytest.approx(alone.loc[both.index, "error_mm"], nan_ok=True)
-    shutil.copytree(second, tmp_path / second.name)
-    mixed = together(cache, tmp_path)["error_mm"].to_numpy(float)
+    shutil.copytree(run_folder(made, 1), tmp_path / "other")
+    mixed = together(made, tmp_path)["error_mm"].to_numpy(float)
     assert mixed != pytest.approx(errors, nan_ok=True)
 
 
 def test_a_holdout_run_does_not_help_where_it_has_trained(
-    folder: Path, tmp_path: Path
+    made: Path, tmp_path: Path
 ) -> None:
-    cache = open_cache(folder / "cache")
-    first, second = (one.folder for one in read_runs(folder / "runs"))
-    shutil.copytree(first, tmp_path / first.name)
-    shutil.copytree(second, tmp_path / second.name)
-    config = tmp_path / second.name / "config.json"
+    runs = tmp_path / "runs"
+    shutil.copytree(made / "runs", runs)
+    config = runs / run_folder(made, 1).name / "config.json"
     config.write_text(config.read_text().replace('"holdout"', '"1"'))
-    assert together(cache, tmp_path) is None
+    assert together(made, runs) is None

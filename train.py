@@ -3,8 +3,9 @@
     python train.py --cache cache --runs runs --task condition --backbone paper
     torchrun --nproc-per-node 2 train.py ...       the same on several GPUs or hosts
 
-A run keeps the weights of its best validation loss, its history, and its test crops'
-predictions. A run that is there is not trained again; one that was killed goes on.
+A run keeps the weights of its best validation loss (of its last epoch with --patience
+0), its history, and its test crops' predictions. A run that is there is not trained
+again; one that was killed goes on.
 --config takes a preset (configs/); flags that are given come before it.
 """
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,43 @@ with distributed.process_group():
 """
 
 
+# A group of one, left by a model that is still held: as a global, or by a traceback.
+ENDING = """
+import pathlib, sys
+sys.path[:0] = [".", "tests"]
+from dataclasses import replace
+from learning_crops import QUIET, crop_set, trainer
+from src.learning import distributed
+
+class Stop(Exception):
+    pass
+
+def names():
+    tasks = pathlib.Path("/proc/self/task").glob("*/comm")
+    return {task.read_text().strip() for task in tasks}
+
+one = trainer(replace(QUIET, epochs=1))
+crops = crop_set()
+if sys.argv[1] == "stopped":
+    images = crops.training
+    def cut_short(*args):
+        yield from list(images(*args))[:1]
+        raise Stop
+    object.__setattr__(crops, "training", cut_short)
+before = names()
+held = None
+try:
+    with distributed.process_group():
+        assert names() - before  # it does have threads to leave behind
+        one.fit(crops, crops)
+        assert "pt_gloo_runloop" in names()
+except Stop as error:
+    held = error
+assert (held is not None) == (sys.argv[1] == "stopped")
+print(sorted(names() - before))
+"""
+
+
 def trained(folder: Path, *launcher: str) -> dict:
     program, told = folder / "program.py", folder / "told.json"
     program.write_text(PROGRAM)
@@ -57,3 +95,21 @@ def test_two_processes_reach_what_one_reaches(tmp_path: Path) -> None:
         assert two == pytest.approx(one, rel=2e-3, abs=1e-4)
     for one, two in zip(alone["logits"], together["logits"], strict=True):
         assert two == pytest.approx(one, abs=0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are listed by Linux")
+@pytest.mark.parametrize("way", ["to its end", "stopped"])
+def test_no_thread_of_a_process_group_outlives_it(way: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, way],
+        cwd=ROOT,
+        env={**os.environ, **group, "RANK": "0", "LOCAL_RANK": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

@@ -48,19 +48,31 @@ def sum_over_all(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def share_model(model: nn.Module, device: torch.device) -> nn.Module:
-    """Wrap a model so that its gradients are averaged over the processes."""
+@contextmanager
+def shared_gradients(model: nn.Module, device: torch.device) -> Iterator[nn.Module]:
+    """Yield the model so that its gradients are averaged over the processes.
+
+    For the length of the block alone: the wrapper holds the process group, and a group
+    that is held beyond `process_group` keeps its threads until the interpreter ends,
+    where one that then asks for the interpreter's lock aborts the process. So what is
+    left of the wrapper is emptied, for a traceback may hold it.
+    """
     if not distributed.is_initialized():
-        return model
-    if device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        return DistributedDataParallel(model, device_ids=[device.index])
-    return DistributedDataParallel(model)
+        yield model
+        return
+    ids = [device.index] if device.type == "cuda" else None
+    wrapper = DistributedDataParallel(model, device_ids=ids)
+    try:
+        yield wrapper
+    finally:
+        vars(wrapper).clear()
 
 
-def own_model(model: nn.Module) -> nn.Module:
-    """Take a shared model out of its wrapping."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
+def shared_norms(model: nn.Module, device: torch.device) -> nn.Module:
+    """Let batch normalisation use all processes' examples, where GPUs train."""
+    if distributed.is_initialized() and device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model
 
 
 def average_statistics(model: nn.Module) -> None:

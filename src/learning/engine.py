@@ -125,27 +125,33 @@ class Trainer(Predictor):
         # Drop-out follows from seed and epoch too, and differs between processes.
         torch.manual_seed(mixed_seed(settings.seed, epoch, distributed.rank()))
         steps = train.steps(settings.batch_size)
-        self.shared.train()
         totals = torch.zeros(2, dtype=torch.float64)
         batches = train.training(
             settings.batch_size, epoch, settings.seed, self.augment
         )
-        for index, (images, target, weight) in enumerate(batches):
-            step = (epoch - 1) * steps + index
-            factor = rate_factor(settings.schedule, step, settings.epochs * steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = settings.lr * factor
-            loss = self._step(train, images, target, weight)
-            totals += torch.tensor([loss * len(images), len(images)])
+        with distributed.shared_gradients(self.model, self.device) as model:
+            model.train()
+            for index, (images, target, weight) in enumerate(batches):
+                step = (epoch - 1) * steps + index
+                factor = rate_factor(settings.schedule, step, settings.epochs * steps)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = settings.lr * factor
+                loss = self._step(train, model, images, target, weight)
+                totals += torch.tensor([loss * len(images), len(images)])
         total, count = distributed.sum_over_all(totals.to(self.device)).tolist()
         return total / count
 
     def _step(
-        self, train: Examples, images: torch.Tensor, target: Any, weight: float
+        self,
+        train: Examples,
+        model: nn.Module,
+        images: torch.Tensor,
+        target: Any,
+        weight: float,
     ) -> float:
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            outputs = self.shared(self._images(images))
+            outputs = model(self._images(images))
             loss = train.loss(outputs, target)
         self.scaler.scale(loss * weight).backward()
         self.scaler.unscale_(self.optimizer)

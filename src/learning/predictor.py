@@ -25,8 +25,7 @@ class Predictor:
         self.input_px, self.device = input_px, device
         self.precision = precision or choose_precision(device, model)
         model = model.to(device, memory_format=torch.channels_last)
-        self.shared = distributed.share_model(model, device)
-        self.model = distributed.own_model(self.shared)
+        self.model = distributed.shared_norms(model, device)
 
     @torch.inference_mode()
     def outputs(self, images: torch.Tensor) -> torch.Tensor:

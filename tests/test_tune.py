@@ -4,13 +4,20 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
 
 from src.learning.optimizers import OPTIMIZERS
 from src.learning.settings import Settings
-from src.learning.tune import Sampler, by_optimizer, first_recipes, suggest
+from src.learning.tune import (
+    Sampler,
+    by_optimizer,
+    first_recipes,
+    suggest,
+    write_preset,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,7 +52,7 @@ def worker(cache: Path, runs: Path, storage: str, trials: int) -> subprocess.Pop
 def test_two_workers_share_one_search(cache: Path, tmp_path: Path, kind: str) -> None:
     place = tmp_path / f"tune.{kind}"
     storage = f"sqlite:///{place}" if kind == "sqlite" else str(place)
-    workers = [worker(cache, tmp_path / f"runs{i}", storage, 4) for i in (0, 1)]
+    workers = [worker(cache, tmp_path / "runs", storage, 4) for _ in range(2)]
     said = []
     for one in workers:
         told, errors = one.communicate(timeout=300)
@@ -60,9 +67,36 @@ def test_two_workers_share_one_search(cache: Path, tmp_path: Path, kind: str) ->
     assert 4 <= len(done) <= 5  # two may end at once
     numbers = sorted(int(line.split()[1].rstrip(":")) for line in said)
     assert numbers == sorted(t.number for t in done)  # each is told by who made it
-    preset = tomllib.loads((tmp_path / "runs0" / "tuned-resnet10t.toml").read_text())
-    assert preset["optimizer"] in OPTIMIZERS
-    assert preset["batch-size"] == study.best_params["batch_size"]
+    # Whoever ended last has written the best of all.
+    preset = tomllib.loads((tmp_path / "runs" / "tuned-resnet10t.toml").read_text())
+    assert preset == {k.replace("_", "-"): v for k, v in study.best_params.items()}
+
+
+def test_a_better_trial_that_ends_while_the_preset_is_written_is_written_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(sampler=Sampler([], 4))
+    path = tmp_path / "tuned.toml"
+
+    def end_trial(loss: float, optimizer: str) -> None:
+        choices = optuna.distributions.CategoricalDistribution(list(OPTIMIZERS))
+        trial = optuna.trial.create_trial(
+            params={"optimizer": optimizer},
+            distributions={"optimizer": choices},
+            value=loss,
+            user_attrs={"top1": 0.5},
+        )
+        study.add_trial(trial)
+
+    def write_late(text: str, target: Path) -> None:
+        target.write_text(text)
+        if len(study.trials) == 1:
+            end_trial(0.2, "sgd")
+
+    monkeypatch.setattr("src.learning.tune.write_text", write_late)
+    end_trial(0.4, "adam")
+    write_preset(study, SimpleNamespace(name="a run"), path)
+    assert tomllib.loads(path.read_text()) == {"optimizer": "sgd"}
 
 
 @pytest.mark.parametrize(("own", "rate"), [("adamw", 0.001), ("sgd", 0.03)])

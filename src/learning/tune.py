@@ -150,14 +150,24 @@ def _study(name: str, place: str, sampler: Sampler) -> optuna.Study:
 
 
 def write_preset(study: optuna.Study, config: RunConfig, path: Path) -> None:
-    """Write the best recipe found as a TOML preset."""
-    trial = study.best_trial
+    """Write the best recipe found as a TOML preset.
+
+    Of workers that share a search the last to write has the best of all: another's
+    trial may have ended while this one wrote, so it looks again.
+    """
+    written = None
+    while (best := study.best_trial).number != written:
+        write_text(_preset(best, len(study.trials), config.name), path)
+        written = best.number
+
+
+def _preset(trial: optuna.trial.FrozenTrial, trials: int, name: str) -> str:
     lines = [
-        f"# Best of {len(study.trials)} recipes for {config.name}: validation loss",
+        f"# Best of {trials} recipes for {name}: validation loss",
         f"# {trial.value:.4f}, top-1 {trial.user_attrs['top1']:.4f}.",
         *(f"{name.replace('_', '-')} = {_toml(v)}" for name, v in trial.params.items()),
     ]
-    write_text("\n".join(lines) + "\n", path)
+    return "\n".join(lines) + "\n"
 
 
 def _storage(place: str) -> Any:

@@ -9,7 +9,7 @@ WEIGHTS ?= imagenet
 REHEARSAL ?= rehearsal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo paper bench bench-gpu test test-slow rehearse lint clean
+.PHONY: help demo paper bench bench-gpu test test-slow mutate rehearse lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ test: $(VENV)/.ready-dev ## all tests but the slow ones
 
 test-slow: $(VENV)/.ready-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+mutate: $(VENV)/.ready-dev ## plant small bugs and see which the tests notice: docs/mutation.md
+	$(BIN)/python tests/mutate.py --write
 
 rehearse: $(VENV)/.ready-dev ## the Kaggle notebook offline, under both mount layouts
 	$(BIN)/python -m src.kaggle.rehearse --folder $(REHEARSAL)

@@ -1,6 +1,6 @@
 """A study without pixels: its sites are known, and chances that show them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,11 @@ def site_mm(condition: str, level: str) -> np.ndarray:
     if condition.startswith("right"):
         away[0] *= -1
     return canal_mm(level) + away
+
+
+def leaning_mm(condition: str, level: str) -> np.ndarray:
+    """Where a site is in a scoliotic patient: 4 mm to the left from level to level."""
+    return site_mm(condition, level) + np.array([4 * LEVELS.index(level) - 8, 0, 0])
 
 
 def marked(studies: int = 3) -> pd.DataFrame:
@@ -84,19 +89,33 @@ def overviews() -> dict[str, Overview]:
     }
 
 
+Place = Callable[[str, str], np.ndarray]
+
+
 def seen(
-    description: str, view: Overview, blind: bool = False, levels_alike: bool = False
+    description: str,
+    view: Overview,
+    blind: bool = False,
+    levels_alike: bool = False,
+    place: Place = site_mm,
 ) -> Seen:
     """Show where sites are by a Gaussian of 3 mm; or nowhere, if blind.
 
-    levels_alike: a target's chances lie at every level, as on axial slices.
+    levels_alike: a target's chances lie at every level, as on axial slices; place:
+    where a site is shown, by its condition and level.
     """
     space = SearchSpace(view, CELLS, CELLS)
     logs = []
     for condition, level in targets_on(description):
         total = np.full(space.points_mm.shape[:3], 1e-9, np.float32)
         for other in LEVELS if levels_alike else [level]:
-            off = space.points_mm - site_mm(condition, other)
+            off = space.points_mm - place(condition, other)
             total += 0 if blind else np.exp(-(off**2).sum(-1) / 18)
         logs.append(np.log(total / total.sum()))
     return Seen(view, np.stack(logs))
+
+
+def mixed(first: Seen, second: Seen, share: float) -> Seen:
+    """Show two places of each target, the first with a share of the probability."""
+    both = share * np.exp(first.logs) + (1 - share) * np.exp(second.logs)
+    return Seen(first.overview, np.log(both))

@@ -98,3 +98,35 @@ def test_the_interval_agrees_with_a_bootstrap_study_by_study() -> None:
         for _ in range(RESAMPLES)
     ]
     assert told == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.01)
+
+
+def test_a_foramen_called_a_canal_is_of_no_side() -> None:
+    summary = summarise(predictions([0, 2, 0, 4], [0, 2, 4, 2]))
+    assert summary["foraminal_side"] == 1
+    assert summary["foraminal_merged"] == 2 / 4
+
+
+def test_runs_of_a_crop_share_its_weight_in_every_figure() -> None:
+    # Crop 0 is tested by two runs, one on the wrong side; the others by one.
+    table = predictions([0, 0, 2, 4], [0, 2, 2, 1]).assign(crop=[0, 0, 1, 2])
+    summary = summarise(table)
+    assert summary["foraminal_side"] == pytest.approx((1 / 2 + 1) / 2)
+    assert summary["foraminal_merged"] == pytest.approx((1 + 1 + 0) / 3)
+    assert summary["recall"][CONDITIONS[0]] == pytest.approx(1 / 2)
+
+
+def test_the_interval_counts_a_large_study_by_its_crops() -> None:
+    studies = np.repeat(np.arange(400), np.tile([1, 9], 200))
+    right = np.repeat(np.tile([False, True], 200), np.tile([1, 9], 200))
+    low, high = study_interval(studies, right, np.ones(len(studies)))
+    # The delta method for a ratio of means: studies' wrong less .1 of their crops.
+    wrong, crops = np.tile([1, 0], 200), np.tile([1, 9], 200)
+    deviation = np.std(wrong - 0.1 * crops) / np.mean(crops) / np.sqrt(400)
+    assert low < 0.9 < high
+    assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.1)
+
+
+def test_the_interval_is_of_95_per_cent() -> None:
+    right = np.arange(900) % 5 > 0
+    low, high = study_interval(np.arange(900), right, np.ones(900))
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.16 / 900), rel=0.06)

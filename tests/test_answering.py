@@ -1,6 +1,5 @@
 """Answering: a whole file at every moment, whatever a study does."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 
 from src.competition import submission
 from src.competition.prior import uniform
+from src.reading import answering
 from src.reading.answering import Answers, answer_all
 from src.reading.findings import enter, fallbacks, prior_findings, sources
 from src.reading.locate import Located
@@ -20,9 +20,9 @@ SITE = ("spinal_canal_stenosis", "l4_l5")
 class Reader:
     """Grades one site of each study; fails on some."""
 
-    def __init__(self, failing: dict[int, BaseException], seconds: float = 0.0) -> None:
-        """Fail on some studies; take so long for each."""
-        self.failing, self.seconds, self.read_ids = failing, seconds, []
+    def __init__(self, failing: dict[int, BaseException]) -> None:
+        """Fail on some studies."""
+        self.failing, self.read_ids = failing, []
 
     def read(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
@@ -30,7 +30,6 @@ class Reader:
         """Enter one site."""
         study = int(folder.name)
         self.read_ids.append(study)
-        time.sleep(self.seconds)
         if study in self.failing:
             raise self.failing[study]
         site = Located(5, 6, 7.5, 8.5, np.zeros(3), 0.8, "located")
@@ -82,15 +81,6 @@ def test_a_study_that_fails_keeps_the_prior_and_says_why(
     assert any(row["reason"] == reason for row in fallbacks(findings))
 
 
-def test_it_stops_in_time_with_what_there_is(answers: Answers) -> None:
-    reader = Reader({}, seconds=0.2)
-    findings = run(answers, reader, limit_s=0.5)
-    assert reader.read_ids == STUDIES[:2]
-    late = findings[findings["study_id"] == 14]
-    assert late["reason"].str.contains("limit").all()
-    submission.check(submission.read(answers.submission), STUDIES)
-
-
 def test_no_time_at_all_is_the_prior(answers: Answers) -> None:
     reader = Reader({})
     findings = run(answers, reader, limit_s=-1)
@@ -125,3 +115,119 @@ def test_no_folder_of_the_users_is_in_the_findings(answers: Answers) -> None:
     findings = run(answers, Reader({12: error}))
     [reason] = findings.loc[findings["study_id"] == 12, "reason"].unique()
     assert "images" not in reason
+
+
+class Clock:
+    """A clock that only a reader moves on."""
+
+    def __init__(self) -> None:
+        """Begin at no round number."""
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+class Slow(Reader):
+    """Takes its seconds of a clock for each study, and looks at what is written."""
+
+    def __init__(self, clock: Clock, seconds: dict[int, float], path: Path) -> None:
+        """Take so long for each study; look at the submission at a path."""
+        super().__init__({})
+        self.clock, self.took, self.path = clock, seconds, path
+        self.listed: dict[int, list[int]] = {}
+        self.folders: list[Path] = []
+        self.written: dict[int, set[int]] = {}
+
+    def read(
+        self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Enter one site."""
+        rows = super().read(folder, listed, findings)
+        study = self.read_ids[-1]
+        self.folders.append(folder)
+        self.listed[study] = listed["series_id"].tolist()
+        held = submission.read(self.path)
+        there = held.loc[held["severe"] == 0.7, "row_id"].str.split("_").str[0]
+        self.written[study] = set(there.astype(int))
+        self.clock.now += self.took.get(study, 1.0)
+        return rows
+
+
+def timed(
+    answers: Answers,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: dict[int, float],
+    limit_s: float = np.inf,
+) -> tuple[Slow, pd.DataFrame, list[tuple[int, int]]]:
+    """Answer by a clock of our own; also return what the progress was told."""
+    clock = Clock()
+    monkeypatch.setattr(answering, "time", clock)
+    reader = Slow(clock, seconds, answers.submission)
+    prior = prior_findings(STUDIES, uniform(), "not read yet")
+    answers.write(prior)
+    rows = [(14, 140), (11, 110), (11, 111), (99, 990)]
+    series = pd.DataFrame(rows, columns=["study_id", "series_id"])
+    told: list[tuple[int, int]] = []
+    findings = answer_all(
+        *(prior, Path("images"), series, reader, answers, limit_s),
+        lambda done, total: told.append((done, total)),
+    )
+    return reader, findings, told
+
+
+def test_a_study_is_read_from_its_own_folder_and_series(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, _, told = timed(answers, monkeypatch, {})
+    assert reader.folders == [Path("images") / str(study) for study in STUDIES]
+    assert reader.listed == {11: [110, 111], 12: [], 13: [], 14: [140]}
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_it_stops_in_time_with_what_there_is(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = dict.fromkeys(STUDIES, 0.2)
+    reader, findings, _ = timed(answers, monkeypatch, seconds, limit_s=0.5)
+    assert reader.read_ids == STUDIES[:2]
+    late = findings[findings["study_id"] == 14]
+    assert late["reason"].str.contains("limit").all()
+    submission.check(submission.read(answers.submission), STUDIES)
+
+
+def test_none_is_begun_that_might_take_as_long_as_the_slowest(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 70 s are gone, and another slow one would end after 130 s.
+    reader, findings, _ = timed(answers, monkeypatch, {11: 60, 12: 10}, limit_s=120)
+    assert reader.read_ids == [11, 12]
+    late = findings[findings["study_id"].isin([13, 14])]
+    assert len(late) == 50
+    [reason] = late["reason"].unique()
+    assert "limit of 2 minutes" in reason
+    assert set(late["source"]) == {"prior"}
+    reader, _, _ = timed(answers, monkeypatch, {11: 60, 12: 10}, limit_s=130)
+    assert reader.read_ids == [11, 12, 13]
+
+
+def test_what_was_read_is_written_every_few_seconds(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, _, _ = timed(answers, monkeypatch, {11: 8, 12: 1, 13: 9})
+    assert reader.written == {11: set(), 12: {11}, 13: {11}, 14: {11, 12, 13}}
+
+
+def test_another_studys_answer_is_not_taken(answers: Answers) -> None:
+    class Mistaken(Reader):
+        def read(
+            self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
+        ) -> pd.DataFrame:
+            rows = super().read(folder, listed, findings)
+            return rows.assign(study_id=99) if folder.name == "13" else rows
+
+    findings = run(answers, Mistaken({}))
+    assert set(findings["study_id"]) == set(STUDIES)
+    assert set(findings.loc[findings["study_id"] == 13, "source"]) == {"prior"}
+    submission.check(submission.read(answers.submission), STUDIES)

@@ -4,11 +4,19 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
+from torchvision.models import get_model
 
 from src.errors import InputError
-from src.learning.backbones import PAPER, build, build_encoder, check_names
+from src.learning.backbones import (
+    PAPER,
+    build,
+    build_encoder,
+    check_names,
+    load_state,
+)
 
 
 def test_the_paper_is_its_six_backbones() -> None:
@@ -102,3 +110,102 @@ def test_an_encoder_gives_its_maps_from_fine_to_coarse() -> None:
     assert sizes == [32, 16, 8, 4, 2]
     with pytest.raises(InputError, match="resnet18"):
         build_encoder("mnasnet0_75")
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [("resnet18", "torchvision"), ("resnet10t", "timm")],
+)
+def test_a_backbone_that_both_have_is_torchvisions(name: str, source: str) -> None:
+    assert type(build(name, 3)).__module__.split(".")[0] == source
+
+
+def kept_alive(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in state.items()}
+
+
+def test_imagenet_weights_are_torchvisions_first_edition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, plain = [], get_model
+    torch.manual_seed(1)
+    published = plain("resnet18", num_classes=1000)
+
+    def fetched(name: str, **given: object) -> torch.nn.Module:
+        if "weights" not in given:
+            return plain(name, **given)
+        asked.append((name, given))
+        return published
+
+    monkeypatch.setattr("src.learning.backbones.get_model", fetched)
+    loaded = build("resnet18", 5, "imagenet")
+    assert asked == [("resnet18", {"weights": "IMAGENET1K_V1"})]
+    assert torch.equal(loaded.conv1.weight, published.conv1.weight)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "resnet18"])
+def test_an_encoders_imagenet_weights_are_timms(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, plain = [], timm.create_model
+    torch.manual_seed(1)
+    published = plain(name)
+
+    def fetched(name: str, **given: object) -> torch.nn.Module:
+        if not given.get("pretrained"):
+            return plain(name, **given)
+        asked.append((name, given))
+        return published
+
+    monkeypatch.setattr("timm.create_model", fetched)
+    state = kept_alive(published.state_dict())
+    encoder = build_encoder(name, "imagenet")
+    assert asked == [(name, {"pretrained": True})]
+    own = encoder.state_dict()
+    assert all(torch.equal(own[key], state[key]) for key in own)
+    if name == "resnet10t":
+        model = build(name, 5, "imagenet").state_dict()
+        assert torch.equal(model["conv1.0.weight"], state["conv1.0.weight"])
+
+
+def test_a_file_of_torchs_own_is_read_too(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = build("resnet10t", 7)
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    loaded = build("resnet10t", 3, str(tmp_path / "w.pth"))
+    assert torch.equal(loaded.conv1[0].weight, source.conv1[0].weight)
+    assert torch.equal(loaded.bn1.running_mean, source.bn1.running_mean)
+
+
+def test_a_head_of_the_same_size_is_taken_over(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = build("resnet10t", 3)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    loaded = build("resnet10t", 3, str(tmp_path / "w.safetensors"))
+    for name, value in source.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+
+
+def test_weights_that_fit_by_half_are_refused(tmp_path: Path) -> None:
+    state = build("resnet10t", 3).state_dict()
+    half = dict(list(state.items())[: len(state) // 2])
+    save_file(half, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="do not fit"):
+        build("resnet10t", 3, str(tmp_path / "w.safetensors"))
+
+
+def test_mnasnets_weights_survive_a_file_of_bare_tensors() -> None:
+    torch.manual_seed(1)
+    source, other = build("mnasnet0_75", 3), build("mnasnet0_75", 3)
+    state = kept_alive(source.state_dict())
+    load_state(other, state)
+    assert other.layers[0].weight.shape == source.layers[0].weight.shape
+    for name, value in other.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_a_state_lacking_a_tensor_is_refused() -> None:
+    state = build("resnet10t", 3).state_dict()
+    state.pop("fc.bias")
+    with pytest.raises(InputError, match="same backbone"):
+        load_state(build("resnet10t", 3), state)

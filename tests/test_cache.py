@@ -23,7 +23,7 @@ from dicom_files import AXIAL, plane, write_slice
 
 from src.competition.vocab import AXIAL_T2
 from src.errors import InputError
-from src.imaging.cache import CROP_COLUMNS, open_cache
+from src.imaging.cache import CROP_COLUMNS, Cache, open_cache
 from src.imaging.cache_key import cache_key
 from src.imaging.crops import cut
 from src.imaging.series import read_series
@@ -34,17 +34,47 @@ def images(tmp_path: Path) -> Path:
     return write_images(tmp_path / "images")
 
 
+def assert_crops_are_of_their_points(cache: Cache, images: Path) -> None:
+    """Cut every row's crop a second time, from its own file."""
+    assert len(cache.crops) == len(cache.table)
+    for row in cache.table.itertuples():
+        series = read_series(images / str(row.study_id) / str(row.series_id))
+        index = series.index_of(row.instance_number)
+        expected = cut(series, index, row.x, row.y, SPEC).pixels
+        np.testing.assert_array_equal(cache.crops[row.crop], expected)
+
+
 def test_every_row_is_the_crop_of_its_point(images: Path, tmp_path: Path) -> None:
     summary = build(images, tmp_path / "cache")
     assert (summary.crops, summary.rejects, summary.reused) == (6, 0, False)
     cache = open_cache(tmp_path / "cache")
     assert cache.crops.shape == (6, 3, 16, 16)
     assert cache.spec == SPEC
-    for row in cache.table.itertuples():
-        series = read_series(images / str(row.study_id) / str(row.series_id))
-        index = NUMBERS[row.series_id].index(row.instance_number)
-        expected = cut(series, index, row.x, row.y, SPEC).pixels
-        np.testing.assert_array_equal(cache.crops[row.crop], expected)
+    assert_crops_are_of_their_points(cache, images)
+
+
+def test_rejected_points_leave_every_crop_its_own_row(
+    images: Path, tmp_path: Path
+) -> None:
+    points = POINTS.assign(x=POINTS["x"].replace([20.0, 12.5], 99.0))
+    assert build(images, tmp_path / "cache", points=points).rejects == 2
+    assert_crops_are_of_their_points(open_cache(tmp_path / "cache"), images)
+
+
+def test_series_that_two_studies_name_alike_keep_their_own_crops(
+    images: Path, tmp_path: Path
+) -> None:
+    (images / "2/21").rename(images / "2/11")
+    points, series = (one.replace({"series_id": {21: 11}}) for one in (POINTS, SERIES))
+    build(images, tmp_path / "cache", points=points, series=series)
+    assert_crops_are_of_their_points(open_cache(tmp_path / "cache"), images)
+
+
+def test_crops_cannot_be_overwritten(images: Path, tmp_path: Path) -> None:
+    build(images, tmp_path / "cache")
+    crops = open_cache(tmp_path / "cache").crops
+    with pytest.raises(ValueError, match="read-only"):
+        crops[0] = 0
 
 
 def test_table_tells_all_that_is_known_of_a_crop(images: Path, tmp_path: Path) -> None:
@@ -63,6 +93,37 @@ def test_table_tells_all_that_is_known_of_a_crop(images: Path, tmp_path: Path) -
     assert found.loc[(1, "l4_l5"), ["slice", "x_mm", "y_mm", "z_mm"]].tolist() == [
         *(1, 4.0, 20 * 0.75, -19 * 0.75)
     ]
+
+
+def test_severity_slice_and_place_are_those_of_each_point(
+    images: Path, tmp_path: Path
+) -> None:
+    numbers = [6, 5, *POINTS["instance_number"][2:]]
+    points = POINTS.assign(instance_number=numbers)
+    build(images, tmp_path / "cache", points=points)
+    table = open_cache(tmp_path / "cache").table
+    severity = LABELS.set_index(SITE)["severity"].fillna("none").to_dict()
+    for row in table.fillna({"severity": "none"}).itertuples():
+        assert row.severity == severity[row.study_id, row.condition, row.level]
+        index = NUMBERS[row.series_id].index(row.instance_number)
+        right, down = 0.75 * row.x, 0.75 * row.y
+        axial = row.series_description == AXIAL_T2
+        place = (right, down, -4 * index) if axial else (4 * index, right, -down)
+        assert row.slice == index
+        assert (row.x_mm, row.y_mm, row.z_mm) == pytest.approx(place, abs=1e-3)
+
+
+def test_a_note_tells_of_the_series_and_of_a_neighbour_that_is_not_there(
+    images: Path, tmp_path: Path
+) -> None:
+    pixels, beside = np.ones((32, 32), "u2"), plane((8, 0, 0))
+    write_slice(images / "1/12/4.dcm", pixels, beside, PixelData=b"")
+    build(images, tmp_path / "cache")
+    notes = open_cache(tmp_path / "cache").table.set_index("level")["note"]
+    remark, neighbour = notes["l5_s1"].split("; ", 1)
+    assert remark == "on Sagittal T1, not Sagittal T2/STIR"
+    assert neighbour.startswith("4.dcm is cut short")
+    assert neighbour.endswith("replaced by its neighbour")
 
 
 def test_point_on_another_series_is_kept_with_a_note(
@@ -86,8 +147,10 @@ def test_labels_and_series_come_along(images: Path, tmp_path: Path) -> None:
 
 
 def test_order_of_rows_makes_no_other_cache(images: Path, tmp_path: Path) -> None:
-    build(images, tmp_path / "one")
-    shuffled = {"points": POINTS[::-1], "labels": LABELS.sample(frac=1, random_state=0)}
+    twice = POINTS[:1].assign(x=9.0, y=20.0)
+    points = pd.concat([POINTS, twice], ignore_index=True)
+    build(images, tmp_path / "one", points=points)
+    shuffled = {"points": points[::-1], "labels": LABELS.sample(frac=1, random_state=0)}
     build(images, tmp_path / "two", **shuffled)
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
     assert one.pop("labels.csv") != two.pop("labels.csv")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from cache_cohort import LABELS, POINTS, build, contents, write_images
+from cache_cohort import LABELS, POINTS, SERIES, build, contents, write_images
 
 from src.errors import InputError
 from src.imaging import shards
@@ -79,6 +79,8 @@ def test_finished_cache_is_not_cut_again(
         ),
         ({"points": POINTS[1:]}, "crops of points table .*, and asked for"),
         ({"labels": LABELS[1:]}, "crops of labels table .*, and asked for"),
+        ({"series": SERIES[1:]}, "crops of series table .*, and asked for"),
+        ({"spec": CropSpec(16, 12, 5)}, "3 slices of .*, and asked .* 5 slices of"),
     ],
 )
 def test_other_crops_never_land_in_a_cache(

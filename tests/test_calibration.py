@@ -1,12 +1,23 @@
 """Calibration: it mends what is wrong, leaves what is right, and is judged fairly."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES, SEVERITY_WEIGHTS
+from src.competition.metric import score
+from src.competition.submission import label_row_ids
+from src.competition.vocab import (
+    CONDITIONS,
+    FAMILY_OF,
+    LEVELS,
+    SEVERITIES,
+    SEVERITY_WEIGHTS,
+    SPINAL,
+)
 from src.errors import InputError
 from src.reading.calibration import (
     CALIBRATION_FILE,
@@ -38,6 +49,127 @@ def cohort(studies: int, sharpened: float, seed: int = 0) -> pd.DataFrame:
                 rows.append((study, condition, level, SEVERITIES[grade], *told))
     columns = ["study_id", "condition", "level", "severity", *CHANCES]
     return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search few temperatures and factors, so that a fit is quick."""
+    heats = 2 ** np.arange(-0.5, 2, 0.5)
+    monkeypatch.setattr("src.reading.calibration.TEMPERATURES", heats)
+    monkeypatch.setattr("src.reading.calibration.FACTORS", FACTORS)
+
+
+FACTORS = np.linspace(1.0, 2.0, 5)
+PATTERNS = {"spinal": [0, 0, 1, 2], "foraminal": [0, 0, 0, 1, 1, 2]}
+PATTERNS["subarticular"] = [0, 1, 2]
+
+
+def sharpened(heats: dict[str, float]) -> pd.DataFrame:
+    """Twelve studies, each family told its weighted shares to the power of its heat.
+
+    Under the metric's weights no constant is better than the weighted shares: a
+    family's temperature must be its heat.
+    """
+    rows = []
+    for study in range(12):
+        for condition in CONDITIONS:
+            grades = PATTERNS[FAMILY_OF[condition]]
+            told = np.bincount(grades) * SEVERITY_WEIGHTS / len(grades)
+            told = told ** heats[FAMILY_OF[condition]]
+            for place, level in enumerate(LEVELS):
+                grade = SEVERITIES[grades[(5 * study + place) % len(grades)]]
+                rows.append((study, condition, level, grade, *told / told.sum()))
+    columns = ["study_id", "condition", "level", "severity", *CHANCES]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.mark.usefixtures("coarse")
+def test_each_familys_temperature_is_the_best_under_the_metrics_weights() -> None:
+    heats = {"spinal": 2.0, "foraminal": 1.0, "subarticular": 2**0.5}
+    assert fit(sharpened(heats)).temperatures == pytest.approx(heats, abs=1e-3)
+
+
+def scored(table: pd.DataFrame, **chances: np.ndarray) -> float:
+    """Score a table's chances, or others, by the competition's metric."""
+    answers = table.assign(**chances)
+    answers.insert(0, "row_id", label_row_ids(table))
+    return score(table, answers).score
+
+
+@pytest.mark.usefixtures("coarse")
+def test_factor_and_gain_are_by_the_competitions_score() -> None:
+    table = cohort(12, sharpened=2.0, seed=5)
+    canal = table["condition"] == SPINAL
+    table.loc[canal, "severe"] /= 3
+    table[CHANCES] = table[CHANCES].div(table[CHANCES].sum(axis=1), axis=0)
+    fitted = fit(table)
+
+    def with_factor(factor: float) -> float:
+        some = replace(fitted, any_severe=factor)
+        new = some.apply(table[CHANCES].to_numpy(), table["condition"])
+        return scored(table, **dict(zip(CHANCES, new.T, strict=True)))
+
+    assert fitted.any_severe == min(FACTORS, key=with_factor) == 1.5
+    gain = scored(table) - scored(table, **nested_chances(table))
+    assert fitted.gain == pytest.approx(gain, abs=1e-4)
+    assert gain > 0.1
+
+
+@pytest.mark.usefixtures("coarse")
+def test_what_gains_nothing_on_other_studies_is_not_applied() -> None:
+    table = cohort(10, sharpened=1.0)
+    assert scored(table) < scored(table, **nested_chances(table))
+    assert fit(table) == NONE
+
+
+@pytest.mark.usefixtures("coarse")
+def test_no_site_is_corrected_by_another_of_its_study() -> None:
+    table = cohort(11, sharpened=2.0).sample(frac=1, random_state=0, ignore_index=True)
+    table["study_id"] = 17 + 1000 * table["study_id"]
+    own = table["study_id"] == 5017
+    worse = table.assign(severity=table["severity"].mask(own, "severe"))
+    plain, changed = (nested_chances(some)["severe"] for some in (table, worse))
+    assert plain[own] == pytest.approx(changed[own])
+    assert plain[~own] != pytest.approx(changed[~own])
+
+
+def test_sites_of_several_runs_and_levels_keep_their_own_answers() -> None:
+    sites = pd.DataFrame({"study_id": [4, 4, 9], "condition": CONDITIONS[:3]})
+    sites = sites.assign(level=LEVELS[:3], truth=[0, 2, 1])
+    said = pd.DataFrame(np.random.default_rng(0).dirichlet([1] * 3, 4), columns=NAMES)
+    rows = sites.iloc[[0, 1, 1, 2]].reset_index(drop=True).join(said)
+    told = out_of_fold([rows[:2], rows[2:]])
+    assert told["severity"].tolist() == ["normal_mild", "severe", "moderate"]
+    mean = (said.iloc[1] + said.iloc[2]) / 2
+    expected = np.stack([said.iloc[0], mean, said.iloc[3]])
+    assert told[CHANCES].to_numpy() == pytest.approx(expected)
+
+
+def test_what_is_called_impossible_can_be_warmed_too() -> None:
+    some = Calibration(dict.fromkeys(PATTERNS, 2.0), 1.0, 0.1)
+    [told] = some.apply(np.array([[0.0, 0.36, 0.64]]), pd.Series([CONDITIONS[0]]))
+    # Square roots, of a millionth for nothing.
+    assert told == pytest.approx(np.array([0.001, 0.6, 0.8]) / 1.401)
+
+
+def test_without_a_canal_nothing_is_corrected() -> None:
+    table = cohort(12, sharpened=2.0)
+    table = table[table["condition"] != SPINAL].reset_index(drop=True)
+    assert fit(table) == NONE
+    nested = nested_chances(table)
+    assert all((nested[name] == table[name]).all() for name in CHANCES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"any_severe": 0.0}, {"temperatures": {"spinal": 1.0}}, {"any_severe": None}],
+)
+def test_a_calibration_that_cannot_be_is_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    save(replace(NONE, **change), tmp_path, ["a"])
+    with pytest.raises(InputError, match="damaged"):
+        load(tmp_path, ["a"])
 
 
 def test_overconfidence_is_found_and_undone() -> None:

@@ -2,22 +2,149 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from src.competition import submission, tables
 from src.competition.metric import score
 from src.competition.prior import fallback
-from src.competition.vocab import FAMILY_OF, SERIES_OF
+from src.competition.vocab import FAMILY_OF, SAGITTAL_T2, SERIES_OF
 from src.errors import InputError
 from src.imaging.dicom import read_header
 from src.phantom.anatomy import draw_anatomy
-from src.phantom.cohort import truth_folder, write_cohort
-from src.phantom.reader import draw_narrowing, draw_severity
-from src.phantom.study import StudyPlan, write_study
+from src.phantom.cohort import (
+    MARKING_MM,
+    SEEN_SITES_FILE,
+    truth_folder,
+    write_cohort,
+)
+from src.phantom.reader import (
+    READER_NOISE,
+    THRESHOLDS,
+    draw_narrowing,
+    draw_severity,
+)
+from src.phantom.study import StudyPlan, StudyTruth, write_study
 from src.workers import worker_pool
+
+
+def quick_study(plan: StudyPlan, images: Path) -> StudyTruth:
+    """A study without images: its folder alone, and a point at its canal."""
+    (images / str(plan.study_id)).mkdir(parents=True)
+    rng = np.random.default_rng(plan.seed)
+    sites = draw_narrowing(rng)
+    sites["severity"] = draw_severity(sites["narrowing"].to_numpy(), rng)
+    sites.insert(0, "study_id", plan.study_id)
+    points = sites[["study_id", "condition", "level"]].tail(1)
+    points = points.assign(series_id=5, instance_number=6, x=7.0, y=8.0)
+    series = points[["study_id", "series_id"]].assign(series_description=SAGITTAL_T2)
+    return StudyTruth(sites, points, series)
+
+
+class Quick:
+    """A cohort of quick studies: its folder, the plans it was made by, what it told."""
+
+    def __init__(self, root: Path, count: int, seed: int = 0) -> None:
+        """Write it."""
+        self.root, self.plans, self.told = root, [], []
+
+        def write(plan: StudyPlan, images: Path) -> StudyTruth:
+            self.plans.append(plan)
+            return quick_study(plan, images)
+
+        def tell(done: int, total: int) -> None:
+            self.told.append((done, total))
+
+        with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as executor:
+            patch.setattr("src.phantom.cohort.write_study", write)
+            write_cohort(root, count, executor, seed, tell)
+
+    def folders(self, split: str) -> set[int]:
+        """Name the studies that a folder of images holds."""
+        return {int(path.name) for path in (self.root / f"{split}_images").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Quick:
+    """A cohort of ten training and two test studies."""
+    return Quick(tmp_path_factory.mktemp("quick") / "data", 10)
+
+
+def test_every_study_has_a_plan_of_its_own(quick: Quick) -> None:
+    assert [plan.index for plan in quick.plans] == list(range(12))
+    assert {plan.marking_mm for plan in quick.plans} == {MARKING_MM}
+    assert len({plan.seed for plan in quick.plans}) == 12
+    assert len({plan.study_id for plan in quick.plans}) == 12
+    assert quick.told == [(done, 12) for done in range(1, 13)]
+
+
+def test_a_cohort_is_that_of_its_seed(quick: Quick, tmp_path: Path) -> None:
+    assert Quick(tmp_path / "again", 10).plans == quick.plans
+    other = Quick(tmp_path / "other", 10, seed=1).plans
+    assert not {plan.seed for plan in other} & {plan.seed for plan in quick.plans}
+
+
+def test_a_sixth_of_the_studies_is_test_in_images_tables_and_truth(
+    quick: Quick,
+) -> None:
+    ids = [plan.study_id for plan in quick.plans]
+    train, test = set(ids[:10]), set(ids[10:])
+    assert quick.folders("train") == train
+    assert quick.folders("test") == test
+    truth = truth_folder(quick.root)
+    for folder, name, expected in (
+        (quick.root, tables.LABEL_FILE, train),
+        (quick.root, tables.POINT_FILE, train),
+        (quick.root, tables.SERIES_FILE, train),
+        (quick.root, tables.TEST_SERIES_FILE, test),
+        (truth, tables.LABEL_FILE, test),
+        (truth, tables.POINT_FILE, test),
+        (truth, tables.SERIES_FILE, test),
+        (truth, "sites.csv", test),
+        (truth, SEEN_SITES_FILE, train),
+    ):
+        assert set(pd.read_csv(folder / name)["study_id"]) == expected, name
+
+
+def test_labels_are_what_was_drawn_of_each_study(quick: Quick) -> None:
+    read = {
+        folder: tables.read_labels(folder / tables.LABEL_FILE)
+        for folder in (quick.root, truth_folder(quick.root))
+    }
+    labels = pd.concat(read.values()).set_index(["study_id", "condition", "level"])
+    for plan in quick.plans:
+        rng = np.random.default_rng(plan.seed)
+        sites = draw_narrowing(rng)
+        drawn = draw_severity(sites["narrowing"].to_numpy(), rng)
+        places = [(plan.study_id, *one) for one in sites.iloc[:, :2].values]
+        assert labels.loc[places, "severity"].tolist() == drawn
+
+
+def test_the_ideal_answer_to_a_site_is_that_of_its_own_narrowing(
+    quick: Quick,
+) -> None:
+    truth = truth_folder(quick.root)
+    sites = pd.read_csv(truth / "sites.csv")
+    ids = submission.label_row_ids(sites)
+    ideal = submission.read(truth / "ideal_submission.csv").set_index("row_id").loc[ids]
+    narrowing = sites["narrowing"].to_numpy()
+    # By 1, 2, 4 a grade outweighs the one below it where its own chance is a third.
+    shift = READER_NOISE * NormalDist().inv_cdf(2 / 3)
+    low, high = np.subtract(THRESHOLDS, shift)
+    assert (ideal["severe"] > 0.5).tolist() == (narrowing > high).tolist()
+    assert (ideal["normal_mild"] > 0.5).tolist() == (narrowing < low).tolist()
+
+
+def test_an_unfinished_cohort_of_another_size_is_not_mixed_in(tmp_path: Path) -> None:
+    for held in ('{"studies": 9, "seed": 0}', '{"studies": 3, "seed": 1}'):
+        (tmp_path / "phantom.json").write_text(held)
+        with worker_pool(1) as executor, pytest.raises(InputError, match="unfinished"):
+            write_cohort(tmp_path, 3, executor)
 
 
 def test_the_tables_are_a_competitions(phantom: Path) -> None:
@@ -100,12 +227,6 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     with worker_pool(1) as executor, pytest.raises(InputError, match="empty folder"):
         write_cohort(tmp_path, 3, executor)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_an_unfinished_cohort_of_another_size_is_not_mixed_in(tmp_path: Path) -> None:
-    (tmp_path / "phantom.json").write_text('{"studies": 9, "seed": 0}')
-    with worker_pool(1) as executor, pytest.raises(InputError, match="unfinished"):
-        write_cohort(tmp_path, 3, executor)
 
 
 def test_ungraded_sites_have_neither_label_nor_point(

@@ -11,7 +11,7 @@ from test_scanner import LEFT, RIGHT, anatomy, crop, site_mm, symmetric
 
 from src.competition.vocab import AXIAL_T2, CONDITIONS, SAGITTAL_T1, mirrored
 from src.learning.augment import Augmenter
-from src.learning.dataset import CropSet
+from src.learning.dataset import CropSet, channels
 from src.learning.mirror import MIRRORED_CLASS, is_axial, mirror
 from src.learning.predictor import DEVIATION, MEAN, as_images
 from src.phantom.tissue import T1, T2
@@ -210,3 +210,150 @@ def test_classes_count_by_their_weight() -> None:
     assert some.loss(logits, torch.tensor(classes)).item() == pytest.approx(by_hand)
     weights = [weight for _, _, weight in some.training(2, 0, 0, NONE)]
     assert weights == [1, 1]  # alone, a process' share is the whole batch
+
+
+def marked(count: int, rows: np.ndarray, **changes: object) -> CropSet:
+    """Crops of three slices whose brightness is their row in the cache."""
+    levels = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    crops = np.broadcast_to(levels, (count, 3, 8, 8))
+    classes = np.random.default_rng(0).integers(0, 3, len(rows))
+    plain = (crops, rows, classes, rows % 2 == 0, "neighbours")
+    return replace(CropSet(*plain), **changes)
+
+
+def test_changes_are_asked_for_with_the_crops_own_marks_row_and_epoch() -> None:
+    some = marked(60, np.random.default_rng(1).permutation(60)[:20])
+    class_of = dict(zip(some.rows.tolist(), some.classes.tolist(), strict=True))
+    asked = []
+
+    def augment(
+        crops: np.ndarray,
+        classes: np.ndarray,
+        axial: np.ndarray,
+        rows: np.ndarray,
+        epoch: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        assert (crops[:, 1, 0, 0] == rows).all()
+        assert [class_of[row] for row in rows] == classes.tolist()
+        assert (axial == (rows % 2 == 0)).all()
+        assert epoch == 4
+        asked.extend(rows.tolist())
+        return crops + 100, 2 - classes
+
+    for crops, classes, _ in some.training(6, 4, 0, augment):
+        rows = (crops[:, 0, 0, 0] - 100).tolist()
+        assert classes.tolist() == [2 - class_of[row] for row in rows]
+    assert sorted(asked) == sorted(some.rows.tolist())
+
+
+def rows_in_order(some: CropSet, epoch: int, seed: int) -> list[int]:
+    batches = some.training(4, epoch, seed, NONE)
+    return torch.cat([crops[:, 1, 0, 0] for crops, _, _ in batches]).tolist()
+
+
+def test_each_seed_has_its_own_order() -> None:
+    some = marked(24, np.arange(24))
+    assert rows_in_order(some, 1, 0) != rows_in_order(some, 1, 1)
+
+
+def test_shares_of_two_processes_weigh_what_their_classes_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = marked(22, np.arange(22), weights=(1, 2, 4))
+    logits = torch.randn(22, 3, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr("src.learning.distributed.world_size", lambda: 2)
+    shares = []
+    for rank in (0, 1):
+        monkeypatch.setattr("src.learning.distributed.rank", lambda rank=rank: rank)
+        shares.append(list(some.training(6, 1, 0, NONE)))
+    assert len(shares[0]) == len(shares[1]) == 4
+    for pair in zip(*shares, strict=True):
+        losses, all_rows = [], []
+        for crops, classes, weight in pair:
+            all_rows += (rows := crops[:, 1, 0, 0].tolist())
+            losses.append(some.loss(logits[rows], classes) * weight)
+        classes = some.classes[all_rows]
+        logs = torch.log_softmax(logits[all_rows], dim=1).numpy()
+        each = -logs[np.arange(len(logs)), classes]
+        expected = np.average(each, weights=np.array([1, 2, 4])[classes])
+        assert sum(losses).item() / 2 == pytest.approx(expected, rel=1e-5)
+
+
+def test_no_process_is_left_with_a_single_crop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.learning.distributed.world_size", lambda: 2)
+    assert marked(11, np.arange(11)).steps(8) == 1  # a rest of 3 is two and one
+    assert marked(12, np.arange(12)).steps(8) == 2
+
+
+@pytest.mark.parametrize(
+    ("slices", "cut", "seen"),
+    [
+        ("neighbours", 3, [0, 1, 2]),
+        ("neighbours", 5, [1, 2, 3]),
+        ("neighbours", 7, [2, 3, 4]),
+        ("repeat", 5, [2, 2, 2]),
+        ("repeat", 1, [0, 0, 0]),
+        ("attention", 5, [0, 1, 2, 3, 4]),
+    ],
+)
+def test_slices_are_chosen_around_the_marked_one(
+    slices: str, cut: int, seen: list[int]
+) -> None:
+    crops = np.arange(cut, dtype=np.uint8)[None, :, None, None] + np.zeros((2, 1, 4, 4))
+    assert channels(crops, slices)[1, :, 3, 3].tolist() == seen
+
+
+def test_each_canal_has_its_own_coin_of_seed_and_epoch() -> None:
+    crops = np.zeros((40, 3, 8, 8), np.uint8)
+    crops[:, 0] = 100  # bright in the slice before
+    crops[:, :, :, 0] += 50  # and in the first column
+    some = replace(marked(40, np.arange(40)), crops=crops, symmetric=np.ones(40, bool))
+
+    def turned(seed: int, epoch: int) -> list[bool]:
+        order = np.random.default_rng([seed, epoch]).permutation(40)
+        [(images, _, _)] = some.training(40, epoch, seed, NONE)
+        images = images[np.argsort(order)].numpy()
+        slices = images[:, 0, 4, 4] < images[:, 2, 4, 4]
+        columns = images[:, 1, 4, 0] < images[:, 1, 4, 7]
+        assert not slices[some.axial].any()
+        assert not columns[~some.axial].any()
+        return (slices | columns).tolist()
+
+    assert 10 <= sum(turned(0, 1)) <= 30
+    assert turned(0, 1) != turned(0, 2)
+    assert turned(0, 1) != turned(1, 1)
+
+
+def test_crops_are_shown_as_they_are_at_the_places_asked_for() -> None:
+    some = marked(30, np.arange(30)[::-1].copy())
+    places = np.array([7, 2, 29, 11, 5])
+    seen = torch.cat(list(some.batches(2, places)))
+    assert seen[:, 1, 0, 0].tolist() == (29 - places).tolist()
+
+
+def test_the_right_is_mirrored_in_its_own_plane() -> None:
+    crops = np.zeros((4, 3, 8, 8), np.uint8)
+    crops[:, :, :, :4] = 100  # bright on the image's left
+    crops[:, 0] += 50  # and brighter in the slice before
+    some = CropSet(
+        *(crops, np.arange(4), np.zeros(4, np.int64)),
+        *(np.array([True, True, False, False]), "neighbours"),
+        mirrored=np.array([True, False, True, False]),
+    )
+    [seen] = some.batches(4, np.arange(4))
+    columns = (seen[:, 1, 0, 0] < seen[:, 1, 0, 7]).tolist()
+    assert columns == [True, False, False, False]
+    slices = (seen[:, 0, 0, 0] < seen[:, 2, 0, 0]).tolist()
+    assert slices == [False, False, True, False]
+
+
+def test_validation_weighs_losses_and_counts_right_answers() -> None:
+    class Told:
+        def logits(self, crops: CropSet) -> torch.Tensor:
+            return torch.log(torch.tensor([[0.7, 0.2, 0.1]] * len(crops)))
+
+    classes = np.array([0, 0, 0, 2])
+    some = replace(marked(4, np.arange(4)), classes=classes, weights=(1, 2, 4))
+    loss, top1 = some.judge(Told())
+    assert loss == pytest.approx(-(3 * np.log(0.7) + 4 * np.log(0.1)) / 7, rel=1e-5)
+    assert top1 == 3 / 4

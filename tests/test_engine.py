@@ -1,6 +1,8 @@
 """The training loop: it learns, stops, keeps its best, and goes on after a kill."""
 
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -8,14 +10,347 @@ import numpy as np
 import pytest
 import torch
 from learning_crops import QUIET, crop_set, trainer
+from tiny_training import CPU, Scripted, same, tiny_model, tiny_trainer, weights_of
 from torch import nn
 
 from src.learning.backbones import build
 from src.learning.batch_norm import needs_reestimate, reestimate
 from src.learning.checkpoint import load, save
+from src.learning.dataset import CropSet
 from src.learning.device import choose_precision
-from src.learning.engine import Trainer
+from src.learning.engine import Examples, Trainer
 from src.learning.optimizers import OPTIMIZERS, make_optimizer, rate_factor
+from src.learning.predictor import as_images
+from src.learning.settings import Epoch, Settings
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of a hand-made epoch: its loss is value + force * its mean output."""
+
+    count: int
+    value: float
+    force: float = 0.0
+    weight: float = 1.0
+
+
+class Lever(nn.Module):
+    """Two weights, at first 0, that push an output by 3 and by 4 times themselves."""
+
+    def __init__(self) -> None:
+        """Begin at rest."""
+        super().__init__()
+        self.first, self.second = (nn.Parameter(torch.zeros(1)) for _ in range(2))
+        self.modes: list[bool] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the same output for each image."""
+        self.modes.append(self.training)
+        return (3 * self.first + 4 * self.second).expand(len(images))
+
+    def moved(self) -> list[float]:
+        """Return where the two weights are."""
+        return [self.first.item(), self.second.item()]
+
+
+class ByHand:
+    """Examples whose batches are given; it keeps what it is asked for."""
+
+    def __init__(self, *batches: Batch) -> None:
+        """Take an epoch's batches."""
+        self.given, self.asked = batches, []
+
+    def steps(self, size: int) -> int:
+        """Count the batches."""
+        return len(self.given)
+
+    def training(self, *asked: object) -> Iterator[tuple]:
+        """Yield black images, the batch itself, and its weight."""
+        self.asked.append(asked)
+        for batch in self.given:
+            images = torch.zeros(batch.count, 3, 4, 4, dtype=torch.uint8)
+            yield images, batch, batch.weight
+
+    def loss(self, outputs: torch.Tensor, target: Batch) -> torch.Tensor:
+        """Return the given loss."""
+        return target.value + target.force * outputs.float().mean()
+
+
+def descent(**changes: object) -> Settings:
+    """Plain steps of length 1 times the gradient; the second has momentum."""
+    return replace(QUIET, optimizer="sgd", lr=1.0, weight_decay=0.0, **changes)
+
+
+@pytest.mark.parametrize(
+    ("force", "weight", "step"),
+    [
+        (0.5, 1.0, (1.5, 2.0)),
+        (0.5, 0.5, (0.75, 1.0)),
+        (2.0, 1.0, (3.0, 4.0)),  # a gradient of (6, 8), cut to a length of 5
+        (2.0, 0.25, (1.5, 2.0)),  # weighed before it is cut
+    ],
+)
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_a_step_goes_along_the_weighted_gradient_up_to_a_length_of_5(
+    force: float, weight: float, step: tuple, precision: torch.dtype
+) -> None:
+    one = Trainer(Lever(), descent(), CPU, precision=precision)
+    one.train_epoch(ByHand(Batch(4, 1.0, force, weight)), 1)
+    assert one.model.moved() == pytest.approx([-step[0], -step[1]], rel=1e-3)
+
+
+def test_each_step_has_the_gradient_of_its_own_batch_alone() -> None:
+    one = tiny_trainer(descent(), Lever())
+    one.train_epoch(ByHand(Batch(4, 1.0, 0.5), Batch(4, 1.0, 0.1)), 1)
+    # Momentum: the second step is .9 of the first and its own gradient.
+    assert one.model.moved() == pytest.approx([-(1.5 + 1.35 + 0.3), -(2 + 1.8 + 0.4)])
+
+
+def test_the_train_loss_is_a_mean_over_crops_not_over_batches() -> None:
+    one = tiny_trainer(descent(), Lever())
+    examples = ByHand(Batch(4, 1.0), Batch(4, 2.0), Batch(2, 6.0))
+    assert one.train_epoch(examples, 1) == pytest.approx((4 + 8 + 12) / 10)
+
+
+def test_training_asks_for_the_batches_of_its_epoch_and_seed() -> None:
+    examples, augment = ByHand(Batch(4, 1.0)), object()
+    settings = descent(seed=7, epochs=2, patience=0, batch_size=5)
+    one = Trainer(Lever(), settings, CPU, precision=torch.float32, augment=augment)
+    one.fit(examples, Scripted([1.0, 1.0]))
+    assert examples.asked == [(5, 1, 7, augment), (5, 2, 7, augment)]
+
+
+def test_a_trainers_own_augmenter_is_as_the_settings_say() -> None:
+    settings = replace(QUIET, augment=0.3, seed=5)
+    for mirrors in (True, False):
+        own = Trainer(Lever(), settings, CPU, mirrors, torch.float32).augment
+        assert (own.strength, own.seed, own.mirrors) == (0.3, 5, mirrors)
+
+
+def test_every_epoch_trains_in_training_mode() -> None:
+    one = tiny_trainer(descent(epochs=2, patience=0), Lever())
+
+    class Judge(Scripted):
+        def judge(self, trainer: Trainer) -> tuple[float, float]:
+            trainer.outputs(torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
+            return super().judge(trainer)
+
+    one.fit(ByHand(Batch(4, 1.0)), Judge([2.0, 1.0]))
+    assert one.model.modes == [True, False, True, False]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_trainer_has_the_optimiser_of_its_settings(name: str) -> None:
+    settings = replace(QUIET, optimizer=name, lr=0.25, weight_decay=0.125)
+    optimizer = tiny_trainer(settings, Lever()).optimizer
+    assert type(optimizer).__name__.lower() == name
+    [group] = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.25, 0.125)
+    assert sum(weight.numel() for weight in group["params"]) == 2
+
+
+@pytest.mark.parametrize("begun", [0, 2])
+def test_each_step_has_the_rate_of_its_place_in_the_whole_course(begun: int) -> None:
+    settings = replace(QUIET, lr=0.5, epochs=4, patience=0, schedule="cosine")
+    examples = ByHand(*[Batch(4, 1.0)] * 10)
+    one, rates = tiny_trainer(settings, Lever()), []
+    one.epochs = [Epoch(n + 1, 1.0, 1.0, 0.0, 0.0, 0.0, True) for n in range(begun)]
+    one.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    one.fit(examples, Scripted([1.0] * 4))
+    fall = [0.01 + 0.99 * (1 + math.cos(math.pi * k / 38)) / 2 for k in range(38)]
+    course = [0.5 * factor for factor in (0.5, 1.0, *fall)]  # 2 of 40 to warm up
+    assert rates == pytest.approx(course[10 * begun :])
+    assert [epoch.lr for epoch in one.epochs[begun:]] == rates[9::10]
+
+
+def test_a_constant_schedule_keeps_the_rate() -> None:
+    examples = ByHand(*[Batch(4, 1.0)] * 10)
+    one, rates = tiny_trainer(descent(epochs=4, patience=0), Lever()), []
+    one.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    one.fit(examples, Scripted([1.0] * 4))
+    assert rates == [1.0] * 40
+
+
+def test_an_epoch_tells_each_figure_under_its_name() -> None:
+    one = tiny_trainer(descent(epochs=3, patience=0), Lever())
+    one.fit(ByHand(Batch(4, 5.0)), Scripted([3.0, 2.0, 2.0]))
+    told = [(e.epoch, e.train_loss, e.validation_loss, e.best) for e in one.epochs]
+    assert told == [(1, 5.0, 3.0, True), (2, 5.0, 2.0, True), (3, 5.0, 2.0, False)]
+    assert [epoch.validation_top1 for epoch in one.epochs] == [0.01, 0.02, 0.03]
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "trained"),
+    [
+        ((1, 2, 3, 0, 0), 2, 3),
+        ((1, 2, 0.5, 2, 0.9, 0.1), 2, 5),  # counted from the last best
+        ((3, 2, 2, 2, 1), 2, 4),  # as good is not better
+        ((5, 1, 4, 3, 2, 0), 4, 6),  # better than the one before is not the best
+        ((1, 2, 2, 2, 2), 0, 5),
+    ],
+)
+@pytest.mark.parametrize("killed", [0, 2])
+def test_patience_counts_the_epochs_since_the_best(
+    losses: tuple, patience: int, trained: int, killed: int, tmp_path: Path
+) -> None:
+    settings = descent(epochs=len(losses), patience=patience)
+    one = fitted(settings, Lever, Scripted(losses), killed, tmp_path)
+    assert len(one.epochs) == trained
+
+
+class Killed(Exception):  # noqa: N818  (not an error of anybody's)
+    """A training's sudden end."""
+
+
+def fitted(
+    settings: Settings,
+    model: Callable[[], nn.Module],
+    validation: Scripted,
+    killed: int,
+    folder: Path,
+    train: Examples | None = None,
+) -> Trainer:
+    """Train, and again from the checkpoint where killed after so many epochs."""
+    train = train or ByHand(Batch(4, 1.0, 0.01))
+    one, path = tiny_trainer(settings, model()), folder / "state.safetensors"
+
+    def kill(epoch: Epoch) -> None:
+        if epoch.epoch == killed:
+            save(one.checkpoint({}), path)
+            raise Killed
+
+    try:
+        one.fit(train, validation, kill)
+    except Killed:
+        torch.manual_seed(999)  # whatever happened in between
+        one = tiny_trainer(settings, model())
+        one.restore(load(path, {}))
+        one.fit(train, validation)
+    return one
+
+
+LOSSES = (3.0, 1.0, 2.0, 4.0, 5.0)
+
+
+@pytest.mark.parametrize("killed", [0, 1, 2, 3])
+@pytest.mark.parametrize("patience", [0, 3])
+def test_a_training_ends_with_its_best_weights_wherever_it_was_killed(
+    killed: int, patience: int, tmp_path: Path
+) -> None:
+    settings = replace(QUIET, epochs=5, patience=patience)
+    validation = Scripted(LOSSES)
+    model = partial(tiny_model, dropout=0.5)
+    crops = crop_set(24)
+    one = fitted(settings, model, validation, killed, tmp_path, crops)
+    whole = fitted(settings, model, Scripted(LOSSES), 0, tmp_path, crops)
+    assert same(weights_of(one.model), validation.judged[2 if patience else 5])
+    assert same(weights_of(one.model), weights_of(whole.model))
+    assert not same(validation.judged[2], validation.judged[5])
+    assert figures(one) == figures(whole)
+
+
+def test_the_best_weights_are_kept_before_an_epoch_is_told_of() -> None:
+    one = tiny_trainer(replace(QUIET, epochs=3))
+    kept = []
+
+    def told(epoch: Epoch) -> None:
+        assert one.epochs[-1] is epoch
+        kept.append(same(one.best, weights_of(one.model)))
+
+    one.fit(crop_set(24), Scripted([2.0, 1.0, 3.0]), told)
+    assert kept == [True, True, False]
+
+
+class Dropped(nn.Module):
+    """Drops out of 99 ones and a weight, and keeps what was dropped."""
+
+    def __init__(self) -> None:
+        """Begin with nothing dropped."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.dropped: list[list[bool]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what is left of each image's hundred."""
+        left = nn.functional.dropout(torch.ones(len(images), 99), 0.5, self.training)
+        self.dropped.append((left == 0).ravel().tolist())
+        return left.sum(dim=1) + self.weight
+
+
+def dropped(seed: int, epoch: int) -> list[list[bool]]:
+    """Train an epoch of two batches; return what was dropped of each."""
+    one = tiny_trainer(replace(QUIET, seed=seed), Dropped())
+    one.train_epoch(ByHand(Batch(4, 1.0), Batch(4, 1.0)), epoch)
+    return one.model.dropped
+
+
+def test_drop_out_follows_from_seed_epoch_and_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = dropped(0, 1)
+    torch.rand(3)
+    assert dropped(0, 1) == first
+    assert first[0] != first[1]
+    assert dropped(0, 2) != first
+    assert dropped(1, 1) != first
+    monkeypatch.setattr("src.learning.distributed.rank", lambda: 1)
+    assert dropped(0, 1) != first
+
+
+def test_the_statistics_judged_by_are_of_training_crops_as_they_are() -> None:
+    train = crop_set(24)
+    dark = replace(train, crops=train.crops // 4)
+    settings = replace(QUIET, epochs=2, augment=0.5, batch_norm="reestimate")
+    mean = as_images(torch.from_numpy(train.crops)).mean(dim=(0, 2, 3))
+    one, validation = tiny_trainer(settings), Scripted([2.0, 1.0])
+    one.fit(train, validation)
+    for judged in validation.judged.values():
+        assert torch.allclose(judged["0.running_mean"], mean, atol=1e-4)
+    assert torch.allclose(one.model[0].running_mean, mean, atol=1e-4)
+    assert one.model[0].momentum == 0.1
+    kept = tiny_trainer(replace(settings, batch_norm="keep"))
+    kept.fit(train, dark)
+    assert not torch.allclose(kept.model[0].running_mean, mean, atol=1e-2)
+
+
+def test_statistics_are_measured_on_twelve_batches_drawn_anew_each_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train, looked = crop_set(60), []
+    plain = CropSet.batches
+
+    def spied(crops: CropSet, size: int, places: np.ndarray) -> Iterator[torch.Tensor]:
+        looked.append((size, sorted(places.tolist())))
+        return plain(crops, size, places)
+
+    monkeypatch.setattr(CropSet, "batches", spied)
+    settings = replace(QUIET, epochs=2, batch_size=2, batch_norm="reestimate")
+    tiny_trainer(settings).fit(train, Scripted([2.0, 1.0]))
+    assert [size for size, _ in looked] == [2, 2]
+    assert all(len(set(places)) == 12 * 2 for _, places in looked)
+    assert looked[0] != looked[1]
+
+
+def test_logits_are_in_the_order_of_the_crops() -> None:
+    crops = crop_set(10)
+    one = tiny_trainer(replace(QUIET, batch_size=4))
+    images = as_images(torch.from_numpy(crops.crops))
+    with torch.inference_mode():
+        by_hand = one.model.eval()(images)
+    assert torch.allclose(one.logits(crops), by_hand, atol=1e-5)
+
+
+def test_a_gradient_scale_is_gone_on_with(tmp_path: Path) -> None:
+    ones = [Trainer(Lever(), descent(), CPU, precision=torch.float16) for _ in range(2)]
+    ones[0].train_epoch(ByHand(Batch(4, 1.0, 0.01)), 1)
+    ones[0].scaler.update(new_scale=32.0)
+    save(ones[0].checkpoint({}), tmp_path / "state.safetensors")
+    ones[1].restore(load(tmp_path / "state.safetensors", {}))
+    assert ones[1].scaler.get_scale() == 32.0
 
 
 def test_a_training_learns_and_ends_with_its_best_weights() -> None:

@@ -52,6 +52,18 @@ def test_the_temporary_file_shares_the_folder_and_the_suffix(tmp_path: Path) -> 
         temporary.touch()
 
 
+def test_two_processes_do_not_share_a_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = set()
+    for process in (11, 12):
+        monkeypatch.setattr("os.getpid", lambda number=process: number)
+        with replacing(tmp_path / "scores.txt") as temporary:
+            temporary.touch()
+            names.add(temporary)
+    assert len(names) == 2
+
+
 def test_a_missing_folder_is_made(tmp_path: Path) -> None:
     write_text("µ", tmp_path / "a" / "b.txt")
     assert (tmp_path / "a" / "b.txt").read_bytes() == "µ".encode()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.competition.folds import make_folds, read_folds, roles, row_roles
+from src.competition.folds import make_folds, read_folds, roles, row_roles, strata
 from src.competition.vocab import CONDITIONS, LEVELS
 from src.errors import InputError
 from src.files import write_csv
@@ -81,6 +81,22 @@ def test_each_kind_and_split_is_dealt_evenly_to_the_folds(seed: int) -> None:
     for _, group in groups:
         sizes = group["fold"].value_counts().reindex(range(5), fill_value=0)
         assert sizes.max() - sizes.min() <= 1
+
+
+def test_a_stratum_is_the_worst_label_and_the_severe_canal_one_above() -> None:
+    rows = [
+        (9, "spinal_canal_stenosis", "l1_l2", "severe"),
+        (9, "left_subarticular_stenosis", "l1_l2", "normal_mild"),
+        (8, "spinal_canal_stenosis", "l1_l2", "moderate"),
+        (8, "left_subarticular_stenosis", "l1_l2", "severe"),
+        (7, "spinal_canal_stenosis", "l1_l2", "moderate"),
+        (7, "spinal_canal_stenosis", "l4_l5", None),
+        (6, "right_subarticular_stenosis", "l4_l5", "normal_mild"),
+        (6, "right_subarticular_stenosis", "l5_s1", "normal_mild"),
+        (5, "spinal_canal_stenosis", "l4_l5", None),
+    ]
+    labels = pd.DataFrame(rows, columns=["study_id", "condition", "level", "severity"])
+    assert strata(labels).to_dict() == {9: 3, 8: 2, 7: 1, 6: 0, 5: 0}
 
 
 def test_the_order_of_the_rows_changes_nothing() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from dicom_files import AXIAL, plane, write_series
+from dicom_files import AXIAL, SAGITTAL, plane, write_series
+from made_graders import SPEC, Fixed, fixed
 
 from src.competition.vocab import CONDITIONS, SEVERITIES
 from src.imaging.crop_spec import CropSpec
@@ -20,7 +21,6 @@ from src.reading.locate import Located
 from src.reading.study import Study, read_study
 
 LEFT, RIGHT = (f"{side}_subarticular_stenosis" for side in ("left", "right"))
-SPEC = {"crop_px": 16, "field_mm": 16.0, "slices": 3}
 
 
 class Bright(torch.nn.Module):
@@ -127,3 +127,116 @@ def test_a_series_that_no_table_names_is_axial_by_its_planes(tmp_path: Path) -> 
     assert set(study.overviews) == {"Axial T2"}
     assert "6" in study.troubles["Sagittal T1"]
     assert "no Sagittal T2" in study.troubles["Sagittal T2/STIR"]
+
+
+FORAMEN = "neural_foraminal_narrowing"
+NUMBERS = (9, 2, 30, 4, 11)  # from the patient's right to the left, or head to foot
+PLACES = {number: place for place, number in enumerate(NUMBERS)}
+
+
+@pytest.fixture
+def noisy(tmp_path: Path) -> Study:
+    """An axial series 4 and a sagittal series 5 of noise, wider than high."""
+    for series_id, axes, step in ((4, AXIAL, (0, 0, -4)), (5, SAGITTAL, (4, 0, 0))):
+        volume = np.random.default_rng(series_id).integers(0, 900, (5, 40, 60), "u2")
+        planes = [plane(place * np.array(step, float), axes) for place in range(5)]
+        write_series(tmp_path / "9" / str(series_id), volume, planes, NUMBERS)
+    rows = [(5, "Sagittal T1"), (4, "Axial T2")]
+    columns = ["series_id", "series_description"]
+    return read_study(tmp_path / "9", pd.DataFrame(rows, columns=columns))
+
+
+def place_of(condition: str, number: int, x: float = 33.0, y: float = 14.0) -> Located:
+    series_id = 5 if "foraminal" in condition else 4
+    return Located(series_id, number, x, y, np.zeros(3), 0.9, "located")
+
+
+@pytest.mark.parametrize(
+    ("condition", "number", "turned"),
+    [
+        (f"left_{FORAMEN}", 2, (slice(None),)),
+        (f"right_{FORAMEN}", 4, (slice(None, None, -1),)),
+        (LEFT, 30, (slice(None),)),
+        (RIGHT, 2, (..., slice(None, None, -1))),
+    ],
+)
+def test_a_grader_sees_the_sites_own_file_with_the_right_in_the_mirror(
+    noisy: Study, condition: str, number: int, turned: tuple
+) -> None:
+    site = place_of(condition, number)
+    series = noisy.series[site.series_id]
+    crop = cut(series, PLACES[number], 33, 14, CropSpec(**SPEC)).pixels
+    grading, naming = Fixed(), Fixed(*[0.2] * 5)
+    grade(noisy, {(condition, "l4_l5"): site}, [fixed(grading)])
+    grade(noisy, {(condition, "l4_l5"): site}, [fixed(naming, "condition")])
+    assert (grading.shown[0] == crop[turned]).all()
+    assert (naming.shown[0] == crop).all()
+
+
+def test_each_site_has_its_own_crop_and_its_own_grade(noisy: Study) -> None:
+    class Middle(Fixed):
+        def outputs(self, images: torch.Tensor) -> torch.Tensor:
+            middle = images[:, 1, 8, 8].float() / 100
+            return torch.stack([0 * middle, 0 * middle, middle], dim=1)
+
+    sites = {
+        (RIGHT, "l1_l2"): place_of(RIGHT, 4, 20, 20),
+        (f"left_{FORAMEN}", "l5_s1"): place_of(f"left_{FORAMEN}", 2, 40, 10),
+        (LEFT, "l1_l2"): place_of(LEFT, 9, 12, 30),
+    }
+    graded, _ = grade(noisy, sites, [fixed(Middle())])
+    for target, site in sites.items():
+        crop = cut(
+            noisy.series[site.series_id],
+            *(PLACES[site.instance_number], site.x, site.y, CropSpec(**SPEC)),
+        ).pixels
+        column = 7 if target[0] == RIGHT else 8  # of 16, seen in the mirror
+        expected = np.exp(crop[1, 8, column] / 100)
+        assert graded[target][2] == pytest.approx(expected / (expected + 2), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("slices", "channels"), [("repeat", [2, 2, 2]), ("attention", [0, 1, 2, 3, 4])]
+)
+def test_a_grader_sees_the_slices_that_it_was_trained_on(
+    noisy: Study, slices: str, channels: list[int]
+) -> None:
+    seen, crop = Fixed(), {**SPEC, "slices": 5}
+    site = {(LEFT, "l4_l5"): place_of(LEFT, 30)}
+    grade(noisy, site, [fixed(seen, slices=slices, crop=crop)])
+    pixels = cut(noisy.series[4], 2, 33, 14, CropSpec(**crop)).pixels
+    assert (seen.shown[0] == pixels[channels]).all()
+
+
+def test_graders_of_two_crop_sizes_count_alike(noisy: Study) -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.6, 0.2, 0.2], [0.1, 0.2, 0.7]])
+    seen = [Fixed(*row) for row in probabilities]
+    graders = [fixed(seen[0]), fixed(seen[1])]
+    graders.append(fixed(seen[2], crop={**SPEC, "crop_px": 24}))
+    graded, _ = grade(noisy, {(LEFT, "l4_l5"): place_of(LEFT, 30)}, graders)
+    product = probabilities.prod(axis=0) ** (1 / 3)
+    assert graded[LEFT, "l4_l5"] == pytest.approx(product / product.sum(), rel=1e-4)
+    sides = [[one.shape[-1] for one in each.shown] for each in seen]
+    assert sides == [[16], [16], [24]]
+
+
+def test_no_grader_alone_rules_a_severity_out(noisy: Study) -> None:
+    sure, other = Fixed(1, 1e-30, 1e-30), Fixed(0.01, 0.01, 0.98)
+    site = {(LEFT, "l4_l5"): place_of(LEFT, 30)}
+    graded, _ = grade(noisy, site, [fixed(sure), fixed(other)])
+    assert 0.005 < graded[LEFT, "l4_l5"][2] < 0.05
+
+
+def test_a_site_that_one_grader_gave_no_number_for_is_not_graded(noisy: Study) -> None:
+    class Overflows(Fixed):
+        def outputs(self, images: torch.Tensor) -> torch.Tensor:
+            answers = super().outputs(images)
+            answers[1] = torch.nan
+            return answers
+
+    targets = [(LEFT, "l3_l4"), (LEFT, "l4_l5"), (RIGHT, "l5_s1")]
+    sites = {target: place_of(LEFT, 30) for target in targets}
+    graded, troubles = grade(noisy, sites, [fixed(Fixed()), fixed(Overflows())])
+    assert list(graded) == [targets[0], targets[2]]
+    assert list(troubles) == [targets[1]]
+    assert "finite" in troubles[targets[1]]

@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from kaggle_kit import write_run
 
 from src.errors import InputError
 from src.kaggle import bundle
+from src.kaggle import kit as kits
 from src.kaggle.kit import SCRIPTS, stage_kit
 from src.kaggle.manifest import faults, read_manifest
 
@@ -59,11 +63,15 @@ def test_the_manifest_names_every_file_with_its_hash(
         data = (kit / name).read_bytes()
         assert entry["sha256"] == hashlib.sha256(data).hexdigest()
         assert entry["bytes"] == len(data)
-    assert manifest["packages"]["pandas"]
+    assert manifest["packages"]["pandas"] == pd.__version__
+    assert manifest["python"] == platform.python_version()
     # The epoch whose weights were kept is the last one marked as best.
     [run] = manifest["runs"]
-    assert (run["name"], run["task"]) == ("condition-tiny", "condition")
-    assert (run["validation_loss"], run["validation_top1"]) == (0.7, 0.6)
+    assert run == {
+        **{"name": "condition-tiny", "task": "condition", "backbone": "tiny"},
+        **{"split": "study", "fold": "0"},
+        **{"validation_loss": 0.7, "validation_top1": 0.6},
+    }
 
 
 def test_another_weight_is_another_kit(runs: Path, tmp_path: Path) -> None:
@@ -154,3 +162,166 @@ def test_a_kit_can_stage_a_kit_as_the_training_notebook_does(
     assert faults(made) == []
     assert read_manifest(made)["commit"] == read_manifest(kit)["commit"]
     assert (made / weights_name()).is_file()
+
+
+def rewrite(path: Path) -> None:
+    """Change a file's first byte, and not its size."""
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "name", [weights_name(), "src/kaggle/wheels.py", "requirements.txt"]
+)
+def test_a_change_that_keeps_a_files_size_is_noticed(
+    runs: Path, tmp_path: Path, name: str
+) -> None:
+    kit = tmp_path / "kit"
+    first = stage_kit(runs, kit)
+    rewrite(kit / name)
+    assert faults(kit) == [f"changed from the kit: {name}"]
+    rewrite(runs / "condition-tiny" / "weights.safetensors")
+    assert stage_kit(runs, kit) != first
+
+
+def test_a_kits_id_tells_what_its_files_are_called(runs: Path, tmp_path: Path) -> None:
+    first = stage_kit(runs, tmp_path / "kit")
+    (runs / "condition-tiny").rename(runs / "condition-tinz")
+    assert stage_kit(runs, tmp_path / "kit") != first
+
+
+def test_three_lost_files_are_named_and_the_others_counted(
+    runs: Path, tmp_path: Path
+) -> None:
+    kit = tmp_path / "kit"
+    stage_kit(runs, kit)
+    for name in SCRIPTS:
+        (kit / name).unlink()
+    [told] = faults(kit)
+    names = ", ".join(sorted(SCRIPTS)[:3])
+    assert told == f"missing from the kit: {names} and 1 more"
+
+
+def test_the_calibration_lies_beside_the_runs_it_was_fitted_on(
+    runs: Path, tmp_path: Path
+) -> None:
+    (runs / "calibration.json").write_text('{"gain": 0.1}')
+    stage_kit(runs, tmp_path / "kit")
+    held = tmp_path / "kit" / "runs" / "calibration.json"
+    assert held.read_text() == '{"gain": 0.1}'
+    assert "runs/calibration.json" in read_manifest(tmp_path / "kit")["files"]
+
+
+def test_every_preset_travels_with_the_code(tmp_path: Path) -> None:
+    stage_kit(None, tmp_path / "kit")
+    presets = {path.name for path in (kits.ROOT / "configs").glob("*.toml")}
+    assert {path.name for path in (tmp_path / "kit" / "configs").iterdir()} == presets
+    assert len(presets) > 1
+
+
+def test_a_run_that_is_not_finished_stays_behind(runs: Path, tmp_path: Path) -> None:
+    write_run(runs, ".condition-being-written")
+    (write_run(runs, "condition-no-config") / "config.json").unlink()
+    (write_run(runs, "condition-no-weights") / "weights.safetensors").unlink()
+    stage_kit(runs, tmp_path / "kit")
+    staged = [path.name for path in (tmp_path / "kit" / "runs").iterdir()]
+    assert staged == ["condition-tiny"]
+
+
+def test_nothing_of_an_earlier_kit_is_left(runs: Path, tmp_path: Path) -> None:
+    stage_kit(runs, tmp_path / "kit", add_wheel)
+    stage_kit(None, tmp_path / "kit")
+    held = files(tmp_path / "kit")
+    assert not any(name.startswith(("runs/", "wheels/")) for name in held)
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    command = ["git", *who, *words]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_kit_of_a_changed_clone_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "clone"
+    (clone / "src").mkdir(parents=True)
+    (clone / "src" / "a.py").write_text("A = 1")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        git(clone, *words)
+    monkeypatch.setattr(kits, "ROOT", clone)
+    stage_kit(None, tmp_path / "kit")
+    commit = read_manifest(tmp_path / "kit")["commit"]
+    assert git(clone, "rev-parse", "HEAD").startswith(commit)
+    assert len(commit) == 12
+    (clone / "src" / "a.py").write_text("A = 2")
+    stage_kit(None, tmp_path / "kit")
+    assert read_manifest(tmp_path / "kit")["commit"] == f"{commit}+"
+
+
+def bundled(
+    monkeypatch: pytest.MonkeyPatch, runs: Path, out: Path, *flags: str
+) -> dict[str, dict]:
+    """Run the command; return what it wrote for the dataset and both notebooks."""
+    words = ["--runs", str(runs), "--owner", "alice", "--out", str(out), *flags]
+    monkeypatch.setattr(sys, "argv", ["bundle", *words])
+    bundle.main()
+    paths = [out / "dataset" / "dataset-metadata.json"]
+    paths += [out / name / "kernel-metadata.json" for name in ("inference", "train")]
+    return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+@pytest.mark.parametrize(
+    ("flags", "trained"),
+    [
+        ((), []),
+        (("--weights-from", "dataset"), []),
+        (("--weights-from", "train"), ["alice/rsna-lumbar-train"]),
+    ],
+)
+def test_inference_mounts_the_training_notebook_where_it_has_the_weights(
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[str, ...],
+    trained: list[str],
+) -> None:
+    told = bundled(monkeypatch, runs, tmp_path / "out", *flags)
+    assert told["inference"]["kernel_sources"] == trained
+    assert told["train"]["kernel_sources"] == []
+    assert told["train"]["id"] == "alice/rsna-lumbar-train"
+    manifest = read_manifest(tmp_path / "out" / "dataset" / "kit")
+    words = told["dataset"]["description"]
+    assert f"Kit {manifest['kit']}, commit {manifest['commit']}." in words
+
+
+@pytest.mark.parametrize("flags", [(), ("--wheels",)])
+def test_wheels_are_fetched_where_they_are_asked_for(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(bundle, "fetch_wheels", add_wheel)
+    bundled(monkeypatch, runs, tmp_path / "out", *flags)
+    held = files(tmp_path / "out" / "dataset" / "kit")
+    assert ("wheels/decoder.whl" in held) == bool(flags)
+
+
+def test_the_command_says_what_the_kit_weighs_and_how_good_its_runs_are(
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    weights = runs / "condition-tiny" / "weights.safetensors"
+    weights.write_bytes(bytes(3_000_000))
+    bundled(monkeypatch, runs, tmp_path / "out")
+    kit = tmp_path / "out" / "dataset" / "kit"
+    held = files(kit) - {"manifest.json"}
+    size = sum((kit / name).stat().st_size for name in held) / 1e6
+    told = capsys.readouterr().out
+    assert f"{len(held)} files, {size:.1f} MB" in told
+    [run] = (line for line in told.splitlines() if "condition-tiny" in line)
+    assert re.findall(r"0\.\d+", run) == ["0.700", "0.600"]

@@ -164,3 +164,81 @@ def test_a_full_disk_is_found_before_unpacking(
     with pytest.raises(InputError, match="make room"):
         unpack(zipped(FILES), tmp_path / "data")
     assert held(tmp_path / "data") == {}
+
+
+def free(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """Let every disk have so many bytes left."""
+    usage = shutil.disk_usage("/")._replace(free=room)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+
+def test_the_whole_competition_is_known_to_need_its_70_gb() -> None:
+    assert 60e9 <= download.ARCHIVE_BYTES + download.UNPACKED_BYTES <= 80e9
+
+
+@pytest.mark.parametrize(("room", "enough"), [(2600, True), (2599, False)])
+def test_a_download_needs_room_for_the_rest_of_the_archive_and_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, enough: bool
+) -> None:
+    archive = tmp_path / f"{COMPETITION}.zip"
+    archive.write_bytes(bytes(400))
+    asked = []
+
+    def fetch(command: list[str], live: bool) -> None:
+        asked.append(command)
+        archive.write_bytes(zipped({"train.csv": b"study_id"}))
+
+    monkeypatch.setattr(download, "ARCHIVE_BYTES", 1000)
+    monkeypatch.setattr(download, "UNPACKED_BYTES", 2000)
+    monkeypatch.setattr(download, "order", fetch)
+    free(monkeypatch, room)
+    if enough:
+        download.fetch_competition(tmp_path)
+        assert held(tmp_path) == {"train.csv": b"study_id"}
+    else:
+        with pytest.raises(InputError, match="make room"):
+            download.fetch_competition(tmp_path)
+    assert len(asked) == enough
+
+
+@pytest.mark.parametrize(("room", "enough"), [(5011, True), (5010, False)])
+def test_unpacking_needs_room_for_what_is_not_there_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, enough: bool
+) -> None:
+    there = tmp_path / "data" / "train_images" / "1" / "2" / "4.dcm"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(FILES["train_images/1/2/4.dcm"])
+    free(monkeypatch, room)
+    if enough:
+        assert unpack(zipped(FILES), tmp_path / "data") == [1, 2]
+    else:
+        with pytest.raises(InputError, match="make room"):
+            unpack(zipped(FILES), tmp_path / "data")
+
+
+def test_the_bar_counts_the_files_that_are_left(tmp_path: Path) -> None:
+    archive = tmp_path / "all.zip"
+    archive.write_bytes(zipped(FILES))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.csv").write_bytes(FILES["train.csv"])
+    ticks: list[tuple[int, int]] = []
+    download.unpack(archive, tmp_path / "data", lambda *tick: ticks.append(tick))
+    assert ticks == [(1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_archive_is_fetched_where_it_is_not_whole_and_must_be_so_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    archive, asked = tmp_path / f"{COMPETITION}.zip", []
+    archive.write_bytes(zipped(FILES) if whole else zipped(FILES)[:4000])
+    monkeypatch.setattr(download, "order", lambda *_, **__: asked.append("again"))
+    free(monkeypatch, 10**12)
+    if whole:
+        download.fetch_competition(tmp_path)
+        assert held(tmp_path) == FILES
+    else:
+        with pytest.raises(InputError, match="not whole after the download"):
+            download.fetch_competition(tmp_path)
+        assert archive.stat().st_size == 4000
+    assert len(asked) == (not whole)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from src.errors import InputError
-from src.kaggle.inputs import find_competition
+from src.kaggle.inputs import find_competition, input_root
 from src.kaggle.names import COMPETITION
 
 
@@ -57,3 +57,20 @@ def test_nothing_found_is_said_with_what_is_there(tmp_path: Path) -> None:
         find_competition(tmp_path)
     with pytest.raises(InputError, match="holds nothing"):
         find_competition(tmp_path / "absent")
+
+
+def test_the_known_mounts_come_first_the_new_one_before_the_old(tmp_path: Path) -> None:
+    mount(tmp_path / "another")
+    old = mount(tmp_path / COMPETITION)
+    assert find_competition(tmp_path) == old
+    new = mount(tmp_path / "competitions" / COMPETITION)
+    assert find_competition(tmp_path) == new
+
+
+def test_the_mounts_root_is_kaggles_if_not_named_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAGGLE_INPUT", str(tmp_path))
+    assert input_root() == tmp_path
+    monkeypatch.delenv("KAGGLE_INPUT")
+    assert input_root() == Path("/kaggle/input")

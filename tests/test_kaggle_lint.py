@@ -12,7 +12,7 @@ from src.errors import InputError
 from src.kaggle.bundle import stage_kernel
 from src.kaggle.kit import ROOT
 from src.kaggle.lint import check_dataset, check_kernel
-from src.kaggle.names import KERNELS, Names, slugify
+from src.kaggle.names import COMPETITION, KERNELS, Names, slugify
 
 DATASET = {
     "id": "alice/rsna-lumbar-kit",
@@ -134,3 +134,49 @@ def test_metadata_that_is_absent_or_broken_is_named(kernel: Path) -> None:
     shutil.rmtree(kernel)
     with pytest.raises(InputError, match=r"src\.kaggle\.bundle"):
         check_kernel(kernel, offline=True)
+
+
+@pytest.mark.parametrize(
+    ("letters", "taken"), [(19, False), (20, True), (80, True), (81, False)]
+)
+def test_a_subtitle_has_20_to_80_characters(
+    tmp_path: Path, letters: int, taken: bool
+) -> None:
+    change(tmp_path, "dataset-metadata.json", subtitle="x" * letters)
+    if taken:
+        check_dataset(tmp_path)
+    else:
+        with pytest.raises(InputError, match="20 to 80"):
+            check_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("letters", "taken"), [(4, False), (5, True), (50, True), (51, False)]
+)
+def test_a_notebooks_slug_has_5_to_50_characters(
+    kernel: Path, letters: int, taken: bool
+) -> None:
+    name = "x" * letters
+    change(kernel, "kernel-metadata.json", id=f"alice/{name}", title=name)
+    if taken:
+        check_kernel(kernel, offline=True)
+    else:
+        with pytest.raises(InputError, match="5 to 50"):
+            check_kernel(kernel, offline=True)
+
+
+def test_a_notebook_with_the_internet_on_may_train(kernel: Path) -> None:
+    change(kernel, "kernel-metadata.json", enable_internet=True)
+    assert check_kernel(kernel, offline=False)["enable_internet"] is True
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_our_own_notebooks_have_the_competition_and_gpus(
+    tmp_path: Path, name: str
+) -> None:
+    stage_kernel(tmp_path, name, Names("alice"))
+    metadata = check_kernel(tmp_path, offline=name == "inference")
+    assert metadata["competition_sources"] == [COMPETITION]
+    assert metadata["enable_gpu"] is True
+    assert metadata["machine_shape"] == "NvidiaTeslaT4"
+    assert metadata["code_file"] == f"{name}.ipynb"

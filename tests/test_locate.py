@@ -8,6 +8,9 @@ from made_study import (
     OFFSETS,
     SAGITTAL_MM,
     STEPS,
+    Place,
+    leaning_mm,
+    mixed,
     overview,
     overviews,
     seen,
@@ -23,6 +26,7 @@ from src.competition.vocab import (
     SAGITTAL_T2,
     SERIES_OF,
     SPINAL,
+    mirrored,
 )
 from src.imaging.overview import Overview, joined
 from src.reading.comparison import compare
@@ -41,11 +45,23 @@ def found(views: dict[str, Overview], **changes: dict) -> Sites:
     return locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
 
 
-def errors_mm(sites: Sites) -> pd.Series:
+def errors_mm(sites: Sites, place: Place = site_mm) -> pd.Series:
     """How far each site lies from its true point."""
     return pd.Series(
-        {at: np.linalg.norm(one.point_mm - site_mm(*at)) for at, one in sites.items()}
+        {at: np.linalg.norm(one.point_mm - place(*at)) for at, one in sites.items()}
     )
+
+
+def moved(x_mm: float, y_mm: float, z_mm: float) -> Place:
+    """Show each site beside its place."""
+    away_mm = np.array([x_mm, y_mm, z_mm])
+    return lambda condition, level: site_mm(condition, level) + away_mm
+
+
+def without(*descriptions: str) -> dict[str, Overview]:
+    """Make a study that lacks some series types."""
+    views = overviews()
+    return {name: view for name, view in views.items() if name not in descriptions}
 
 
 def of(description: str) -> list[tuple[str, str]]:
@@ -127,6 +143,18 @@ def test_sites_out_of_every_image_are_left_out() -> None:
     assert error[list(kept)].max() < 2.6
 
 
+def test_an_anchored_site_out_of_view_is_not_looked_for_by_itself() -> None:
+    views = without(SAGITTAL_T1)
+    views[AXIAL_T2] = overview(AXIAL_T2, 3, AXIAL_MM[:20])
+    shown = {SAGITTAL_T2: seen(SAGITTAL_T2, views[SAGITTAL_T2])}
+    shown[AXIAL_T2] = seen(AXIAL_T2, views[AXIAL_T2], levels_alike=True)
+    shown[SAGITTAL_T2].logs[0] = -np.log(shown[SAGITTAL_T2].logs[0].size)
+    sites = locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
+    # The canal of l1/l2 is not seen, so that this level alone is for itself.
+    axial = {level for condition, level in sites if condition != SPINAL}
+    assert {"l2_l3", "l3_l4"} <= axial <= {"l1_l2", "l2_l3", "l3_l4"}
+
+
 def test_confidence_is_what_the_locator_gives_the_place() -> None:
     views = overviews()
     shown = {name: seen(name, view) for name, view in views.items()}
@@ -183,3 +211,163 @@ def test_offsets_are_the_mirror_images_of_each_other() -> None:
     assert left.tolist() == [16, -8, 5]
     assert right.tolist() == [-16, -8, 5]
     assert offsets[SPINAL, "l1_l2"].mean_mm.tolist() == [0, 0, 0]
+
+
+def test_a_scoliotic_study_is_found_where_its_sites_lie() -> None:
+    leaning = {"place": leaning_mm}
+    sites = found(overviews(), **dict.fromkeys(overviews(), leaning))
+    assert set(sites) == set(TARGETS)
+    assert {one.source for one in sites.values()} == {"located"}
+    assert errors_mm(sites, leaning_mm).max() < 2.6
+
+
+def test_a_t1_on_other_levels_moves_no_canal() -> None:
+    sites = found(without(AXIAL_T2), **{SAGITTAL_T1: {"place": moved(0, 0, -30)}})
+    # The canal lies on a slice, so that it is found to a fraction of a cell.
+    assert errors_mm(sites)[of(SAGITTAL_T2)].max() < 0.6
+    assert {sites[at].source for at in of(SAGITTAL_T2)} == {"located"}
+    # At its own levels the T1 shows nothing: their places are the T2's word.
+    assert {sites[at].source for at in of(SAGITTAL_T1)} == {"projected"}
+    assert errors_mm(sites)[of(SAGITTAL_T1)].max() < 0.6
+
+
+def test_where_t2_and_t1_disagree_the_t2_tells_the_axial_places() -> None:
+    changes = {SAGITTAL_T1: {"place": moved(0, 6, -6)}, AXIAL_T2: {"blind": True}}
+    sites = found(overviews(), **changes)
+    assert {sites[at].source for at in of(AXIAL_T2)} == {"projected"}
+    assert errors_mm(sites)[of(AXIAL_T2)].max() < 0.6
+
+
+def test_without_a_t2_the_canal_is_the_mean_of_what_both_foramina_tell() -> None:
+    def uneven(condition: str, level: str) -> np.ndarray:
+        up = 6 if condition.startswith("left") else -6
+        return site_mm(condition, level) + np.array([0, 0, up])
+
+    changes = {SAGITTAL_T1: {"place": uneven}, AXIAL_T2: {"blind": True}}
+    sites = found(without(SAGITTAL_T2), **changes)
+    assert {sites[at].source for at in of(AXIAL_T2)} == {"projected"}
+    assert errors_mm(sites)[of(AXIAL_T2)].max() < 1
+
+
+def test_without_a_t2_the_t1_goes_before_the_axial_series() -> None:
+    sites = found(without(SAGITTAL_T2), **{AXIAL_T2: {"place": moved(0, 0, -30)}})
+    assert {sites[at].source for at in of(SAGITTAL_T1)} == {"located"}
+    assert errors_mm(sites)[of(SAGITTAL_T1)].max() < 2.6
+
+
+def test_levels_that_a_locator_takes_for_those_above_are_put_right_by_steps() -> None:
+    def above(condition: str, level: str) -> np.ndarray:
+        skips = level in ("l1_l2", "l2_l3")
+        return site_mm(condition, level) + np.array([0, 0, 30 if skips else 0])
+
+    view = overviews()[SAGITTAL_T2]
+    wrong, right = (seen(SAGITTAL_T2, view, place=one) for one in (above, site_mm))
+    shown = {SAGITTAL_T2: mixed(wrong, right, 0.9)}
+    sites = locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
+    assert set(sites) == set(of(SAGITTAL_T2))
+    assert errors_mm(sites).max() < 0.6
+    sites = locate(shown, read_offsets(OFFSETS), {})
+    assert errors_mm(sites)[SPINAL, "l1_l2"] > 25
+
+
+@pytest.mark.parametrize(("share", "source"), [(0.01, "projected"), (0.05, "located")])
+def test_a_canal_with_next_to_no_probability_is_taken_as_not_shown(
+    share: float, source: str
+) -> None:
+    views = without(AXIAL_T2)
+    shown = {name: seen(name, view) for name, view in views.items()}
+    blind = seen(SAGITTAL_T2, views[SAGITTAL_T2], blind=True)
+    shown[SAGITTAL_T2] = mixed(shown[SAGITTAL_T2], blind, share)
+    sites = locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
+    assert {sites[at].source for at in of(SAGITTAL_T2)} == {source}
+    assert errors_mm(sites).max() < 2.6
+
+
+def test_an_anchored_site_lies_where_it_is_seen_near_its_usual_place() -> None:
+    sites = found(without(AXIAL_T2), **{SAGITTAL_T1: {"place": moved(0, 5, -5)}})
+    for at in of(SAGITTAL_T1):
+        assert sites[at].source == "located"
+        off = sites[at].point_mm - site_mm(*at)
+        # Seen to 3 mm and expected to 5 mm: 25 / (25 + 9) of the way.
+        assert off[1:] == pytest.approx([5 * 25 / 34, -5 * 25 / 34], abs=0.7)
+
+
+def test_a_place_that_varies_more_is_believed_less() -> None:
+    place = moved(0, 0, -20)
+    views = without(AXIAL_T2)
+    shown = {name: seen(name, view) for name, view in views.items()}
+    shown[SAGITTAL_T1] = seen(SAGITTAL_T1, views[SAGITTAL_T1], place=place)
+    for spread_mm, source in ((0, "projected"), (10, "located")):
+        rows = [{**row, "spread_mm": [0, 0, spread_mm]} for row in OFFSETS]
+        sites = locate(shown, read_offsets(rows), read_steps(STEPS))
+        assert {sites[at].source for at in of(SAGITTAL_T1)} == {source}
+    assert errors_mm(sites, place)[of(SAGITTAL_T1)].max() < 2.6
+
+
+@pytest.mark.parametrize(
+    ("description", "other", "source"),
+    [
+        (SAGITTAL_T1, "level", "projected"),
+        (AXIAL_T2, "level", "located"),
+        (AXIAL_T2, "side", "projected"),
+    ],
+)
+def test_another_targets_probability_counts_between_axial_levels_alone(
+    description: str, other: str, source: str
+) -> None:
+    # A site is shown on the heatmap of the level above, or of the other side, alone.
+    views = {name: overviews()[name] for name in {SAGITTAL_T2, description}}
+    shown = {name: seen(name, view) for name, view in views.items()}
+    targets, logs = of(description), shown[description].logs
+    lost = next(at for at in targets if at[0].startswith("left") and at[1] == "l4_l5")
+    taken = {"level": (lost[0], "l3_l4"), "side": (mirrored(lost[0]), lost[1])}[other]
+    true = logs[targets.index(lost)].copy()
+    for level in LEVELS:
+        logs[targets.index((lost[0], level))] = -np.log(true.size)
+    logs[targets.index(taken)] = true
+    sites = locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
+    assert sites[lost].source == source
+    assert errors_mm(sites)[lost] < 2.6
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(141, 201), (201, 141), (11, 101)])
+def test_pixels_and_numbers_are_those_of_an_oblong_file_in_any_order(
+    columns: int, rows: int
+) -> None:
+    view = overviews()[SAGITTAL_T2]
+    # A picture around the same middle, and numbers that say nothing of the order.
+    corner_mm = {"at_y": 20 - (columns - 1) / 2, "at_z": (rows - 1) / 2}
+    numbers = (7 * view.slices["place"] + 3) % 101
+    shape = {"columns": columns, "rows": rows}
+    slices = view.slices.assign(**shape, **corner_mm, instance_number=numbers)
+    sites = found({SAGITTAL_T2: Overview(view.images, slices, view.field_mm)})
+    for level in LEVELS:
+        _, y_mm, z_mm = site_mm(SPINAL, level)
+        # A site beyond the picture is graded at its edge.
+        x = np.clip(y_mm - corner_mm["at_y"], 0, columns - 1)
+        y = np.clip(corner_mm["at_z"] - z_mm, 0, rows - 1)
+        site = sites[SPINAL, level]
+        assert (site.x, site.y) == pytest.approx((x, y), abs=0.6)
+        assert site.instance_number == (7 * 7 + 3) % 101  # the eighth, at x = 2 mm
+
+
+def test_axial_stacks_angled_to_their_discs_show_their_own_level() -> None:
+    tilts = dict(zip(LEVELS, (18, 10, 2, -8, -25), strict=True))
+    parts = []
+    for number, (level, degrees) in enumerate(tilts.items()):
+        flat = overview(AXIAL_T2, 3, np.arange(8, -9, -4.0))
+        cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        right, down = np.array([(1, 0, 0), (0, cosine, sine)])
+        normal = np.cross(right, down)
+        middles = site_mm(SPINAL, level) + np.arange(8, -9, -4.0)[:, None] * normal
+        slices = flat.slices.assign(stack=number)
+        slices[["at_x", "at_y", "at_z"]] = middles - 100 * (right + down)
+        slices[["down_x", "down_y", "down_z"]] = down
+        slices["instance_number"] += 10 * number
+        parts.append(Overview(flat.images, slices, flat.field_mm))
+    views = {**overviews(), AXIAL_T2: joined(parts)}
+    sites = found(views, **{AXIAL_T2: {"levels_alike": True}})
+    assert errors_mm(sites).max() < 2.6
+    for condition, level in of(AXIAL_T2):
+        assert sites[condition, level].source == "located"
+        assert sites[condition, level].instance_number // 10 == LEVELS.index(level)

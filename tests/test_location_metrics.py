@@ -1,10 +1,14 @@
 """How well sites are found, summed up by hand."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from src.competition.vocab import SAGITTAL_T2
-from src.reading.location_metrics import location_metrics
+from src.competition.vocab import AXIAL_T2, SAGITTAL_T2, SPINAL
+from src.errors import InputError
+from src.reading.comparison import COMPARED
+from src.reading.location_metrics import location_metrics, read_locations
 
 COLUMNS = (
     *("run", "study_id", "series_description", "source", "error_mm", "slices_off"),
@@ -48,3 +52,78 @@ def test_shares_are_of_all_sites_and_studies_of_each_run_count() -> None:
 
 def test_a_series_type_without_sites_has_no_entry() -> None:
     assert location_metrics(sites()[:0]) == {}
+
+
+def test_a_series_type_is_measured_by_its_own_sites() -> None:
+    axial = sites()[["run", "study_id"]].assign(
+        series_description=AXIAL_T2,
+        source="located",
+        error_mm=[0.5, 7, 7, 7, 7, 7, 7, 10],
+        slices_off=None,
+        level_right=True,
+        side_right=[True, False, False, False, False, False, False, False],
+    )
+    told = location_metrics(pd.concat([axial, sites()], ignore_index=True))
+    assert told[SAGITTAL_T2] == location_metrics(sites())[SAGITTAL_T2]
+    expected = {
+        **{"within_5mm": 1 / 8, "slice_exact": 0, "slice_within_one": 0, "missed": 0},
+        **{"level_right": 1, "side_right": 1 / 8, "studies_level_right": 1},
+    }
+    assert {name: told[AXIAL_T2][name] for name in expected} == expected
+    assert told[AXIAL_T2]["median_mm"] == 7
+
+
+def test_the_95th_percentile_is_of_the_sites_found() -> None:
+    # Of 1 2 3 4 5 6 30 it lies 0.7 of the way from the sixth to the last.
+    told = location_metrics(sites())[SAGITTAL_T2]
+    assert told["p95_mm"] == pytest.approx(6 + 0.7 * 24)
+    nothing = sites().assign(error_mm=float("nan"), source=None)
+    assert location_metrics(nothing)[SAGITTAL_T2]["p95_mm"] is None
+
+
+def written(folder: Path, **changes: list) -> Path:
+    """Write a run's predictions of four marked sites, the last one missed."""
+    table = pd.DataFrame(index=range(4), columns=list(COMPARED))
+    usual = {
+        "study_id": [7, 7, 8, 8],
+        "condition": SPINAL,
+        "level": ["l1_l2", "l2_l3", "l1_l2", "l2_l3"],
+        "series_description": SAGITTAL_T2,
+        "true_series_id": 70,
+        "true_instance_number": 3,
+        "true_x": 1.5,
+        "true_y": 2.5,
+        "source": ["located", "projected", "located", None],
+        "error_mm": [1.25, 2.5, 30, None],
+        "level_right": [True, True, False, None],
+        "side_right": [True, False, True, None],
+    }
+    path = folder / "predictions.csv"
+    table.assign(**{**usual, **changes}).to_csv(path, index=False)
+    return path
+
+
+def test_a_missed_site_is_read_as_on_no_level_and_no_side(tmp_path: Path) -> None:
+    table = read_locations(written(tmp_path), {7, 8, 9})
+    assert table["level_right"].tolist() == [True, True, False, False]
+    assert table["side_right"].tolist() == [True, False, True, False]
+    assert table["error_mm"].tolist()[:3] == [1.25, 2.5, 30]
+    assert table["error_mm"].isna().tolist() == [False, False, False, True]
+    [told] = location_metrics(table.assign(run="a")).values()
+    assert (told["missed"], told["level_right"], told["projected"]) == (0.25, 0.5, 0.25)
+
+
+def test_a_site_marked_in_two_series_is_read_of_each(tmp_path: Path) -> None:
+    levels = {"study_id": 7, "level": "l1_l2"}
+    path = written(tmp_path, **levels, true_series_id=[70, 71, 70, 72])
+    assert read_locations(path, {7})["true_series_id"].tolist() == [70, 71, 72]
+
+
+def test_a_run_that_tells_of_a_study_its_fold_does_not_test_is_refused(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match="tests other studies"):
+        read_locations(written(tmp_path), {7, 9})
+    path = written(tmp_path, level="t12_l1")
+    with pytest.raises(InputError, match="is damaged"):
+        read_locations(path, {7, 8})

@@ -12,8 +12,8 @@ from src.reading.steps import Step
 STEPS = {"l1_l2": Step(32, 5), "l2_l3": Step(30, 6), "l3_l4": Step(30, 8)}
 
 
-def at(height_mm: float, share: float) -> Candidate:
-    return Candidate(0, np.zeros(2), np.array([0.0, 0, height_mm]), share)
+def at(height_mm: float, share: float, left_mm: float = 0.0) -> Candidate:
+    return Candidate(0, np.zeros(2), np.array([left_mm, 0, height_mm]), share)
 
 
 def heights(chosen: list[Candidate | None]) -> list[float | None]:
@@ -64,6 +64,21 @@ def test_steps_that_are_not_known_leave_all_to_the_shares() -> None:
     levels = [[at(200, 0.6), at(62, 0.4)], [at(30, 0.8)]]
     assert heights(in_order(levels, {"l2_l3": Step(30, 6)})) == [200, 30]
     assert heights(in_order(levels, STEPS)) == [62, 30]
+
+
+def test_a_step_is_as_long_as_it_is_in_space() -> None:
+    # Both lie 32 mm away, and by height alone the second would be a better step.
+    leaning, upright = at(60 - 25.6, 0.5, left_mm=19.2), at(60 - 32, 0.4)
+    assert in_order([[at(60, 0.9)], [leaning, upright]], STEPS)[1] is leaning
+    # A step of 32 mm by height alone is one of 45 mm in space.
+    far = at(60 - 32, 0.5, left_mm=32)
+    assert in_order([[at(60, 0.9)], [far, upright]], STEPS)[1] is upright
+
+
+def test_a_level_beside_the_one_above_it_is_not_below_it() -> None:
+    levels = [[at(60, 0.9)], [at(58, 0.9, left_mm=30), at(30, 0.1)]]
+    assert heights(in_order(levels, STEPS)) == [60, 30]
+    assert heights(in_order(levels, {})) == [60, 30]
 
 
 @pytest.mark.parametrize("steps", [{}, STEPS])

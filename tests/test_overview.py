@@ -1,11 +1,13 @@
 """Overviews: every slice at one scale, every pixel where it is in the patient."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from cache_cohort import SERIES, write_images
-from dicom_files import SAGITTAL, plane, write_series
+from dicom_files import SAGITTAL, plane, write_series, write_slice
 
 from src.competition.vocab import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from src.errors import InputError
@@ -50,6 +52,77 @@ def test_its_planes_lead_to_the_same_patient_point(drawn: Overview) -> None:
     assert drawn.planes[1].spacing_mm == (drawn.pitch_mm, drawn.pitch_mm)
 
 
+def dotted(folder: Path, columns: list[int]) -> Path:
+    """Write slices 4 mm apart, right to left, each with a dot at its own column."""
+    volume = np.zeros((len(columns), 96, 128), np.uint16)
+    for picture, column in zip(volume, columns, strict=True):
+        picture[40:49, column - 4 : column + 5] = 1000
+    planes = [plane((4 * i, 0, 0), SAGITTAL) for i in range(len(columns))]
+    return write_series(folder, volume, planes)
+
+
+def dots(view: Overview) -> list[float]:
+    """The column of the file at which each slice of an overview is bright."""
+    columns = [np.nonzero(image > 200)[1].mean() for image in view.images]
+    shown = [view.to_image(i, np.array([x, 0])) for i, x in enumerate(columns)]
+    return [round(float(xy[0])) for xy in shown]
+
+
+def test_each_slice_shows_itself_where_it_lies(tmp_path: Path) -> None:
+    series = read_series(dotted(tmp_path, [20, 60, 100, 40]))
+    view, _ = overview_of(series, 7, SAGITTAL_T1)
+    assert dots(view) == [20, 60, 100, 40]
+    assert [one.position_mm[0] for one in view.planes] == [0, 4, 8, 12]
+
+
+def test_slices_beyond_a_gap_are_no_neighbours(tmp_path: Path) -> None:
+    volume = np.zeros((5, 96, 128), np.uint16)
+    planes = [plane((x, 0, 0), SAGITTAL) for x in (0, 4, 8, 40, 44)]
+    series = read_series(write_series(tmp_path, volume, planes))
+    view, _ = overview_of(series, 7, SAGITTAL_T1)
+    assert view.neighbours(2) == (1, 2, 2)
+    assert view.neighbours(3) == (3, 3, 4)
+
+
+def test_a_slice_without_pixels_is_left_out_and_told(tmp_path: Path) -> None:
+    dotted(tmp_path, [20, 60, 100])
+    nothing = np.zeros((96, 128), "u2")
+    write_slice(tmp_path / "2.dcm", nothing, plane((4, 0, 0)), PixelData=b"")
+    (tmp_path / "5.dcm").write_bytes(b"nothing")
+    view, rejected = overview_of(read_series(tmp_path), 7, SAGITTAL_T1)
+    assert dots(view) == [20, 100]
+    assert view.slices["instance_number"].tolist() == [1, 3]
+    assert [one.position_mm[0] for one in view.planes] == [0, 8]
+    assert sorted(rejected) == ["2.dcm", "5.dcm"]
+    assert rejected["2.dcm"].startswith("is cut short")
+
+
+LONG = 900719925474099312  # more than a float tells apart
+
+
+def test_a_study_has_the_slices_of_its_own_series_of_a_type(tmp_path: Path) -> None:
+    rows = [
+        *((1, 5, AXIAL_T2, [20, 24]), (1, 6, SAGITTAL_T1, [30, 34])),
+        *((1, LONG, AXIAL_T2, [40, 44]), (2, 5, AXIAL_T2, [50, 54])),
+    ]
+    for study, number, _, columns in rows:
+        dotted(tmp_path / "images" / str(study) / str(number), columns)
+    names = ["study_id", "series_id", "series_description", "columns"]
+    series = pd.DataFrame(rows, columns=names).drop(columns="columns")
+    build_overviews(series[::-1], tmp_path / "images", tmp_path / "cache")
+    views = {(s, d): view for s, d, view in open_overviews(tmp_path / "cache").groups()}
+    assert {place: dots(view) for place, view in views.items()} == {
+        (1, AXIAL_T2): [20, 24, 40, 44],
+        (1, SAGITTAL_T1): [30, 34],
+        (2, AXIAL_T2): [50, 54],
+    }
+    several = views[1, AXIAL_T2]
+    assert several.slices["series_id"].tolist() == [5, 5, LONG, LONG]
+    assert several.index_of(LONG, 1) == 2
+    assert several.neighbours(2) == (2, 2, 3)
+    assert several.field_mm == FIELD_MM[AXIAL_T2]
+
+
 def test_stacks_of_two_series_are_never_each_others_neighbours(
     drawn: Overview,
 ) -> None:
@@ -89,6 +162,16 @@ def test_a_second_call_draws_nothing_and_other_series_are_refused(
         build_overviews(SERIES.iloc[1:], images, cache)
 
 
+@pytest.mark.parametrize("part", ["drawn", "px"])
+def test_overviews_drawn_otherwise_are_refused(tmp_path: Path, part: str) -> None:
+    images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
+    build_overviews(SERIES, images, cache)
+    key = json.loads((cache / "overviews.json").read_text())
+    (cache / "overviews.json").write_text(json.dumps({**key, part: key[part] - 1}))
+    with pytest.raises(InputError, match="delete it"):
+        build_overviews(SERIES, images, cache)
+
+
 def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
 
@@ -120,10 +203,27 @@ def test_what_cannot_be_read_is_listed(tmp_path: Path) -> None:
     for path in (images / "2" / "22").iterdir():
         path.unlink()
     counts = build_overviews(SERIES, images, cache)
-    assert counts["slices"] == 8
-    told = (cache / "overview-rejects.csv").read_text()
-    assert "3.dcm" in told
-    assert "is empty" in told
+    assert (counts["slices"], counts["rejects"]) == (8, 2)
+    told = pd.read_csv(cache / "overview-rejects.csv", keep_default_na=False)
+    where = ["study_id", "series_id", "file"]
+    assert told[where].to_numpy().tolist() == [[1, 11, "3.dcm"], [2, 22, ""]]
+    assert "not a DICOM file" in told["reason"][0]
+    assert "is empty" in told["reason"][1]
+
+
+def test_files_mended_since_a_killed_build_are_drawn(tmp_path: Path) -> None:
+    images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
+    lost = (images / "1" / "11").rename(tmp_path / "lost")
+
+    def kill(done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_overviews(SERIES, images, cache, progress=kill)
+    lost.rename(images / "1" / "11")
+    counts = build_overviews(SERIES, images, cache)
+    assert (counts["slices"], counts["rejects"]) == (12, 0)
 
 
 def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:

@@ -104,3 +104,49 @@ def test_a_setting_of_another_version_is_another_way() -> None:
     newer["settings"]["augment"] = 0.5
     runs = [description(fold="0"), description(fold="2"), newer]
     assert names(*runs)[2] == "vgg11 (study, neighbours, augment 0.5)"
+
+
+def test_each_folds_own_prior_is_no_way_of_its_own() -> None:
+    priors = ([{"severe": 0.1}], [{"severe": 0.2}])
+    runs = [description(fold=str(k), prior=prior) for k, prior in enumerate(priors)]
+    assert names(*runs) == ["vgg11", "vgg11"]
+
+
+@pytest.mark.parametrize(
+    "unusual", [{"crop": NATIVE}, {"limit": 5}, {"split": "row"}, {"slices": "repeat"}]
+)
+def test_the_usual_way_is_so_even_with_fewer_runs(unusual: dict) -> None:
+    others = [description(fold=str(fold), **unusual) for fold in range(3)]
+    assert names(description(), *others)[0] == "vgg11"
+
+
+def test_references_stand_beside_their_own_crops() -> None:
+    own = TABLE[TABLE["study_id"] > 4]
+    roles = pd.Series("train", TABLE.index).mask(TABLE["study_id"] > 4, "test")
+    shuffled = predicted(own).sample(frac=1, random_state=0, ignore_index=True)
+    table = outcome("a run", description(), shuffled, TABLE, roles).table
+    foramina = table["condition"].str.contains("foraminal")
+    assert (table["foraminal"] == foramina).all()
+    assert (table["look_up"] == foramina.map({True: 0.5, False: 1.0})).all()
+    assert table["crop"].tolist() == shuffled["crop"].tolist()
+
+
+def test_what_validation_has_seen_is_not_what_training_has() -> None:
+    later, upper = TABLE["study_id"] > 1, TABLE["level"] == "l3_l4"
+    roles = pd.Series("train", TABLE.index)
+    roles = roles.mask(later & upper, "test").mask(later & ~upper, "validation")
+    tested = predicted(TABLE[roles == "test"])
+    told = outcome("a run", description(split="row"), tested, TABLE, roles)
+    assert told.leakage["studies"] == {
+        "test": 5,
+        "also_in_train": 0,
+        "share_of_crops": 0,
+    }
+    # With nothing to look up, a foramen's side stays a coin.
+    assert (told.table.loc[told.table["foraminal"], "look_up"] == 0.5).all()
+
+
+def test_a_mean_over_runs_counts_them_alike() -> None:
+    told = condition_metrics([run({1, 2, 3}, 3, fold="0"), run({4}, 2, fold="1")])
+    assert told["vgg11"]["top1"] == pytest.approx(35 / 40)
+    assert told["vgg11"]["top1_mean"] == pytest.approx((27 / 30 + 8 / 10) / 2)

@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from condition_runs import predicted, sites
 
-from src.competition.vocab import CONDITIONS
+from src.competition.vocab import CONDITIONS, SEVERITIES
 from src.errors import InputError
 from src.learning.predictions import check_label_order, read_predictions
 from src.learning.tasks import CROP_TASKS
 
 TABLE = sites(4)
-ROLES = pd.Series("train", TABLE.index).mask(TABLE["study_id"] == 4, "test")
+# The second study is left out by a run's limit.
+ROLES = TABLE["study_id"].map({1: "train", 3: "validation", 4: "test"})
 
 
 def whole() -> pd.DataFrame:
@@ -42,8 +44,16 @@ DAMAGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     ),
     "a crop twice": (lambda t: pd.concat([t, t.head(1)]), "stands there already"),
     "a crop left out": (lambda t: t.iloc[1:], "other crops"),
+    "training crops too": (lambda _: predicted(TABLE[TABLE["study_id"] > 2]), "other"),
     "crops of training": (lambda t: t.assign(crop=t["crop"] - 10), "other crops"),
     "of another study": (lambda t: t.assign(study_id=9), "other crops"),
+    "of another series": (lambda t: t.assign(series_id=9), "other crops"),
+    "of another image": (lambda t: t.assign(instance_number=99), "other crops"),
+    "of another condition": (
+        lambda t: t.assign(condition=CONDITIONS[0]),
+        "other crops",
+    ),
+    "of another level": (lambda t: t.assign(level="l1_l2"), "other crops"),
     "another answer": (lambda t: t.assign(predicted=4), "order of its labels"),
     "another truth": (lambda t: t.assign(truth=0), "order of its labels"),
 }
@@ -56,6 +66,34 @@ def test_damaged_predictions_are_refused_by_run(
     with pytest.raises(InputError, match=says) as refusal:
         read(tmp_path, damage(whole()))
     assert "a-run" in str(refusal.value)
+
+
+def test_predictions_may_stand_in_any_order(tmp_path: Path) -> None:
+    shuffled = whole().sample(frac=1, random_state=0)
+    table = read(tmp_path, shuffled)
+    assert table["crop"].tolist() == shuffled["crop"].tolist()
+
+
+@pytest.mark.parametrize("blank", [[], [32, 37]])
+def test_severity_is_predicted_where_there_is_a_grade(
+    tmp_path: Path, blank: list[int]
+) -> None:
+    grades = pd.Series(SEVERITIES * 20)[: len(TABLE)].astype(object)
+    grades[blank] = None
+    sites = TABLE.assign(severity=grades)
+    tested = sites[(ROLES == "test") & grades.notna()]
+    truth = tested["severity"].map(SEVERITIES.index)
+    table = tested[[*tested.columns[:6]]].assign(truth=truth, predicted=truth)
+    for index, name in enumerate(SEVERITIES):
+        table[f"p_{name}"] = np.where(truth == index, 0.6, 0.2)
+    path = tmp_path / "a-run" / "predictions.csv"
+    path.parent.mkdir()
+    given = (path, "severity", list(SEVERITIES), sites, ROLES)
+    table.to_csv(path, index=False)
+    assert len(read_predictions(*given)) == 10 - len(blank)
+    table.iloc[1:].to_csv(path, index=False)
+    with pytest.raises(InputError, match="other crops"):
+        read_predictions(*given)
 
 
 def test_absent_predictions_are_refused(tmp_path: Path) -> None:

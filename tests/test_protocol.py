@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
-from src.competition.vocab import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from src.competition.vocab import (
+    AXIAL_T2,
+    FAMILY_OF,
+    SAGITTAL_T1,
+    SAGITTAL_T2,
+    SERIES_OF,
+)
+from src.imaging.overview import FIELD_MM
 from src.phantom.anatomy import draw_anatomy
 from src.phantom.protocol import ENCODINGS, RLE, Scan, draw_scans
 from src.phantom.reader import draw_narrowing
+from src.phantom.tissue import STIR, T1, T2
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +57,41 @@ def test_axial_series_are_angled_straight_or_split(studies: list[list[Scan]]) ->
     assert {1, 5} <= {tilts(scan) for scan in axial}
     counts = [sum(s.description == AXIAL_T2 for s in study) for study in studies]
     assert max(counts) == 2
+
+
+def test_each_type_is_weighted_as_it_is_called(studies: list[list[Scan]]) -> None:
+    weightings = {
+        description: {s.contrast.weighting for s in scans(studies, description)}
+        for description in (SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2)
+    }
+    assert weightings == {SAGITTAL_T1: {T1}, SAGITTAL_T2: {T2, STIR}, AXIAL_T2: {T2}}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_slice_passes_through_every_site_of_its_type(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    person = draw_anatomy(rng, draw_narrowing(rng))
+    planned = draw_scans(rng, person, 0)
+    for site in person.sites.itertuples():
+        wanted = SERIES_OF[FAMILY_OF[site.condition]]
+        slices = [
+            (plane, shape)
+            for scan in planned
+            if scan.description == wanted
+            for plane, shape in zip(scan.planes, scan.shapes, strict=True)
+        ]
+        point = person.spine.to_patient(np.array([site.a, site.b, site.t]))
+        plane, (rows, columns) = min(
+            slices, key=lambda one: abs(one[0].distance_mm(point))
+        )
+        assert abs(plane.distance_mm(point)) < 4
+        x, y = share = plane.to_pixel(point) / (columns, rows)
+        # Not at the border, where a crop of 50 mm would hang out of the image.
+        assert min(x, y) > 1 / 8
+        assert max(x, y) < 7 / 8
+        # Nor beyond the overview, which is cut around the image's middle.
+        away_mm = (share - 0.5) * (columns, rows) * plane.spacing_mm
+        assert np.abs(away_mm).max() < FIELD_MM[wanted] / 2 - 5
 
 
 def test_sagittal_slices_run_from_the_patients_right_to_left(

@@ -6,8 +6,10 @@ import pytest
 
 from src.competition.vocab import FAMILY_OF, LEVELS, SEVERITIES, SEVERITY_WEIGHTS
 from src.phantom.reader import (
+    LEVEL_SHARE,
     MODERATE_PERCENT,
     SEVERE_PERCENT,
+    STUDY_SHARE,
     chances,
     draw_narrowing,
     draw_severity,
@@ -53,6 +55,25 @@ def test_studies_with_a_severe_canal_are_as_common(many: pd.DataFrame) -> None:
     spinal = many[many["family"] == "spinal"]
     severe = (spinal["severity"] == "severe").groupby(spinal["study_id"]).any()
     assert severe.mean() == pytest.approx(0.185, abs=0.04)  # the competition's share
+
+
+@pytest.mark.parametrize(
+    ("condition", "level", "shared"),
+    [
+        ("right_subarticular_stenosis", "l4_l5", STUDY_SHARE + LEVEL_SHARE),
+        ("left_subarticular_stenosis", "l3_l4", STUDY_SHARE),
+        ("right_subarticular_stenosis", "l3_l4", STUDY_SHARE),
+    ],
+    ids=["the other side", "another level", "both"],
+)
+def test_sites_share_what_their_study_and_level_do(
+    many: pd.DataFrame, condition: str, level: str, shared: float
+) -> None:
+    table = many.pivot(
+        index="study_id", columns=["condition", "level"], values="narrowing"
+    )
+    here = table["left_subarticular_stenosis", "l4_l5"]
+    assert here.corr(table[condition, level]) == pytest.approx(shared, abs=0.06)
 
 
 @pytest.mark.parametrize("narrowing", [0.0, 0.35, 0.4, 0.55, 0.7, 1.0])

@@ -118,3 +118,37 @@ def test_a_crop_that_several_runs_tested_counts_once() -> None:
     assert lines["series_type"] == pytest.approx(1 / 2)
     assert lines["look_up"] == pytest.approx(3 / 4)
     assert lines["look_up_side"] == pytest.approx(1 / 2)
+
+
+def test_foraminal_sides_alone_are_looked_up() -> None:
+    axial = {"series_description": "Axial T2"}
+    names = [f"{side}_subarticular_stenosis" for side in ("left", "right")]
+    train = [crop(names[0], 3, **axial), crop(names[1], 9, **axial)]
+    told = chances(train, [crop(names[1], 3, **axial)])
+    assert told.loc[0, ["side_coin", "look_up"]].tolist() == [1, 1]
+
+
+def test_the_nearest_point_is_so_in_all_directions() -> None:
+    train = [
+        crop(LEFT, 3, x_mm=6.0, y_mm=-6.0),  # differences that cancel
+        crop(RIGHT, 3, x_mm=2.0, y_mm=2.0, z_mm=2.0),
+        crop(LEFT, 3, z_mm=7.0),
+    ]
+    found = look_up(pd.DataFrame(train), pd.DataFrame([crop(LEFT, 3)]))
+    assert found.tolist() == [RIGHT]
+
+
+def test_a_side_that_several_runs_looked_up_counts_once() -> None:
+    sure = {"series_type": 1.0, "side_coin": 1.0, "foraminal": True}
+    rows = [{"crop": 7, "look_up": 1.0}, {"crop": 7, "look_up": 0.0}]
+    rows.append({"crop": 9, "look_up": 1.0})
+    lines = pooled_references(pd.DataFrame(rows).assign(**sure))
+    assert lines["look_up_side"] == pytest.approx((1 / 2 + 1) / 2)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_guess_without_a_series_type_is_the_commonest_class(first: int) -> None:
+    train = [crop(LEFT, 1), crop(CANAL, 1, series_description="x"), crop(LEFT, 1)]
+    train = train[first:] + train[:first]
+    told = chances(train, [crop(LEFT, 1, series_description="y")])
+    assert told["series_type"].tolist() == [1]

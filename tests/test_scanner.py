@@ -2,16 +2,17 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from src.competition.vocab import FAMILIES, FAMILY_OF, SPINAL
+from src.competition.vocab import CONDITIONS, FAMILIES, FAMILY_OF, LEVELS, SPINAL
 from src.imaging.geometry import SliceGeometry
 from src.phantom.anatomy import Anatomy, draw_anatomy
 from src.phantom.reader import draw_narrowing
 from src.phantom.scanner import Contrast, Grid, render
-from src.phantom.tissue import T1, T2
+from src.phantom.tissue import STIR, T1, T2
 
 RIGHT, LEFT = (f"{side}_neural_foraminal_narrowing" for side in ("right", "left"))
 
@@ -21,12 +22,22 @@ def contrast(weighting: str) -> Contrast:
     return Contrast(weighting, 1.0, 0.0, 1e9, 0.3, (0.0, 0.0, 0.0))
 
 
-def anatomy(seed: int = 0, narrowing: float | None = None) -> Anatomy:
-    """A person whose sites are all narrowed alike, or at random."""
+def anatomy(
+    seed: int = 0,
+    narrowing: float | None = None,
+    closed: tuple[str, str] | None = None,
+) -> Anatomy:
+    """A person whose sites are all narrowed alike, or at random.
+
+    closed: the condition and level of one site that is closed.
+    """
     rng = np.random.default_rng(seed)
     sites = draw_narrowing(rng)
     if narrowing is not None:
         sites["narrowing"] = narrowing
+    if closed:
+        here = (sites["condition"] == closed[0]) & (sites["level"] == closed[1])
+        sites.loc[here, "narrowing"] = 1.0
     return draw_anatomy(rng, sites)
 
 
@@ -59,25 +70,42 @@ def bright_mm2(picture: np.ndarray, half_px: int, level: float) -> float:
     return 0.25 * float((picture[window, window] > level).sum())
 
 
-@pytest.mark.parametrize(
-    ("family", "plane", "weighting", "half_px", "level"),
-    [
-        ("spinal", "sagittal", T2, 6, 0.7),
-        ("foraminal", "sagittal", T1, 24, 0.8),
-        ("subarticular", "axial", T2, 7, 0.55),
-    ],
-)
-def test_the_graded_structure_closes_as_it_narrows(
-    family: str, plane: str, weighting: str, half_px: int, level: float
-) -> None:
-    open_mm2 = []
-    for narrowing in (0.0, 0.3, 0.55, 0.8, 1.0):
-        person = anatomy(4, narrowing)
-        centre = site_mm(person, FAMILIES[family][0])
-        picture = crop(person, centre, plane, weighting)
-        open_mm2.append(bright_mm2(picture, half_px, level))
-    assert open_mm2 == sorted(open_mm2, reverse=True)
-    assert open_mm2[-1] < 0.5 * open_mm2[0]
+# Of each family: the plane it is graded in, and what is bright while it is open.
+LOOK = {
+    "spinal": ("sagittal", T2, 6, 0.7),
+    "foraminal": ("sagittal", T1, 24, 0.8),
+    "subarticular": ("axial", T2, 7, 0.55),
+}
+
+
+def open_mm2(person: Anatomy, condition: str, level: str = "l3_l4") -> float:
+    """How much of a site is open, by what is bright around it."""
+    plane, weighting, half_px, light = LOOK[FAMILY_OF[condition]]
+    picture = crop(person, site_mm(person, condition, level), plane, weighting)
+    return bright_mm2(picture, half_px, light)
+
+
+@pytest.mark.parametrize("family", LOOK)
+def test_the_graded_structure_closes_as_it_narrows(family: str) -> None:
+    areas = [
+        open_mm2(anatomy(4, narrowing), FAMILIES[family][0])
+        for narrowing in (0.0, 0.3, 0.55, 0.8, 1.0)
+    ]
+    assert areas == sorted(areas, reverse=True)
+    assert areas[-1] < 0.5 * areas[0]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_closed_site_closes_alone(condition: str) -> None:
+    site = (condition, "l2_l3")
+    before, after = (anatomy(4, 0.0, closed=closed) for closed in (None, site))
+    share = {
+        (other, place): open_mm2(after, other, place) / open_mm2(before, other, place)
+        for other in FAMILIES[FAMILY_OF[condition]]
+        for place in LEVELS
+    }
+    assert share.pop(site) < 0.5
+    assert min(share.values()) > 0.7
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -179,3 +207,70 @@ def test_sites_list_all_25_targets() -> None:
     sites = anatomy(0).sites
     assert len(sites) == len(sites.drop_duplicates(["condition", "level"])) == 25
     assert isinstance(sites, pd.DataFrame)
+
+
+# What the scanner adds
+
+
+AXES = np.eye(3)[[0, 1]]
+
+
+def picture_of(plane: SliceGeometry, **changes: object) -> np.ndarray:
+    """An axial picture [40, 60] of one person under a changed contrast."""
+    rng, looks = np.random.default_rng(0), replace(contrast(T2), **changes)
+    return render(anatomy(3, 0.0), plane, (40, 60), looks, rng)
+
+
+def axial(corner_mm: tuple[float, float, float], pitch_mm: float) -> SliceGeometry:
+    return SliceGeometry(np.array(corner_mm), *AXES, (pitch_mm, pitch_mm))
+
+
+INSIDE = axial((-45.0, -30.0, 0.0), 1.5)  # from the middle of the body to the back
+
+
+def test_noise_is_that_of_a_magnitude_image() -> None:
+    air = picture_of(axial((400.0, 400.0, 0.0), 1.5), noise=0.03)
+    # Rayleigh: what is left of two channels without a signal.
+    assert air.mean() == pytest.approx(0.03 * np.sqrt(np.pi / 2), rel=0.05)
+    assert air.std() == pytest.approx(0.03 * np.sqrt(2 - np.pi / 2), rel=0.05)
+
+
+def test_gamma_is_a_power_of_the_brightness() -> None:
+    straight, bent = (picture_of(INSIDE, gamma=gamma) / 1.4 for gamma in (1.0, 1.7))
+    assert bent == pytest.approx(straight**1.7, abs=1e-4)
+
+
+def test_the_point_spread_is_as_broad_as_asked() -> None:
+    sharp, soft = (picture_of(INSIDE, blur_px=px) for px in (0.2, 1.5))
+    inner = np.s_[8:-8, 8:-8]
+    expected = cv2.GaussianBlur(sharp, (0, 0), 1.5)
+    assert soft[inner] == pytest.approx(expected[inner], abs=0.01)
+
+
+def test_the_coil_lies_under_the_back() -> None:
+    even, shaded = (picture_of(INSIDE, coil_mm=mm) for mm in (1e9, 80.0))
+    share = np.median(shaded / np.maximum(even, 1e-3), axis=1)
+    # 30 rows of 1.5 mm deeper the coil sees exp(-45 / 80) as much.
+    assert share[5] / share[35] == pytest.approx(np.exp(-45 / 80), rel=0.1)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_bias_grows_along_its_axis(axis: int) -> None:
+    slope = [0.0, 0.0, 0.0]
+    slope[axis] = 0.3  # in 100 mm
+    even, shaded = (picture_of(INSIDE, shade=tuple(s)) for s in ([0.0] * 3, slope))
+    rows, columns = np.indices(even.shape)
+    place = INSIDE.to_patient(np.stack([columns, rows], axis=-1))[..., axis]
+    bright = even > 0.1
+    expected = (even * (1 + 0.3 * place / 100))[bright]
+    assert shaded[bright] == pytest.approx(expected, abs=1e-3)
+
+
+def test_stir_shows_fluid_and_hides_fat() -> None:
+    person = anatomy(1, narrowing=0.0)
+    canal = np.add(site_mm(person, SPINAL), [0, -2, 0])
+    assert crop(person, canal, "sagittal", STIR)[50, 50] > 0.8
+    foramen = site_mm(person, LEFT)
+    fat = crop(person, foramen, "sagittal", T1) > 0.9
+    assert np.median(crop(person, foramen, "sagittal", T2)[fat]) > 0.6
+    assert np.median(crop(person, foramen, "sagittal", STIR)[fat]) < 0.3

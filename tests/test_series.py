@@ -100,6 +100,7 @@ def test_angled_blocks_are_stacks_from_head_to_foot(seed: int) -> None:
     assert series.stacks.tolist() == [
         number for number, one in enumerate(blocks) for _ in one
     ]
+    assert len(set(series.places)) == len(planes)
 
 
 def test_blocks_that_overlap_in_height_stay_apart() -> None:

@@ -23,6 +23,15 @@ def test_a_point_on_a_wrong_level_moves_no_step_far() -> None:
     assert fit_steps(sites) == STEPS
 
 
+def test_a_step_is_between_levels_of_one_study() -> None:
+    sites = marked(5)
+    sites["x_mm"] += 100 * sites["study_id"] ** 2
+    lacking = zip((0, 2, 3), ("l1_l2", "l2_l3", "l5_s1"), strict=True)
+    for study, level in lacking:
+        sites = sites[(sites["study_id"] != study) | (sites["level"] != level)]
+    assert fit_steps(sites) == STEPS
+
+
 def test_a_step_that_no_study_shows_has_no_row() -> None:
     sites = marked()
     rows = fit_steps(sites[sites["level"] != "l2_l3"])

@@ -41,6 +41,10 @@ def test_rows_ascend_by_study_as_a_number_then_by_name() -> None:
     assert all(ids[i : i + 25] == sorted(ids[i : i + 25]) for i in (0, 25, 50))
 
 
+def test_a_study_named_twice_is_answered_once() -> None:
+    assert submission.row_ids([123, 7, 123]) == submission.row_ids([7, 123])
+
+
 def test_labels_are_named_as_the_submission_names_them() -> None:
     labels = pd.DataFrame(
         {"study_id": [5], "condition": ["spinal_canal_stenosis"], "level": ["l4_l5"]}
@@ -214,6 +218,12 @@ def test_reading_keeps_the_files_order_of_rows(tmp_path: Path) -> None:
         submission.read(tmp_path / "s.csv")["row_id"].tolist()
         == frame["row_id"].tolist()
     )
+
+
+def test_a_faulty_file_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    thirds().drop(index=20).to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(InputError, match=rf"'44036939_{SPINE}' .*is missing"):
+        submission.read(tmp_path / "s.csv")
 
 
 def test_a_faulty_table_is_not_written(tmp_path: Path) -> None:

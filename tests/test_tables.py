@@ -132,6 +132,26 @@ def test_byte_order_mark_and_blank_lines_do_no_harm(root: Path) -> None:
     assert len(tables.read_series(root / "s.csv")) == 3
 
 
+def test_blank_lines_leave_no_holes_in_the_index(root: Path) -> None:
+    put(root, "s.csv", SERIES.replace("\n", "\n\n"))
+    assert tables.read_series(root / "s.csv").index.tolist() == [0, 1, 2]
+
+
+def test_a_site_marked_twice_keeps_both_points(root: Path) -> None:
+    put(root, "p.csv", POINTS + POINTS.splitlines()[1].replace("322.5", "99") + "\n")
+    points = tables.read_points(root / "p.csv")
+    assert points["x"].tolist() == [322.5, 196.0, 99.0]
+
+
+def test_two_studies_may_name_a_series_alike(root: Path) -> None:
+    text = SERIES.replace("3201256954", "702807833")
+    put(root, "s.csv", text)
+    put(root, "test_series_descriptions.csv", text)
+    for series in (tables.read_series(root / "s.csv"), tables.read_test_series(root)):
+        assert series["study_id"].tolist() == [4003253, 4003253, 4646740]
+        assert series["series_id"].tolist() == [702807833, 1054713880, 702807833]
+
+
 # What they refuse
 
 
@@ -143,6 +163,7 @@ FAULTS = {
         ("4646740", "../../etc", r"'../../etc' on line 2"),
         ("4646740", "4003253", r"study_id 4003253 on line 3 .* already"),
         ("Severe", "Grave", r"stenosis_l4_l5 'Grave' on line 2 .*mild, moderate, sev"),
+        ("Severe", "NA", r"stenosis_l4_l5 'NA' on line 2"),
         (
             "canal_stenosis_l4_l5",
             "canal_stenosis_l4l5",
@@ -287,6 +308,13 @@ def test_a_study_may_be_listed_by_a_series_a_folder_or_both(tmp_path: Path) -> N
         (tmp_path / "test_images" / name).mkdir(parents=True)
     put(tmp_path, "test_images/123", "a file, not a folder")
     assert tables.test_studies(tmp_path) == [99, 100, 4003253, 4646740]
+
+
+def test_the_test_series_are_not_the_training_ones(root: Path) -> None:
+    assert tables.read_test_series(root).empty
+    text = SERIES.replace("4003253", "55").replace("4646740", "56")
+    put(root, "test_series_descriptions.csv", text)
+    assert tables.test_studies(root) == [55, 56]
 
 
 def test_studies_are_listed_without_folders(tmp_path: Path) -> None:

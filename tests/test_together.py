@@ -7,15 +7,92 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from condition_runs import description
 
 from src.competition.folds import read_folds
 from src.imaging.cache import open_cache
 from src.imaging.overview_cache import open_overviews
-from src.learning.runs import read_runs
+from src.learning.run_config import RunConfig
+from src.learning.runs import Run, read_runs
+from src.reading import together as runs_together
 from src.reading.together import found_together
 
 ROOT = Path(__file__).parents[1]
 SCORED = ["study_id", "condition", "level"]
+
+
+class Named(Run):
+    """A run whose predictor is its own name."""
+
+    def predictor(self) -> str:
+        """Return the run's name."""
+        return self.folder.name
+
+
+def run(name: str, fold: str, limit: int | None = None) -> Run:
+    told = description(task="location", fold=fold, limit=limit, backbone=name)
+    return Named(Path(name), RunConfig(**told))
+
+
+class NoOverviews:
+    """A cache of overviews without one."""
+
+    def groups(self) -> list:
+        """Yield nothing."""
+        return []
+
+
+def asked(
+    runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> tuple[pd.DataFrame | None, list[tuple[list[str], list[str], list[int]]]]:
+    """Find by runs; also return who was asked together, and of which studies."""
+    calls = []
+
+    def compared(
+        studies: object, sites: pd.DataFrame, configs: list, locators: list
+    ) -> pd.DataFrame:
+        ids = sites["study_id"].tolist()
+        calls.append(([one.backbone for one in configs], locators, ids))
+        return pd.DataFrame({"study_id": ids})
+
+    monkeypatch.setattr(runs_together, "compared", compared)
+    ids = range(1, 11)
+    sites = pd.DataFrame({"study_id": [*ids, 10, 4]})
+    split = ["train"] * 6 + ["validation", "train", "test", "test"]
+    fold = [number % 5 for number in ids]
+    folds = pd.DataFrame({"study_id": ids, "split": split, "fold": fold})
+    return found_together(runs, sites, folds, NoOverviews()), calls
+
+
+def test_the_runs_of_a_fold_look_together_at_what_it_tests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs = [run("a", "holdout"), run("b", "4"), run("c", "holdout"), run("d", "1")]
+    table, calls = asked(runs, monkeypatch)
+    assert calls == [
+        (["a", "c"], ["a", "c"], [9, 10, 10]),
+        (["b"], ["b"], [4, 9, 4]),
+        (["d"], ["d"], [1, 6]),
+    ]
+    assert table.groupby("run")["study_id"].agg(set).to_dict() == {
+        "holdout": {9, 10},
+        "4": {4, 9},
+        "1": {1, 6},
+    }
+
+
+def test_runs_of_fewer_studies_are_held_against_those_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs = [run("a", "holdout", 9), run("b", "holdout", 9), run("c", "holdout")]
+    _, calls = asked(runs, monkeypatch)
+    assert calls == [(["a", "b"], ["a", "b"], [9]), (["c"], ["c"], [9, 10, 10])]
+
+
+def test_runs_of_different_folds_have_nothing_to_do_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert asked([run("a", "holdout"), run("b", "4")], monkeypatch) == (None, [])
 
 
 @pytest.fixture(scope="module")

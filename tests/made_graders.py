@@ -1,0 +1,41 @@
+"""Graders that answer what they are told to, and keep what they were shown."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from condition_runs import description
+
+from src.learning.run_config import RunConfig
+from src.learning.runs import Run
+from src.learning.tasks import LABELS
+from src.reading.grades import Grader
+
+SPEC = {"crop_px": 16, "field_mm": 16.0, "slices": 3}
+
+
+class Fixed:
+    """A predictor that always gives the same probabilities, alike if none are given."""
+
+    def __init__(self, *probabilities: float) -> None:
+        """Give these probabilities, severities' or conditions'."""
+        logits = np.log(probabilities or (1 / 3,) * 3)
+        self.logits = torch.tensor(logits, dtype=torch.float32)
+        self.shown: list[np.ndarray] = []
+
+    def outputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Answer for uint8 crops [n, channels, px, px]."""
+        self.shown += list(images.numpy())
+        return self.logits.repeat(len(images), 1)
+
+
+def run_of(task: str, name: str = "run", **changes: Any) -> Run:
+    """Make a run of a task; `changes` of its config."""
+    usual = {"task": task, "labels": list(LABELS[task]), "crop": SPEC}
+    return Run(Path(name), RunConfig(**description(**{**usual, **changes})))
+
+
+def fixed(predictor: Fixed, task: str = "severity", **changes: Any) -> Grader:
+    """Make a grader; `changes` of its run's config."""
+    return Grader(run_of(task, **changes), predictor)

@@ -1,0 +1,42 @@
+"""A locator that knows where it looks: slices are numbered, heatmaps given."""
+
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from src.competition.vocab import SERIES_DESCRIPTIONS, TARGETS
+from src.imaging.overview import Overview
+from src.reading.locate import Seen, places_on
+
+
+def numbered(views: dict[str, Overview]) -> dict[str, Overview]:
+    """Paint into each slice which one it is, for `Shower` to read."""
+    for description, view in views.items():
+        view.images[:, 0, 0] = SERIES_DESCRIPTIONS.index(description)
+        view.images[:, 0, 1] = np.arange(len(view))
+    return views
+
+
+class Shower:
+    """A locator that shows, of numbered slices, what it was given by series type."""
+
+    def __init__(self, shown: dict[str, Seen]) -> None:
+        """Hold the heatmaps to show."""
+        self.shown = shown
+
+    @cached_property
+    def scores(self) -> dict[int, torch.Tensor]:
+        """The scores [slices, targets, h, w] of each series type."""
+        out = {}
+        for description, one in self.shown.items():
+            logs = np.zeros((len(TARGETS), *one.logs.shape[1:]), np.float32)
+            logs[places_on(description)] = one.logs
+            scores = torch.from_numpy(logs.transpose(1, 0, 2, 3))
+            out[SERIES_DESCRIPTIONS.index(description)] = scores
+        return out
+
+    def outputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Score slices [n, 3, px, px] by the numbers in their middle channel."""
+        numbers = images[:, 1, 0, :2].tolist()
+        return torch.stack([self.scores[kind][place] for kind, place in numbers])

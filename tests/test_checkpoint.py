@@ -1,0 +1,96 @@
+"""A checkpoint comes back from its file with each part in its place."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.learning.checkpoint import Checkpoint, load, save
+from src.learning.optimizers import OPTIMIZERS, load_optimizer, make_optimizer
+
+CONFIG = {"settings": {"lr": 0.1, "seed": 3}, "labels": ("a", "b")}
+
+
+def tensor(value: float) -> torch.Tensor:
+    return torch.arange(6.0).reshape(2, 3) + value
+
+
+def whole() -> Checkpoint:
+    """Make a checkpoint no two parts of which are alike."""
+    return Checkpoint(
+        CONFIG,
+        [{"epoch": 1, "validation_loss": 0.5, "best": True}, {"epoch": 2}],
+        {"layer.weight": tensor(1), "layer.bias": torch.tensor(7)},
+        {"layer.weight": tensor(2), "layer.bias": torch.tensor(8)},
+        {
+            "state": {
+                0: {"step": torch.tensor(4.0), "exp_avg": tensor(3), "a": 11, "b": 0.5},
+                12: {"step": torch.tensor(5.0), "exp_avg": tensor(4), "a": 13},
+            },
+            "param_groups": [{"lr": 0.25, "params": [0, 12], "betas": [0.9, 0.99]}],
+        },
+        {"scale": 64.0, "_growth_tracker": 3},
+    )
+
+
+def flat(value: object) -> object:
+    """Turn tensors, wherever they are, into what `==` compares."""
+    if isinstance(value, torch.Tensor):
+        return str(value.dtype), value.tolist()
+    if isinstance(value, dict):
+        return {key: flat(one) for key, one in value.items()}
+    return [flat(one) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("part", [field.name for field in fields(Checkpoint)])
+def test_every_part_comes_back(part: str, tmp_path: Path) -> None:
+    save(whole(), tmp_path / "state.safetensors")
+    again = load(tmp_path / "state.safetensors", CONFIG)
+    assert flat(getattr(again, part)) == flat(getattr(whole(), part))
+
+
+def test_a_later_checkpoint_takes_the_place_of_an_earlier(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    save(whole(), path)
+    later = whole()
+    later.epochs.append({"epoch": 3})
+    save(later, path)
+    assert len(load(path, CONFIG).epochs) == 3
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("deep", [{"lr": 0.2, "seed": 3}, {"lr": 0.1, "seed": 4}])
+def test_one_other_setting_makes_it_another_run(deep: dict, tmp_path: Path) -> None:
+    save(whole(), tmp_path / "state.safetensors")
+    assert load(tmp_path / "state.safetensors", CONFIG | {"settings": deep}) is None
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimiser_steps_on_from_its_file_as_it_would_have(
+    name: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    begun = torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last)
+    pushes = [torch.randn_like(begun) for _ in range(4)]
+
+    def stepped(weight: torch.Tensor, optimizer: object, some: list) -> torch.Tensor:
+        for push in some:
+            weight.grad = push.clone()
+            optimizer.step()
+        return weight.detach()
+
+    def fresh(values: torch.Tensor) -> tuple[torch.nn.Parameter, object]:
+        weight = torch.nn.Parameter(values.clone())
+        return weight, make_optimizer(name, [weight], lr=0.05, weight_decay=0.1)
+
+    weight, optimizer = fresh(begun)
+    stepped(weight, optimizer, pushes[:2])
+    state = Checkpoint({}, [], {"w": weight}, {}, optimizer.state_dict())
+    save(state, tmp_path / "state.safetensors")
+    whole_way = stepped(weight, optimizer, pushes[2:])
+    back = load(tmp_path / "state.safetensors", {})
+    values = torch.empty_like(begun).copy_(back.weights["w"])
+    resumed, other = fresh(values)
+    load_optimizer(other, back.optimizer)
+    assert torch.equal(stepped(resumed, other, pushes[2:]), whole_way)

@@ -1,0 +1,141 @@
+"""evaluate.py's plumbing: whose crops, whose history, whose labels go where."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from condition_runs import description, predicted, write_cache, write_run
+
+from evaluate import (
+    outcome_of,
+    predictions_of,
+    report_condition,
+    report_severity,
+)
+from src.competition.folds import read_folds, row_roles
+from src.competition.prior import uniform
+from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES
+from src.files import write_csv
+from src.imaging.cache import Cache, open_cache
+from src.learning.runs import Run, read_run
+from src.reporting.page import Page
+
+STUDIES = 12
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """A cache of 12 studies whose labels tell of sites without a crop too."""
+    table = write_cache(tmp_path / "cache", STUDIES)
+    places = pd.MultiIndex.from_product(
+        [range(1, STUDIES + 1), CONDITIONS, LEVELS],
+        names=["study_id", "condition", "level"],
+    )
+    labels = places.to_frame(index=False).assign(severity="moderate")
+    blank = (labels["level"] == "l5_s1") & (labels["study_id"] == STUDIES)
+    labels["severity"] = labels["severity"].mask(blank)
+    write_csv(labels, tmp_path / "cache" / "labels.csv")
+    assert len(table) == 10 * STUDIES
+    return open_cache(tmp_path / "cache")
+
+
+def folds_of(cache: Cache) -> pd.DataFrame:
+    return read_folds(cache.path / "folds.csv")
+
+
+def made(cache: Cache, tested: np.ndarray, **changes: Any) -> Run:
+    config = description(**changes)
+    runs = cache.path.parent / "runs"
+    return read_run(write_run(runs, config, predicted(cache.table[tested])))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"fold": "2"}, 12),
+        ({"fold": "holdout"}, 12),
+        ({"split": "row", "seed": 5}, 12),
+        ({"split": "row", "seed": 5, "limit": 7}, 7),
+        ({"fold": "1", "limit": 7}, 7),
+    ],
+)
+def test_a_runs_crops_have_the_roles_that_it_was_trained_with(
+    cache: Cache, changes: dict[str, Any], kept: int
+) -> None:
+    studies, fold = cache.table["study_id"], changes.get("fold")
+    if changes.get("split") == "row":
+        tested = row_roles(len(studies), changes["seed"]) == "test"
+    else:
+        held = studies > 10 if fold == "holdout" else studies % 5 == int(fold)
+        tested = held.to_numpy()
+    tested = tested & (studies <= kept).to_numpy()
+    run = made(cache, tested, **changes)
+    table, roles = predictions_of(run, cache, folds_of(cache))
+    assert set(table["crop"]) == set(cache.table.loc[tested, "crop"])
+    assert ((roles == "test") == tested).all()
+    assert (roles.isna() == (studies > kept)).all()
+    assert {"train", "test"} <= set(roles.dropna())
+
+
+def test_an_outcome_is_of_the_runs_own_crops(cache: Cache) -> None:
+    tested = (cache.table["study_id"] % 5 == 3).to_numpy()
+    run = made(cache, tested, fold="3")
+    told = outcome_of(run, cache, folds_of(cache))
+    assert told.name == run.folder.name
+    assert told.description["fold"] == "3"
+    assert told.leakage["studies"]["test"] == 2
+    assert told.leakage["studies"]["also_in_train"] == 0
+    assert (told.table["truth"] == told.table["predicted"]).all()
+
+
+def test_every_run_is_drawn_with_its_own_history(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    for fold in (1, 2, 3):
+        tested = (cache.table["study_id"] % 5 == fold).to_numpy()
+        run = made(cache, tested, fold=str(fold))
+        losses = {"train_loss": fold, "validation_loss": 10 * fold}
+        line = json.dumps({"epoch": 1, **losses}) + "\n"
+        (run.folder / "history.jsonl").write_text(line)
+        runs.append(run)
+    shown: list[tuple] = []
+    draw = "src.reporting.condition.add_condition"
+    monkeypatch.setattr(draw, lambda *given: shown.append(given))
+    report_condition(runs, cache, folds_of(cache), Page("a page"), tmp_path)
+    [(_, _, metrics, histories, _)] = shown
+    assert [one["fold"] for one in metrics["vgg11"]["runs"]] == ["1", "2", "3"]
+    for one in metrics["vgg11"]["runs"]:
+        [row] = histories[one["name"]].to_dict("records")
+        fold = int(one["fold"])
+        assert (row["train_loss"], row["validation_loss"]) == (fold, 10 * fold)
+
+
+def test_severity_is_of_fair_runs_on_all_labelled_rows(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TEMPERATURES", "FACTORS"):
+        monkeypatch.setattr(f"src.reading.calibration.{name}", np.ones(1))
+    told = {"task": "severity", "labels": list(SEVERITIES)}
+    told["prior"] = uniform().to_dict("records")
+    runs = []
+    for split in ("row", "study"):
+        run = made(cache, np.zeros(120, bool), split=split, **told)
+        tested = cache.table["study_id"] > 10
+        if split == "row":
+            tested = row_roles(120, 0) == "test"
+        table = predicted(cache.table[tested]).iloc[:, :6].assign(truth=1, predicted=1)
+        table = table.assign(p_normal_mild=0.1, p_moderate=0.8, p_severe=0.1)
+        write_csv(table, run.folder / "predictions.csv")
+        runs.append(run)
+    report_severity(runs, cache, folds_of(cache), Page("a page"), tmp_path)
+    severity = json.loads((tmp_path / "metrics.json").read_text())["severity"]
+    assert [one["name"] for one in severity["runs"]] == [runs[1].folder.name]
+    # Of 25 rows a study ten have a crop; of study 12 five have no grade.
+    assert (severity["studies"], severity["rows"]) == (2, 45)
+    # The canal: two studies, two graded levels of .8, the others a third.
+    expected = -(4 * np.log(0.8) + 5 * np.log(1 / 3)) / 9
+    assert severity["spinal"] == pytest.approx(expected)

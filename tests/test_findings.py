@@ -1,0 +1,118 @@
+"""What is told of each site: its own row, its own file, its own reason."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES, SPINAL
+from src.reading.findings import (
+    enter,
+    fallbacks,
+    prior_findings,
+    sources,
+    to_submission,
+)
+from src.reading.locate import Located
+
+LEFT = "left_subarticular_stenosis"
+CHANCES = list(SEVERITIES)
+
+
+def prior() -> pd.DataFrame:
+    """A prior whose 25 rows all differ, in no order."""
+    rows = [
+        (condition, level, 0.5 - place / 100, 0.3, 0.2 + place / 100)
+        for place, (condition, level) in enumerate(product(CONDITIONS, LEVELS))
+    ]
+    table = pd.DataFrame(rows, columns=["condition", "level", *CHANCES])
+    return table.sample(frac=1, random_state=0)
+
+
+def located(source: str, **place: float) -> Located:
+    told = {"x": 7.126, "y": 90.444, "confidence": 0.87654} | place
+    return Located(5, 6, told["x"], told["y"], np.zeros(3), told["confidence"], source)
+
+
+def entered() -> pd.DataFrame:
+    """A study of one site located, one projected, and one that was not graded."""
+    sites = {
+        (SPINAL, "l4_l5"): located("located"),
+        (LEFT, "l4_l5"): located("projected", x=11.0, y=12.0, confidence=0.0),
+        (LEFT, "l5_s1"): located("located", x=21.0, y=22.0),
+    }
+    graded = {
+        (LEFT, "l4_l5"): np.array([0.1, 0.2, 0.7]),
+        (SPINAL, "l4_l5"): np.array([0.6, 0.3, 0.1]),
+    }
+    reasons = {(LEFT, "l5_s1"): "outside", (LEFT, "l4_l5"): "not seen"}
+    before = prior_findings([8], prior(), "not read yet")
+    return enter(before, sites, graded, reasons).set_index(["condition", "level"])
+
+
+def test_every_study_has_its_own_25_rows_of_the_prior() -> None:
+    findings = prior_findings([12, 3], prior(), "not read yet")
+    assert findings["study_id"].tolist() == [3] * 25 + [12] * 25
+    expected = prior().set_index(["condition", "level"])[CHANCES]
+    for _, rows in findings.groupby("study_id"):
+        told = rows.set_index(["condition", "level"])[CHANCES].astype(float)
+        pd.testing.assert_frame_equal(told, expected.loc[told.index])
+    assert set(findings["source"]) == {"prior"}
+    assert set(findings["reason"]) == {"not read yet"}
+    assert findings[["series_id", "x", "confidence"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "chances", "reason"),
+    [
+        ((SPINAL, "l4_l5"), "located", [0.6, 0.3, 0.1], ""),
+        ((LEFT, "l4_l5"), "projected", [0.1, 0.2, 0.7], "not seen"),
+        ((LEFT, "l5_s1"), "prior", None, "outside"),
+        ((LEFT, "l1_l2"), "prior", None, ""),
+    ],
+)
+def test_a_row_tells_its_source_and_why(
+    target: tuple[str, str], source: str, chances: list[float] | None, reason: str
+) -> None:
+    row = entered().loc[target]
+    assert (row["source"], row["reason"]) == (source, reason)
+    usual = prior().set_index(["condition", "level"]).loc[target, CHANCES].tolist()
+    assert row[CHANCES].tolist() == pytest.approx(chances or usual)
+
+
+def test_a_place_is_told_even_where_it_was_not_graded() -> None:
+    rows = entered()
+    columns = ["series_id", "instance_number", "x", "y", "confidence"]
+    assert rows.loc[(LEFT, "l5_s1"), columns].tolist() == [5, 6, 21, 22, 0.8765]
+    assert rows.loc[(SPINAL, "l4_l5"), columns].tolist() == [5, 6, 7.13, 90.44, 0.8765]
+    assert rows.loc[(LEFT, "l1_l2"), columns].isna().all()
+
+
+def test_a_submitted_row_has_its_own_rows_probabilities() -> None:
+    findings = prior_findings([12, 3], prior(), "").sample(frac=1, random_state=1)
+    rows = to_submission(findings).set_index("row_id")
+    expected = prior().set_index(["condition", "level"])[CHANCES]
+    for study, condition, level in product((3, 12), CONDITIONS, LEVELS):
+        told = rows.loc[f"{study}_{condition}_{level}", CHANCES].tolist()
+        assert told == expected.loc[(condition, level)].tolist()
+
+
+def test_answers_are_counted_by_family_and_source() -> None:
+    counts = {row.pop("family"): row for row in sources(entered().reset_index())}
+    assert counts == {
+        "foraminal": {"located": 0, "projected": 0, "prior": 10, "all": 10},
+        "spinal": {"located": 1, "projected": 0, "prior": 4, "all": 5},
+        "subarticular": {"located": 0, "projected": 1, "prior": 9, "all": 10},
+        "all": {"located": 1, "projected": 1, "prior": 23, "all": 25},
+    }
+
+
+def test_reasons_for_the_prior_are_counted_by_site_and_study() -> None:
+    columns = ["study_id", "source", "reason"]
+    rows = [(1, "prior", "dark"), (2, "prior", "dark"), (2, "prior", "dark")]
+    rows += [(1, "prior", None), (1, "located", "dark"), (3, "projected", "unseen")]
+    assert fallbacks(pd.DataFrame(rows, columns=columns)) == [
+        {"reason": "dark", "sites": 3, "studies": 2},
+        {"reason": "no reason given", "sites": 1, "studies": 1},
+    ]

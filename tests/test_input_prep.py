@@ -1,0 +1,325 @@
+"""input_prep.py as a whole: which tables, images, sizes and seeds go where."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from dicom_files import SAGITTAL, plane, write_series
+
+import input_prep
+from src.competition import tables
+from src.competition.folds import make_folds
+from src.competition.vocab import TARGETS
+from src.errors import InputError
+from src.imaging.cache import open_cache
+from src.imaging.crop_spec import CropSpec
+from src.imaging.overview_cache import open_overviews
+
+STUDIES = (300, 40, 7, 21, 8)  # as the tables have them
+FORAMEN, CANAL = "Neural Foraminal Narrowing", "Spinal Canal Stenosis"
+Prepare = Callable[..., str]
+
+
+def write_images(root: Path) -> Path:
+    """Write three sagittal slices a study, right to left; those of the test black."""
+    planes = [plane((4 * place, 0, 0), SAGITTAL) for place in range(3)]
+    for study in STUDIES:
+        volume = np.random.default_rng(study).integers(1, 900, (3, 24, 20), "u2")
+        for split, shown in (("train", volume), ("test", 0 * volume)):
+            folder = root / f"{split}_images" / str(study) / str(10 * study)
+            write_series(folder, shown, planes)
+    return root
+
+
+def write_tables(root: Path, exchanged: int = 0) -> None:
+    """Write the tables: two foramina a study, and beside an image one point of study 7.
+
+    exchanged: the number of studies whose left foramen is marked on the right.
+    """
+    severities = ["Normal/Mild", "Moderate", "Severe"]
+    drawn = np.random.default_rng(0).choice(severities, (len(STUDIES), 25))
+    labels = pd.DataFrame(drawn, columns=list(TARGETS))
+    labels.insert(0, "study_id", STUDIES)
+    points = [(7, 70, 2, "Spinal Canal Stenosis", "L4/L5", 90.0, 5.0)]
+    for number, study in enumerate(STUDIES):
+        sides = ("Left", "Right") if number < exchanged else ("Right", "Left")
+        for instance, side in zip((1, 3), sides, strict=True):
+            condition = f"{side} Neural Foraminal Narrowing"
+            points.append((study, 10 * study, instance, condition, "L1/L2", 9.0, 12.0))
+    series = [(study, 10 * study, "Sagittal T1") for study in STUDIES]
+    labels.to_csv(root / "train.csv", index=False)
+    for name, columns, rows in (
+        ("train_label_coordinates", tables.POINT_COLUMNS, points),
+        ("train_series_descriptions", tables.SERIES_COLUMNS, series),
+    ):
+        frame = pd.DataFrame(rows, columns=list(columns))
+        frame.to_csv(root / f"{name}.csv", index=False)
+
+
+class Pool(ThreadPoolExecutor):
+    """One thread in place of processes, which counts what it is given to do."""
+
+    given = 0
+
+    def submit(self, *task: Any) -> Future:
+        """Count a task."""
+        self.given += 1
+        return super().submit(*task)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound competition; not to be written to."""
+    root = write_images(tmp_path_factory.mktemp("prep"))
+    write_tables(root)
+    return root
+
+
+@pytest.fixture
+def copy(data: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Write other tables over the same images, by default into data/."""
+
+    def write(root: Path = tmp_path / "data", exchanged: int = 0) -> Path:
+        root.mkdir()
+        (root / "train_images").symlink_to(data / "train_images")
+        write_tables(root, exchanged)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def pools() -> dict[int, Pool]:
+    """Each pool that was started, by the workers it was to have."""
+    return {}
+
+
+@pytest.fixture
+def previews() -> list[tuple]:
+    """What each preview was drawn from."""
+    return []
+
+
+@pytest.fixture
+def prepare(
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    pools: dict[int, Pool],
+    previews: list[tuple],
+) -> Prepare:
+    """Run the script on some data and more arguments; return what it says."""
+
+    def start(workers: int) -> Pool:
+        pools[workers] = Pool(1)
+        return pools[workers]
+
+    def preview(*drawn: object) -> None:
+        previews.append(drawn)
+
+    monkeypatch.setattr(input_prep, "worker_pool", start)
+    page = SimpleNamespace(draw_preview=preview)
+    monkeypatch.setitem(sys.modules, "src.reporting.preview", page)
+
+    def run(root: Path, *arguments: object) -> str:
+        where = ("--data", root, "--cache", cache)
+        words = map(str, ("input_prep.py", *where, *arguments))
+        monkeypatch.setattr(sys, "argv", [*words])
+        input_prep.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+SMALL = ("--crop-px", 16, "--field-mm", 8)
+
+
+def studies_in(path: Path) -> list[int]:
+    return sorted(pd.read_csv(path)["study_id"].unique())
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"),
+    [((), [7, 8, 21, 40, 300]), (("--limit", 3), [7, 8, 21])],
+    ids=["all", "three"],
+)
+def test_a_limit_keeps_the_first_studies_by_number_in_every_table(
+    data: Path, cache: Path, prepare: Prepare, limit: tuple, kept: list[int]
+) -> None:
+    told = prepare(data, *SMALL, *limit)
+    for name in ("crops", "labels", "series", "folds", "overviews"):
+        assert studies_in(cache / f"{name}.csv") == kept, name
+    assert len(pd.read_csv(cache / "labels.csv")) == 25 * len(kept)
+    assert f"overviews of {len(kept)} series" in told
+
+
+def test_a_cache_that_was_there_is_told_and_kept(data: Path, prepare: Prepare) -> None:
+    asked = (data, *SMALL, "--no-overviews")
+    assert "nothing was cut again" not in prepare(*asked)
+    assert "nothing was cut again" in prepare(*asked)
+
+
+def test_what_is_counted_is_what_was_prepared(
+    data: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    monkeypatch.setattr(input_prep, "show_table", lambda *table: shown.append(table))
+    prepare(data, *SMALL, "--limit", 3)
+    counts = {"studies": 3, "series": 3, "points": 7, "crops": 6, "rejects": 1}
+    assert [rows for _, rows in shown] == [[counts]]
+
+
+def test_crops_overviews_and_preview_show_the_training_images(
+    data: Path, cache: Path, prepare: Prepare, previews: list[tuple]
+) -> None:
+    prepare(data, *SMALL)
+    assert open_cache(cache).crops.max(axis=(1, 2, 3)).min() > 0
+    assert open_overviews(cache).images.max(axis=(1, 2)).min() > 0
+    [(held, folder, path)] = previews
+    assert (held.path, folder) == (cache, data / "train_images")
+    assert path == cache / "preview.png"
+
+
+@pytest.mark.parametrize(
+    ("asked", "spec"),
+    [
+        ((), CropSpec(crop_px=100, field_mm=50.0, slices=3)),
+        (
+            ("--crop-px", 24, "--crop-slices", 5, "--field-mm", 12.5),
+            CropSpec(crop_px=24, field_mm=12.5, slices=5),
+        ),
+        (("--native-px",), CropSpec(crop_px=100, field_mm=None, slices=3)),
+    ],
+    ids=["default", "millimetres", "native"],
+)
+def test_crops_are_cut_as_asked(
+    data: Path, cache: Path, prepare: Prepare, asked: tuple, spec: CropSpec
+) -> None:
+    prepare(data, *asked, "--no-overviews")
+    assert open_cache(cache).spec == spec
+    assert open_cache(cache).crops.shape[1:] == (spec.slices, *[spec.crop_px] * 2)
+
+
+@pytest.mark.parametrize("asked", [(), ("--no-overviews",)])
+def test_overviews_are_drawn_unless_they_are_not_wanted(
+    data: Path, cache: Path, prepare: Prepare, asked: tuple
+) -> None:
+    prepare(data, *SMALL, *asked)
+    assert (cache / "overviews.npy").is_file() is not bool(asked)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_folds_are_those_of_the_seed_and_of_the_studies_kept(
+    data: Path, cache: Path, prepare: Prepare, seed: int
+) -> None:
+    prepare(data, *SMALL, "--no-overviews", "--seed", seed, "--limit", 4)
+    labels = tables.read_labels(data / "train.csv")
+    labels = labels[labels["study_id"] != 300]
+    folds = pd.read_csv(cache / "folds.csv")
+    pd.testing.assert_frame_equal(folds, make_folds(labels, seed), check_dtype=False)
+    assert not folds.equals(make_folds(labels, 3))
+
+
+@pytest.mark.parametrize("workers", [2, 9])
+def test_as_many_workers_as_asked_for_do_all_the_work(
+    data: Path, prepare: Prepare, pools: dict[int, Pool], workers: int
+) -> None:
+    prepare(data, *SMALL, "--workers", workers)
+    assert list(pools) == [workers]
+    assert pools[workers].given == 10  # five series of crops, five of overviews
+
+
+def test_the_competition_is_fetched_to_the_data_before_it_is_read(
+    tmp_path: Path,
+    cache: Path,
+    copy: Callable[..., Path],
+    prepare: Prepare,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(input_prep, "fetch_competition", copy)
+    asked = (tmp_path / "fetched", *SMALL, "--no-overviews")
+    with pytest.raises(InputError, match=r"train\.csv is looked for"):
+        prepare(*asked)
+    prepare(*asked, "--download")
+    assert studies_in(cache / "crops.csv") == sorted(STUDIES)
+
+
+Written = list[tuple[int, int, object]]
+
+
+@pytest.fixture
+def phantoms(copy: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Written:
+    """What each phantom was asked to be; in its place stands a small competition."""
+    written: Written = []
+
+    def write(
+        root: Path, count: int, executor: object, seed: int = 0, progress: Any = None
+    ) -> None:
+        written.append((count, seed, executor))
+        copy(root)
+
+    monkeypatch.setattr(input_prep, "write_cohort", write)
+    return written
+
+
+def test_a_phantom_is_written_to_the_data_as_asked(
+    tmp_path: Path,
+    cache: Path,
+    prepare: Prepare,
+    pools: dict[int, Pool],
+    phantoms: Written,
+) -> None:
+    asked = ("--phantom", 12, "--seed", 4, "--workers", 3, "--no-overviews")
+    prepare(tmp_path / "new", *SMALL, *asked)
+    assert phantoms == [(12, 4, pools[3])]
+    assert studies_in(cache / "crops.csv") == sorted(STUDIES)
+
+
+def test_a_competition_that_is_there_is_no_place_for_a_phantom(
+    data: Path, prepare: Prepare, phantoms: Written
+) -> None:
+    told = prepare(data, *SMALL, "--no-overviews", "--phantom", 12)
+    assert phantoms == []
+    assert "no phantom is written" in told
+
+
+@pytest.mark.parametrize(
+    ("exchanged", "share"), [(0, None), (2, None), (3, "60 %"), (5, "100 %")]
+)
+def test_exchanged_sides_are_told_where_most_pairs_have_them(
+    cache: Path,
+    copy: Callable[..., Path],
+    prepare: Prepare,
+    exchanged: int,
+    share: str | None,
+) -> None:
+    told = prepare(copy(exchanged=exchanged), *SMALL, "--no-overviews")
+    suspects = pd.read_csv(cache / "suspects.csv")
+    assert sorted(suspects["study_id"]) == sorted(2 * STUDIES[:exchanged])
+    assert (f"{2 * exchanged} points contradict" in told) is (exchanged > 0)
+    assert ("EXCHANGED" in told) is (share is not None)
+    assert share is None or f"EXCHANGED in {share} of" in told
+
+
+def test_files_that_no_overview_shows_are_counted(
+    data: Path, tmp_path: Path, prepare: Prepare
+) -> None:
+    assert "could not be read" not in prepare(data, *SMALL)
+    shutil.rmtree(tmp_path / "cache")
+    shutil.copytree(data, tmp_path / "data")
+    for name in ("7/70/2.dcm", "40/400/1.dcm", "40/400/2.dcm"):
+        (tmp_path / "data" / "train_images" / name).write_bytes(b"damaged")
+    told = prepare(tmp_path / "data", *SMALL)
+    assert "3 files or series could not be read" in told

@@ -1,0 +1,465 @@
+"""What the notebooks hand on: arguments, limits, environments, and what they note."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from IPython import display as ipython
+from kaggle_kit import make_kit
+
+import train as train_script
+from src.competition import submission
+from src.competition.prior import uniform
+from src.competition.vocab import TARGETS
+from src.errors import InputError
+from src.kaggle import answer as answering
+from src.kaggle import inputs, kit, show, training
+from src.kaggle.answer import Answer, answer, in_rerun, noted
+from src.kaggle.manifest import read_manifest
+from src.kaggle.names import COMPETITION
+from src.reading.findings import prior_findings
+
+RERUN = "KAGGLE_IS_COMPETITION_RERUN"
+STUDIES = [5, 6]
+Does = Callable[[Path, Path], None]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A mounted competition of two test studies, and a training study, all severe."""
+    folder = tmp_path / "input" / "competitions" / COMPETITION
+    folder.mkdir(parents=True)
+    lines = ["study_id,series_id,series_description", "5,50,Axial T2", "6,60,Axial T2"]
+    (folder / "test_series_descriptions.csv").write_text("\n".join(lines) + "\n")
+    labels = pd.DataFrame([[1, *["severe"] * 25]], columns=["study_id", *TARGETS])
+    labels.to_csv(folder / "train.csv", index=False)
+    monkeypatch.setenv("KAGGLE_INPUT", str(tmp_path / "input"))
+    for name in (RERUN, "KIT_LIMIT_MINUTES", "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    """A whole kit with one run."""
+    return make_kit(tmp_path)
+
+
+def findings_of(located: int) -> pd.DataFrame:
+    """Findings of both studies, of which the first few sites are located."""
+    table = prior_findings(STUDIES, uniform(), "no readable series")
+    table.loc[: located - 1, ["source", "reason"]] = ("located", None)
+    return table
+
+
+def answers(out: Path, findings: Path) -> None:
+    submission.write(submission.from_prior(STUDIES, uniform()), out)
+    findings_of(50).to_csv(findings, index=False)
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, does: Does = answers) -> list[Any]:
+    """Let a function of its two outputs be the script; return what it was told."""
+    told = []
+
+    def run(command: list[str], **given: Any) -> None:
+        flags = dict(zip(command[2::2], command[3::2], strict=True))
+        told.append(SimpleNamespace(command=command[:2], flags=flags, **given))
+        does(Path(flags["--out"]), Path(flags["--findings"]))
+
+    monkeypatch.setattr(answering.subprocess, "run", run)
+    return told
+
+
+def test_the_script_is_told_where_everything_is(
+    data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, out = scripted(monkeypatch), tmp_path / "out"
+    answer(staged, out)
+    [told] = script
+    assert told.command == [sys.executable, str(staged / "predict_submission.py")]
+    limit = told.flags.pop("--limit-minutes")
+    assert float(limit) == answering.LIMIT_MINUTES
+    assert told.flags == {
+        **{"--data": str(data), "--runs": str(staged / "runs")},
+        **{"--out": str(out / "submission.csv")},
+        "--findings": str(out / "findings.csv"),
+    }
+    assert told.check is True
+
+
+@pytest.mark.parametrize(("setting", "minutes"), [(None, 30), ("2.5", 2.5)])
+def test_the_script_has_its_limit_in_minutes_and_is_stopped_some_minutes_after(
+    data: Path,
+    staged: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str | None,
+    minutes: float,
+) -> None:
+    if setting:
+        monkeypatch.setenv("KIT_LIMIT_MINUTES", setting)
+    script = scripted(monkeypatch)
+    answer(staged, tmp_path, limit_minutes=30)
+    [told] = script
+    assert float(told.flags["--limit-minutes"]) == minutes
+    assert told.timeout == pytest.approx(60 * (minutes + answering.GRACE_MINUTES))
+
+
+def test_the_limits_leave_room_in_nine_hours_and_use_most_of_them() -> None:
+    assert answering.LIMIT_MINUTES > 7 * 60
+    assert answering.GRACE_MINUTES >= 5
+    assert answering.LIMIT_MINUTES + answering.GRACE_MINUTES <= 9 * 60 - 30
+
+
+def test_a_limit_that_ran_out_is_told_in_minutes(
+    data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hangs(*_: Path) -> None:
+        raise subprocess.TimeoutExpired("script", 1800)
+
+    scripted(monkeypatch, hangs)
+    result = answer(staged, tmp_path)
+    assert result.problems[0].endswith("it was stopped after 30 minutes")
+
+
+def test_findings_of_an_earlier_run_are_not_taken(
+    data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings_of(50).to_csv(tmp_path / "findings.csv", index=False)
+    scripted(monkeypatch, lambda *_: None)
+    result = answer(staged, tmp_path)
+    assert result.findings is None
+    assert noted(tmp_path)["rows"] == {}
+
+
+def test_the_kits_decoders_come_first_on_the_scripts_path(
+    data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = os.pathsep.join(["/one", "/two"])
+    unpacked = staged / "wheels" / "decoder-1.0-py3-none-any"
+    unpacked.mkdir(parents=True)
+    monkeypatch.setenv("PYTHONPATH", others)
+    monkeypatch.setenv("SOME_SETTING", "kept")
+    script = scripted(monkeypatch)
+    answer(staged, tmp_path)
+    [told] = script
+    _, *rest = told.env["PYTHONPATH"].split(os.pathsep)
+    assert rest == [str(unpacked), "/one", "/two"]
+    assert told.env["SOME_SETTING"] == "kept"
+
+
+def test_decoders_that_do_not_fit_are_told_and_the_script_runs_without(
+    data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Path) -> None:
+        raise InputError("The kit's decoders do not fit")
+
+    monkeypatch.setattr(answering, "install_wheels", refuse)
+    script = scripted(monkeypatch)
+    result = answer(staged, tmp_path)
+    assert script[0].env["PYTHONPATH"] == ""
+    assert "The kit's decoders do not fit" in result.problems
+
+
+@pytest.mark.parametrize("column", ["study_id", "level", "source", "reason", "severe"])
+def test_findings_without_a_column_are_told_and_left_aside(
+    data: Path,
+    staged: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    column: str,
+) -> None:
+    def script(out: Path, findings: Path) -> None:
+        answers(out, findings)
+        findings_of(50).drop(columns=column).to_csv(findings, index=False)
+
+    scripted(monkeypatch, script)
+    result = answer(staged, tmp_path)
+    assert result.findings is None
+    assert result.problems[0].startswith("its findings cannot be used")
+
+
+def lacks_a_study(out: Path, findings: Path) -> None:
+    submission.write(submission.from_prior([5], uniform()), out)
+    findings_of(50).to_csv(findings, index=False)
+
+
+def is_cut(out: Path, findings: Path) -> None:
+    out.write_text("row_id,normal_mild")
+
+
+@pytest.mark.parametrize("does", [lacks_a_study, is_cut])
+def test_the_very_prior_is_put_back_where_the_answer_is_none(
+    data: Path,
+    staged: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    does: Does,
+) -> None:
+    before = []
+
+    def script(out: Path, findings: Path) -> None:
+        before.append(submission.read(out))
+        does(out, findings)
+
+    scripted(monkeypatch, script)
+    result = answer(staged, tmp_path)
+    after = submission.read(result.submission)
+    pd.testing.assert_frame_equal(after, before[0])
+    submission.check(after, STUDIES)
+    assert after["severe"].min() > 0.7  # as the mounted labels say, and not a third
+    assert any("its answer cannot be used" in told for told in result.problems)
+
+
+def test_one_site_that_was_read_makes_an_answer(
+    data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reads(count: int) -> Answer:
+        def script(out: Path, findings: Path) -> None:
+            answers(out, findings)
+            findings_of(count).to_csv(findings, index=False)
+
+        scripted(monkeypatch, script)
+        return answer(staged, tmp_path)
+
+    assert reads(1).problems == []
+    assert reads(0).problems == ["every answer is the prior: no study was read"]
+
+
+@pytest.mark.parametrize("flag", [None, "1", "true"])
+def test_problems_are_raised_outside_the_rerun_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str | None
+) -> None:
+    monkeypatch.delenv(RERUN, raising=False)
+    if flag:
+        monkeypatch.setenv(RERUN, flag)
+    path = tmp_path / "submission.csv"
+    submission.write(submission.from_prior(STUDIES, uniform()), path)
+    whole = Answer(tmp_path, "kit", path, STUDIES)
+    whole.verify()
+    broken = Answer(
+        tmp_path, "kit", path, STUDIES, problems=["no weights", "no script"]
+    )
+    if flag:
+        broken.verify()
+    else:
+        with pytest.raises(InputError, match="no weights; no script"):
+            broken.verify()
+    short = Answer(tmp_path, "kit", path, [*STUDIES, 7])
+    with pytest.raises(InputError, match="7_left"):
+        short.verify()
+
+
+@pytest.mark.parametrize("flag", ["False", "FALSE", "0", ""])
+def test_a_flag_that_says_no_is_no_rerun(
+    monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    monkeypatch.setenv(RERUN, flag)
+    assert not in_rerun()
+
+
+@pytest.mark.parametrize("rerun", [True, False])
+def test_the_note_says_what_was_answered_and_what_it_took(
+    data: Path,
+    staged: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rerun: bool,
+) -> None:
+    if rerun:
+        monkeypatch.setenv(RERUN, "1")
+    used = {resource.RUSAGE_CHILDREN: 3_000_000, resource.RUSAGE_SELF: 9_999_999}
+    monkeypatch.setattr(
+        resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=used[who])
+    )
+
+    def script(out: Path, findings: Path) -> None:
+        answers(out, findings)
+        findings_of(20).to_csv(findings, index=False)
+        monkeypatch.setattr(time, "monotonic", lambda: 107.25)
+
+    scripted(monkeypatch, script)
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    answer(staged, tmp_path)
+    assert noted(tmp_path) == {
+        **{"kit": read_manifest(staged)["kit"], "rerun": rerun, "studies": 2},
+        **{"rows": {"located": 20, "prior": 30}, "seconds": 7.25},
+        **{"peak_mb": 2930, "problems": []},
+    }
+
+
+def called(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Let no script of the training notebook run; return the commands."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], check: bool) -> None:
+        assert check
+        commands.append(command[1:] if command[0] == sys.executable else command)
+
+    monkeypatch.setattr(training.subprocess, "run", run)
+    return commands
+
+
+KIT, DATA, CACHE, RUNS = (Path("/in") / name for name in ("kit", "data", "c", "r"))
+
+
+@pytest.mark.parametrize(("gpus", "processes"), [(0, "1"), (1, "1"), (2, "2")])
+def test_there_is_a_training_process_for_each_gpu(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, processes: str
+) -> None:
+    commands = called(monkeypatch)
+    monkeypatch.setattr(training, "gpu_count", lambda: gpus)
+    training.train(KIT, CACHE, RUNS, ["--task", "severity"])
+    [launcher] = commands
+    script = launcher.index("/in/kit/train.py")
+    assert launcher[:2] == ["-m", "torch.distributed.run"]
+    assert launcher[script - 2 : script] == ["--nproc-per-node", processes]
+    assert launcher[script + 1 :] == [
+        *("--cache", "/in/c", "--runs", "/in/r", "--task", "severity")
+    ]
+
+
+def test_crops_and_report_are_made_in_their_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commands = called(monkeypatch)
+    training.prepare(KIT, DATA, CACHE, ["--crop-px", "64"])
+    training.evaluate(KIT, CACHE, RUNS, Path("/out"))
+    prepared, evaluated = commands
+    assert prepared == [
+        *("/in/kit/input_prep.py", "--data", "/in/data", "--cache", "/in/c"),
+        *("--crop-px", "64"),
+    ]
+    assert evaluated == [
+        *("/in/kit/evaluate.py", "--cache", "/in/c", "--runs", "/in/r"),
+        *("--out", "/out"),
+    ]
+
+
+def test_a_script_that_fails_stops_the_training_notebook(tmp_path: Path) -> None:
+    (tmp_path / "input_prep.py").write_text("raise SystemExit(3)")
+    with pytest.raises(subprocess.CalledProcessError):
+        training.prepare(tmp_path, DATA, CACHE, [])
+
+
+def test_gpus_are_counted_by_the_drivers_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = (
+        "GPU 0: Tesla T4 (UUID: GPU-6f2c1d6e)\nGPU 1: Tesla T4 (UUID: GPU-90a1b2c3)\n"
+    )
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        assert command == ["nvidia-smi", "--list-gpus"]
+        return SimpleNamespace(stdout=listed)
+
+    monkeypatch.setattr(training.subprocess, "run", run)
+    monkeypatch.setattr(training.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert training.gpu_count() == 2
+    monkeypatch.setattr(training.shutil, "which", lambda _: None)
+    assert training.gpu_count() == 0
+
+
+def run_cells(name: str, **names: Any) -> dict[str, Any]:
+    """Run a notebook's code, cell by cell; return its variables."""
+    path = kit.ROOT / "kernels" / name / f"{name}.ipynb"
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            lines = (line for line in cell["source"] if not line.startswith("%"))
+            exec("".join(lines), names)
+    return names
+
+
+@pytest.fixture
+def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Inputs with two kits, of which the second has most weights; an empty place."""
+    root = tmp_path / "input"
+    for place, weights in (("datasets/a/kit", 1), ("notebooks/a/train/kit", 3)):
+        for number in range(weights):
+            path = root / place / "runs" / str(number) / "weights.safetensors"
+            path.parent.mkdir(parents=True)
+            path.touch()
+        (root / place / "predict_submission.py").touch()
+    monkeypatch.setenv("KAGGLE_INPUT", str(root))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "working").mkdir()
+    monkeypatch.chdir(tmp_path / "working")
+    return root
+
+
+def test_the_inference_notebook_answers_by_the_kit_with_most_weights(
+    mounts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    result = SimpleNamespace(
+        submission=Path("submission.csv"),
+        studies=STUDIES,
+        verify=lambda: done.append("verified"),
+    )
+
+    def answers_by(kit: Path, **given: Any) -> SimpleNamespace:
+        done.append((kit, given))
+        return result
+
+    monkeypatch.setattr(answering, "answer", answers_by)
+    monkeypatch.setattr(
+        show, "show_answer", lambda *given, **more: done.append((*given, more))
+    )
+    run_cells("inference")
+    chosen = mounts / "notebooks" / "a" / "train" / "kit"
+    shown = (result, {"pictures": 3})
+    assert done == [(chosen, {"out": Path.cwd()}), shown, "verified"]
+    assert sys.path[0] == str(chosen)
+
+
+def test_the_training_notebook_prepares_trains_each_reports_and_leaves_a_kit(
+    mounts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, shown = [], []
+    for name in ("prepare", "train", "evaluate"):
+        monkeypatch.setattr(
+            training,
+            name,
+            lambda *given, name=name, **more: done.append(
+                (name, *given, *more.values())
+            ),
+        )
+    monkeypatch.setattr(inputs, "find_competition", lambda root: root / "competition")
+    monkeypatch.setattr(kit, "stage_kit", lambda *given: done.append(("kit", *given)))
+    monkeypatch.setattr(ipython, "Image", lambda filename: filename)
+    monkeypatch.setenv("KIT_TRAIN", "--task location;--task severity --folds all")
+    monkeypatch.setenv("KIT_PREPARE", "--crop-px 64")
+    names = run_cells("train", display=shown.append)
+    mounted, cache, runs = names["kit"], names["cache"], names["runs"]
+    assert done == [
+        ("prepare", mounted, mounts / "competition", cache, ["--crop-px", "64"]),
+        ("train", mounted, cache, runs, ["--task", "location"]),
+        ("train", mounted, cache, runs, ["--task", "severity", "--folds", "all"]),
+        ("evaluate", mounted, cache, runs, Path("report")),
+        ("kit", runs, Path("kit")),
+    ]
+    assert shown == [cache / "preview.png"]
+
+
+def test_what_the_training_notebook_trains_is_what_the_reader_needs(
+    mounts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KIT_TRAIN", "KIT_PREPARE"):
+        monkeypatch.delenv(name, raising=False)
+    source = json.loads((kit.ROOT / "kernels" / "train" / "train.ipynb").read_text())
+    [cell] = [c for c in source["cells"] if any("TRAIN = " in x for x in c["source"])]
+    names: dict[str, Any] = {"os": os}
+    exec("".join(cell["source"]), names)
+    tasks = []
+    for flags in names["TRAIN"]:
+        told = ["train.py", "--cache", "c", "--runs", "r", *flags.split()]
+        monkeypatch.setattr(sys, "argv", told)
+        tasks.append(train_script.parse().task)
+    assert tasks == ["location", "severity", "condition"]

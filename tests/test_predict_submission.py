@@ -1,0 +1,155 @@
+"""predict_submission.py: what it hands on to the reader, and what it leaves behind."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from condition_runs import description, write_run
+
+import predict_submission
+from src.competition import submission
+from src.competition.prior import uniform
+from src.competition.vocab import SPINAL, TARGETS
+from src.errors import InputError
+from src.learning.runs import Run
+from src.reading import answering, reader
+from src.reading.findings import enter
+from src.reading.locate import Located
+
+STUDIES = [7, 12, 130]
+SITE = (SPINAL, "l4_l5")
+PRIOR = uniform().assign(normal_mild=0.2, moderate=0.3, severe=0.5).to_dict("records")
+
+
+class Reader:
+    """Grades one site of each study in 20 s of its own clock."""
+
+    def __init__(self, out: Path) -> None:
+        """Look at the submission at `out` before anything is read."""
+        self.before = submission.read(out)
+        self.now = 0.0
+        self.calls: list[tuple[Path, list[int]]] = []
+
+    def monotonic(self) -> float:
+        """Tell the time."""
+        return self.now
+
+    def read(
+        self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Enter one site."""
+        self.now += 20
+        self.calls.append((folder, listed["series_id"].tolist()))
+        site = Located(5, 6, 7.5, 8.5, np.zeros(3), 0.8, "located")
+        return enter(findings, {SITE: site}, {SITE: np.array([0.1, 0.2, 0.7])}, {})
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Path:
+    """Three test studies without an image, labels that are all severe, and a run."""
+    data = tmp_path / "data"
+    for study in STUDIES:
+        (data / "test_images" / str(study)).mkdir(parents=True)
+    rows = [(7, 70, "Axial T2"), (130, 131, "Sagittal T1"), (130, 132, "Axial T2")]
+    columns = ["study_id", "series_id", "series_description"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.to_csv(data / "test_series_descriptions.csv", index=False)
+    labels = pd.DataFrame([[1, *["Severe"] * 25]], columns=["study_id", *TARGETS])
+    labels.to_csv(data / "train.csv", index=False)
+    write_run(tmp_path / "runs", description(prior=PRIOR), pd.DataFrame())
+    return tmp_path
+
+
+def predict(
+    kit: Path, monkeypatch: pytest.MonkeyPatch, *flags: object, lacking: str = ""
+) -> Reader | None:
+    """Run the script; `lacking`: why the runs cannot read a study."""
+    made: list[Reader] = []
+
+    def load(folder: Path, runs: list[Run], tell: object) -> Reader:
+        assert folder == kit / "runs"
+        assert [run.config.backbone for run in runs] == ["vgg11"]
+        if lacking:
+            raise InputError(lacking)
+        made.append(Reader(kit / "out" / "submission.csv"))
+        monkeypatch.setattr(answering, "time", made[0])
+        return made[0]
+
+    monkeypatch.setattr(reader, "load_reader", load)
+    words = ["--data", kit / "data", "--runs", kit / "runs"]
+    words += ["--out", kit / "out" / "submission.csv", *flags]
+    monkeypatch.setattr("sys.argv", ["predict_submission.py", *map(str, words)])
+    predict_submission.main()
+    return made[0] if made else None
+
+
+def findings(kit: Path) -> pd.DataFrame:
+    return pd.read_csv(kit / "out" / "findings.csv")
+
+
+def test_each_test_study_is_read_from_its_own_images_and_series(
+    kit: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    used = predict(kit, monkeypatch)
+    images = kit / "data" / "test_images"
+    assert used.calls == [
+        (images / "7", [70]),
+        (images / "12", []),
+        (images / "130", [131, 132]),
+    ]
+    assert (findings(kit)["source"] == "located").sum() == 3
+    assert "ALL ROWS ARE THE PRIOR" not in capsys.readouterr().out
+
+
+def test_a_whole_answer_of_the_runs_prior_is_there_before_a_study_is_read(
+    kit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = predict(kit, monkeypatch)
+    submission.check(used.before, STUDIES)
+    assert set(used.before["severe"]) == {0.5}
+    after = submission.read(kit / "out" / "submission.csv").set_index("row_id")
+    submission.check(after.reset_index(), STUDIES)
+    assert after["severe"].value_counts().to_dict() == {0.5: 72, 0.7: 3}
+    assert after.loc["12_spinal_canal_stenosis_l4_l5", "severe"] == 0.7
+
+
+@pytest.mark.parametrize(("minutes", "read"), [("0.5", 1), ("0.7", 2), ("1", 3)])
+def test_the_time_limit_is_in_minutes(
+    kit: Path, monkeypatch: pytest.MonkeyPatch, minutes: str, read: int
+) -> None:
+    used = predict(kit, monkeypatch, "--limit-minutes", minutes)
+    assert len(used.calls) == read
+    late = findings(kit).loc[lambda rows: rows["study_id"].isin(STUDIES[read:])]
+    assert late["reason"].astype(str).str.contains(f"limit of {minutes} minutes").all()
+
+
+def test_without_a_reader_every_row_is_the_prior_and_says_why(
+    kit: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert predict(kit, monkeypatch, lacking="no usable location run") is None
+    rows = findings(kit)
+    assert set(rows["source"]) == {"prior"}
+    assert set(rows["reason"]) == {"no usable location run"}
+    assert set(rows["severe"]) == {0.5}
+    assert "ALL ROWS ARE THE PRIOR" in capsys.readouterr().out
+
+
+def test_findings_go_where_they_are_asked_for(
+    kit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(kit, monkeypatch, "--findings", kit / "elsewhere.csv")
+    assert len(pd.read_csv(kit / "elsewhere.csv")) == 75
+    assert not (kit / "out" / "findings.csv").exists()
+    one = ("--findings", kit / "out" / "submission.csv")
+    with pytest.raises(InputError, match="one file"):
+        predict(kit, monkeypatch, *one)
+
+
+def test_a_folder_without_runs_costs_no_answer(
+    kit: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert predict_submission.usable_runs(kit / "none") == []
+    assert "no folder" in capsys.readouterr().out
+    [run] = predict_submission.usable_runs(kit / "runs")
+    assert run.config.prior == PRIOR

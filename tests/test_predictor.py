@@ -1,0 +1,96 @@
+"""From uint8 crops to a model's outputs: what the model is shown, and in what state."""
+
+import pytest
+import torch
+from tiny_training import CPU, tiny_model
+from torch import nn
+from torch.nn.functional import interpolate
+
+from src.learning.predictor import DEVIATION, MEAN, Predictor, as_images
+
+
+class Seen(nn.Module):
+    """Returns the images it is shown, and keeps the state it was in."""
+
+    def __init__(self) -> None:
+        """Begin unseen."""
+        super().__init__()
+        self.state: list[tuple[bool, bool]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images."""
+        self.state.append((self.training, torch.is_grad_enabled()))
+        return images
+
+
+def crops(side: int) -> torch.Tensor:
+    made = torch.Generator().manual_seed(0)
+    return torch.randint(0, 255, (2, 3, side, side), dtype=torch.uint8, generator=made)
+
+
+def shown(images: torch.Tensor, input_px: int) -> torch.Tensor:
+    return Predictor(Seen(), input_px, CPU, torch.float32).outputs(images)
+
+
+@pytest.mark.parametrize("input_px", [0, 12])
+def test_crops_of_the_wanted_size_are_shown_pixel_by_pixel(input_px: int) -> None:
+    values = crops(12).float()
+    assert torch.allclose(
+        shown(crops(12), input_px) * DEVIATION + MEAN, values / 255, atol=1e-6
+    )
+
+
+def test_a_mean_grey_is_zero_and_one_deviation_more_is_one() -> None:
+    greys = [0, 54.162, 95.166, 255]  # the authors': .2124 and .1608 of 255
+    images = as_images(torch.tensor(greys).expand(1, 3, 1, 4))
+    expected = [-0.2124 / 0.1608, 0, 1, 0.7876 / 0.1608]
+    assert images[0, 0, 0].tolist() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("side", [6, 24])
+def test_crops_are_scaled_without_aliasing(side: int) -> None:
+    expected = interpolate(
+        as_images(crops(12)), (side, side), mode="bilinear", antialias=True
+    )
+    assert torch.allclose(shown(crops(12), side), expected, atol=1e-5)
+
+
+def test_a_fine_pattern_is_averaged_when_made_smaller() -> None:
+    board = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    board[..., ::4, :] = board[..., 1::4, :] = 200
+    small = (shown(board, 4) * DEVIATION + MEAN) * 255
+    assert small[..., 1:3, 1:3].flatten().tolist() == pytest.approx([100] * 12, abs=1)
+
+
+def test_a_model_in_training_predicts_as_at_rest() -> None:
+    model = Seen().train()
+    Predictor(model, 0, CPU, torch.float32).outputs(crops(8))
+    assert model.state == [(False, False)]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_outputs_are_float32_in_any_format(precision: torch.dtype) -> None:
+    model = tiny_model().eval()
+    with torch.inference_mode():
+        expected = model(as_images(crops(32)))
+    outputs = Predictor(model, 0, CPU, precision).outputs(crops(32))
+    assert outputs.dtype is torch.float32
+    assert torch.allclose(outputs, expected, atol=0.03)
+    exact = torch.allclose(outputs, expected, atol=1e-5)
+    assert exact is (precision is torch.float32)
+
+
+def test_the_format_is_the_devices_unless_one_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def liked(device: torch.device, model: nn.Module) -> torch.dtype:
+        asked.append((device, model))
+        return torch.bfloat16
+
+    monkeypatch.setattr("src.learning.predictor.choose_precision", liked)
+    model = tiny_model()
+    assert Predictor(model, 0, CPU).precision is torch.bfloat16
+    assert asked == [(CPU, model)]
+    assert Predictor(model, 0, CPU, torch.float32).precision is torch.float32

@@ -1,0 +1,395 @@
+"""The report's sections: which table, figure and picture stands under which words."""
+
+import re
+import warnings
+from html import unescape
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from condition_runs import write_cache
+from kept_figures import columns, image, keep_figures, points
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from report_entries import entry
+
+from src.competition.vocab import AXIAL_T2, SAGITTAL_T1
+from src.imaging.cache import open_cache
+from src.imaging.overview import SLICE_COLUMNS
+from src.imaging.overview_cache import OverviewCache
+from src.reporting import location, story
+from src.reporting.condition import add_condition
+from src.reporting.figures import LEAKY, OURS
+from src.reporting.location import add_location, draw_errors, draw_worst, location_table
+from src.reporting.page import Page
+from src.reporting.severity import add_severity, draw_reliability
+
+Part = tuple[str, Any]
+
+
+def parts_of(page: Page, folder: Path) -> list[Part]:
+    """Read a written page: tag and words in order; of a table its cells by rows."""
+    page.write(folder / "page.html")
+    html = (folder / "page.html").read_text()
+    found = re.findall(r"<(h1|h2|p|table|figcaption|li)>(.*?)</\1>", html, re.S)
+    return [
+        (tag, rows(text) if tag == "table" else unescape(text)) for tag, text in found
+    ]
+
+
+def rows(table: str) -> list[list[str]]:
+    return [
+        [unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", line)]
+        for line in re.findall(r"<tr>(.*?)</tr>", table)
+    ]
+
+
+def tables_under(parts: list[Part], heading: str) -> list[list[list[str]]]:
+    """List the tables of the section whose heading begins with some words."""
+    tags = [tag for tag, _ in parts]
+    start = next(
+        i for i, (t, text) in enumerate(parts) if t == "h2" and heading in text
+    )
+    end = next((i for i in range(start + 1, len(tags)) if tags[i] == "h2"), len(tags))
+    return [value for tag, value in parts[start:end] if tag == "table"]
+
+
+def test_a_page_keeps_the_order_and_escapes_what_it_is_told(tmp_path: Path) -> None:
+    page = Page("A < B")
+    page.heading("First & last")
+    page.points(["one", "two <b>"])
+    page.table([{"a<": "x<y", "n": 1.0}, {"a<": None, "n": 0}])
+    page.paragraph("The end")
+    html_of = parts_of(page, tmp_path)
+    assert html_of == [
+        *(("h1", "A < B"), ("h2", "First & last"), ("li", "one"), ("li", "two <b>")),
+        ("table", [["a<", "n"], ["x<y", "1.000"], ["-", "0"]]),
+        ("p", "The end"),
+    ]
+    text = (tmp_path / "page.html").read_text()
+    assert "<b>" not in text
+    assert "<td>x&lt;y</td>" in text
+    assert text.count("<th>") == 2
+
+
+def test_a_picture_stands_over_its_caption(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"abc")
+    page = Page("A page")
+    page.picture(tmp_path / "a.png", "Dots > lines")
+    page.write(tmp_path / "page.html")
+    assert 'base64,YWJj" alt="Dots &gt; lines"><figcaption>Dots &gt; lines' in (
+        (tmp_path / "page.html").read_text()
+    )
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> list[Part]:
+    """The condition task's section: seven crops of three studies, two ways."""
+    entries = {"mnasnet1_0": entry(), "mnasnet1_0 (row)": entry(split="row", top1=0.9)}
+    pictures = {}
+    for number in range(1, 9):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(b"png")
+        pictures[f"Figure {number}. Some picture"] = path
+    table = pd.DataFrame({"study_id": [1, 1, 1, 2, 2, 3, 3]})
+    page = Page("A report")
+    story.tell(page, SimpleNamespace(table=table, spec="3 slices"), entries, pictures)
+    return parts_of(page, tmp_path)
+
+
+def test_each_table_stands_in_its_section(told: list[Part]) -> None:
+    for heading, column, lines in (
+        ("What was trained", "folds", 2),
+        ("Table 2", "merged, paper", 2),
+        ("What needs no network", "side by coin", 3),
+        ("Leakage", "image seen", 4),
+        ("mistaken for which", "spinal canal stenosis", 4),
+        ("Every run", "top-1", 4),
+    ):
+        [table] = tables_under(told, heading)
+        assert column in table[0], heading
+        assert len(table) == 1 + lines, heading
+    paragraphs = [text for tag, text in told if tag == "p"]
+    assert "7 crops (3 slices)" in paragraphs[0]
+    assert "in 3 studies" in paragraphs[0]
+
+
+def test_every_figure_stands_once_in_its_section(told: list[Part]) -> None:
+    section, where = "", {}
+    for tag, text in told:
+        section = text if tag == "h2" else section
+        if tag == "figcaption":
+            where.setdefault(text[:8], []).append(section.split()[0])
+    assert where == {
+        **{"Figure 1": ["The"], "Figure 2": ["The"], "Figure 3": ["Table"]},
+        **{"Figure 4": ["Training"], "Figure 5": ["Which"], "Figure 6": ["Which"]},
+        **{"Figure 7": ["Which"], "Figure 8": ["Which"]},
+    }
+
+
+def test_the_csv_has_every_digit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_figures(monkeypatch)
+    write_cache(tmp_path / "cache", 12)
+    losses = {"epoch": [1.0], "train_loss": [1.0], "validation_loss": [2.0]}
+    histories = dict.fromkeys("ab", pd.DataFrame(losses))
+    entries, out = {"mnasnet1_0": entry(top1=0.123456789)}, tmp_path / "out"
+    add_condition(Page("x"), open_cache(tmp_path / "cache"), entries, histories, out)
+    assert pd.read_csv(out / "table2.csv")["ours"].tolist() == [0.123456789]
+
+
+SEVERITY = {
+    **{"score": 0.51, "spinal": 0.42, "foraminal": 0.53, "subarticular": 0.64},
+    **{"any_severe": 0.35, "floor": 0.78, "studies": 31, "rows": 775},
+    "calibrated": {
+        **{"score": 0.48, "spinal": 0.41, "foraminal": 0.52, "subarticular": 0.63},
+        "any_severe": 0.34,
+    },
+    "calibration": {
+        "temperatures": {"spinal": 1.1, "foraminal": 1.2, "subarticular": 1.3},
+        **{"any_severe": 1.25, "gain": 0.03},
+    },
+    "reliability": {
+        "as they are": [
+            {"said": 0.1, "so": 0.2, "sites": 99},
+            {"said": 0.7, "so": 0.5, "sites": 9},
+        ],
+        "calibrated": [{"said": 0.15, "so": 0.25, "sites": 999}],
+    },
+    "runs": [
+        {
+            **{"name": "r", "backbone": "resnet18", "slices": "attention"},
+            **{"fold": "2", "seed": 4, "studies": 13, "score": 0.57},
+        }
+    ],
+}
+
+
+def test_the_severity_section_has_each_score_in_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_figures(monkeypatch)
+    page = Page("x")
+    add_severity(page, SEVERITY, tmp_path / "figures")
+    parts = parts_of(page, tmp_path)
+    scores, calibration, runs, teams = tables_under(parts, "How severe")
+    heads = ["score", "spinal", "foraminal", "subarticular", "any_severe"]
+    assert scores == [
+        ["probabilities", *heads],
+        ["as the runs give them", "0.510", "0.420", "0.530", "0.640", "0.350"],
+        ["calibrated, nested", "0.480", "0.410", "0.520", "0.630", "0.340"],
+        ["the weighted prior", "0.780", "-", "-", "-", "-"],
+    ]
+    told = dict(zip(*calibration, strict=True))
+    assert told == {
+        **{f"{name}, temperature": f"1.{n}00" for n, name in enumerate(heads[1:4], 1)},
+        **{"severe canal, times": "1.250", "gain, nested": "0.030"},
+    }
+    assert dict(zip(*runs, strict=True)) == {
+        **{"backbone": "resnet18", "slices": "attention", "fold": "2"},
+        **{"seed": "4", "studies": "13", "score": "0.570"},
+    }
+    assert teams[:3] == [
+        *(["team", "public", "private"], ["1st", "0.330", "-"]),
+        ["6th", "0.355", "0.401"],
+    ]
+    words = next(text for tag, text in parts if tag == "p")
+    assert words.startswith("Of 31 studies")
+    assert " 775 labelled rows" in words
+
+
+def test_reliability_has_what_was_said_along_and_what_was_so_upwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, path = keep_figures(monkeypatch), tmp_path / "reliability.png"
+    draw_reliability(SEVERITY, path)
+    [axes] = kept(path).axes
+    assert "said" in axes.get_xlabel()
+    curves = {
+        line.get_label(): (list(zip(*line.get_data(), strict=True)), line.get_color())
+        for line in axes.lines
+        if not line.get_label().startswith("_")
+    }
+    assert curves["as they are"][0] == [(0.1, 0.2), (0.7, 0.5)]
+    assert curves["calibrated"] == ([(0.15, 0.25)], OURS)
+    plain, calibrated = axes.collections
+    assert plain.get_offsets().tolist() == [[0.1, 0.2], [0.7, 0.5]]
+    # A hundred, ten, a thousand: twice, once, thrice as large.
+    assert list(plain.get_sizes()) == pytest.approx([24, 12])
+    assert list(calibrated.get_sizes()) == pytest.approx([36])
+
+
+FOUND = {
+    **{"median_mm": 1.5, "p95_mm": 9.5, "within_5mm": 0.91, "slice_exact": 0.62},
+    **{"slice_within_one": 0.93, "level_right": 0.84, "studies_level_right": 0.75},
+    **{"side_right": 0.86, "missed": 0.07, "projected": 0.08, "sites": 1234},
+}
+SHARES = (
+    *("within 5 mm, %", "slice exact, %", "slice within one, %", "level right, %"),
+    *("studies with every level right, %", "side right, %", "missed, %"),
+    "projected, %",
+)
+
+
+def test_the_location_table_has_each_share_in_its_row() -> None:
+    other = {**FOUND, "median_mm": 2.5, "missed": 0.5}
+    told = {
+        row[""]: row for row in location_table({SAGITTAL_T1: FOUND, AXIAL_T2: other})
+    }
+    shares = (*("91.0", "62.0", "93.0", "84.0", "75.0", "86.0", "7.0"), "8.0")
+    for name, share in zip(SHARES, shares, strict=True):
+        assert told[name][SAGITTAL_T1] == share, name
+    assert [told["median, mm"][kind] for kind in (SAGITTAL_T1, AXIAL_T2)] == [1.5, 2.5]
+    assert told["95th percentile, mm"][SAGITTAL_T1] == 9.5
+    assert told["sites"][AXIAL_T2] == "1,234"
+    assert told["missed, %"][AXIAL_T2] == "50.0"
+
+
+# Files of 96 rows and 128 columns, .8 mm wide and 1.25 mm high; a T1's overview is of
+# 280 mm, so of 1.25 mm a pixel, its middle at 111.5.
+SHAPE = {"rows": 96, "columns": 128, "spacing_x": 0.8, "spacing_y": 1.25}
+
+
+def shown_at(x: float, y: float) -> tuple[float, float]:
+    return (
+        pytest.approx(111.5 + (x - 63.5) * 0.8 / 1.25),
+        pytest.approx(111.5 + (y - 47.5)),
+    )
+
+
+def overviews() -> OverviewCache:
+    """Three slices (instances 1 to 3) of two T1 series in each of 5 studies, one axial.
+
+    A slice's picture is all of one grey, its row's number.
+    """
+    places = [
+        (study, SAGITTAL_T1, 10 * study + part, instance)
+        for study in range(1, 6)
+        for part in (0, 1)
+        for instance in (1, 2, 3)
+    ]
+    where = ["study_id", "series_description", "series_id", "instance_number"]
+    slices = pd.DataFrame([*places, (1, AXIAL_T2, 99, 1)], columns=where)
+    slices = slices.sort_values(where[:3], kind="stable", ignore_index=True)
+    slices = slices.assign(stack=0, place=slices["instance_number"], **SHAPE)
+    greys = np.arange(len(slices), dtype=np.uint8)
+    images = np.broadcast_to(greys[:, None, None], (len(slices), 224, 224))
+    return OverviewCache(
+        images, slices.reindex(columns=[*where[:2], *SLICE_COLUMNS], fill_value=0.0)
+    )
+
+
+def site(study: int, error_mm: float, **changes: Any) -> dict[str, Any]:
+    """A left foramen marked on slice 2 at (30, 60) and found there at (40, 70)."""
+    usual = {
+        **{"study_id": study, "condition": "left_neural_foraminal_narrowing"},
+        **{"level": "l4_l5", "series_description": SAGITTAL_T1, "source": "located"},
+        **{"series_id": 10.0 * study, "instance_number": 2.0, "x": 40.0, "y": 70.0},
+        **{"true_series_id": 10 * study, "true_instance_number": 2},
+        **{"true_x": 30.0, "true_y": 60.0, "error_mm": error_mm, "confidence": 0.5},
+        **{"slices_off": 0, "level_right": True, "side_right": True, "run": "a"},
+    }
+    return usual | changes
+
+
+NOTHING = dict.fromkeys(("series_id", "instance_number", "x", "y"), np.nan)
+AXIAL = {"series_description": AXIAL_T2, "series_id": 99.0, "true_series_id": 99}
+SITES = pd.DataFrame(
+    [
+        site(1, 2.0),
+        site(2, 9.0, instance_number=3.0),
+        # On the same slice, of another level: found in another series.
+        site(2, 4.0, level="l5_s1", true_x=35.0, true_y=80.0, series_id=21.0),
+        # In the same series, on another slice.
+        site(2, 8.5, level="l3_l4", true_instance_number=1, x=1.0, y=1.0),
+        site(3, 1.0),
+        site(4, np.nan, level="l1_l2", **NOTHING),
+        site(5, 3.0),
+        site(1, 6.0, true_instance_number=1, instance_number=1.0, **AXIAL),
+    ]
+)
+
+
+def test_the_share_found_counts_the_missed_sites_of_its_series_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, path = keep_figures(monkeypatch), tmp_path / "errors.png"
+    draw_errors(SITES, path)
+    [axes] = kept(path).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    told = lines[SAGITTAL_T1]
+    assert list(told.get_xdata()) == [1, 2, 3, 4, 8.5, 9]
+    assert list(told.get_ydata()) == pytest.approx([n / 7 for n in range(1, 7)])
+    assert told.get_drawstyle() == "steps-post"
+    assert list(lines[AXIAL_T2].get_ydata()) == [1]
+    assert any(list(line.get_xdata()) == [5, 5] for line in axes.lines)
+
+
+@pytest.fixture
+def worst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
+    """The panels of the worst series of each type, four of a type."""
+    kept, path = keep_figures(monkeypatch), tmp_path / "worst.png"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        draw_worst(SITES, overviews(), path)
+    return kept(path).axes
+
+
+def test_the_worst_of_each_type_stand_in_its_row_missed_ones_first(
+    worst: list[Axes],
+) -> None:
+    assert [panel.get_title() for panel in worst] == [
+        *("Sagittal T1, L1/L2: missed", "Sagittal T1, L4/L5: 9.0 mm"),
+        *("Sagittal T1, L4/L5: 3.0 mm", "Sagittal T1, L4/L5: 2.0 mm"),
+        *("Axial T2, L4/L5: 6.0 mm", "", "", ""),
+    ]
+    assert columns(worst[0]) == 4
+    slices = overviews().slices
+    for panel, series, instance in zip(
+        worst, (40, 20, 50, 10, 99), (2, 2, 2, 2, 1), strict=False
+    ):
+        here = (slices["series_id"] == series) & (slices["instance_number"] == instance)
+        assert set(image(panel).ravel()) == {slices.index[here][0]}
+
+
+def test_rings_are_what_was_marked_on_the_slice_and_crosses_what_was_found(
+    worst: list[Axes],
+) -> None:
+    missed, large, small, *_ = worst
+    assert points(missed, "o") == [shown_at(30, 60)]
+    assert points(missed, "+") == []
+    assert points(large, "o") == [shown_at(30, 60), shown_at(35, 80)]
+    assert points(large, "+") == [shown_at(40, 70)]
+    [thin] = (line for line in large.lines if line.get_marker() == "+")
+    [thick] = (line for line in small.lines if line.get_marker() == "+")
+    assert thin.get_markeredgewidth() < thick.get_markeredgewidth()
+    colours = {line.get_marker(): to_hex(line.get_color()) for line in small.lines}
+    assert colours == {"o": LEAKY, "+": OURS}
+
+
+def test_the_location_section_has_both_tables_and_both_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(name: str) -> Any:
+        return lambda *given: (
+            given[-1].parent.mkdir(exist_ok=True),
+            given[-1].write_text(f"{name} of {len(given[0])}"),
+        )
+
+    monkeypatch.setattr(location, "draw_errors", draw("errors"))
+    monkeypatch.setattr(location, "draw_worst", draw("worst"))
+    page, joint = Page("x"), {**FOUND, "median_mm": 0.5}
+    alone, both = {SAGITTAL_T1: FOUND}, {SAGITTAL_T1: joint}
+    add_location(page, alone, both, SITES, overviews(), tmp_path / "figures")
+    pictures = re.findall(r'base64,(\S+)" alt="(.*?)"', "".join(page.parts))
+    told = {caption.split()[0]: data for data, caption in pictures}
+    assert told == {"Share": "ZXJyb3JzIG9mIDg=", "The": "d29yc3Qgb2YgOA=="}
+    parts = parts_of(page, tmp_path)
+    first, second = tables_under(parts, "Where the sites are")
+    assert (first[1][1], second[1][1]) == ("1.500", "0.500")
+    words = next(text for tag, text in parts if tag == "p")
+    assert "71.0 % exact and 98.0 % within one" in words

@@ -1,0 +1,239 @@
+"""Every column of the report's tables shows the figure that its heading names."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from report_entries import PRECISION, RECALL, entry, run_row
+
+from src.competition.vocab import CONDITIONS, FAMILIES
+from src.reporting.evidence import (
+    leakage_table,
+    recipes_table,
+    references_table,
+    runs_table,
+    spread_table,
+)
+from src.reporting.published import (
+    LEADERBOARD,
+    PUBLISHED,
+    REFERENCES,
+    SHARED_IMAGES,
+    WINNERS_SLICES,
+)
+from src.reporting.tables import (
+    by_class,
+    in_full,
+    in_papers_order,
+    in_short,
+    spread,
+    table2,
+)
+
+# The paper's Table 2, and the confusion matrices that its authors' code left (rows
+# true), in each matrix's own order: left and right foraminal, subarticular, spinal.
+TABLE_2 = {
+    **{"vgg11": 91.4, "vgg16": 93.4, "mnasnet0_75": 87.3},
+    **{"mnasnet1_0": 88.2, "resnet101": 94.6, "resnet152": 94.4},
+}
+SCS, RNFN, LNFN, RSAS, LSAS = "SCS", "RNFN", "LNFN", "RSAS", "LSAS"
+STORED = {
+    "vgg11": (
+        (SCS, RNFN, LNFN, RSAS, LSAS),
+        "1946 1 2 1 1  0 1585 387 0 0  0 437 1530 1 4  0 0 0 1922 0  0 2 0 0 1920",
+    ),
+    "vgg16": (
+        (SCS, RNFN, LNFN, RSAS, LSAS),
+        "1947 2 2 0 0  0 1647 325 0 0  0 305 1667 0 0  0 1 0 1921 0  0 4 6 1 1911",
+    ),
+    "mnasnet0_75": (
+        (LNFN, LSAS, RNFN, RSAS, SCS),
+        "1127 0 370 0 3  0 1426 1 6 0  527 0 949 1 9  1 1 0 1407 0  6 0 0 0 1471",
+    ),
+    "mnasnet1_0": (
+        (LNFN, LSAS, RNFN, RSAS, SCS),
+        "1445 1 54 0 0  0 1433 0 0 0  1053 2 431 0 0  7 97 0 1305 0  15 1 2 0 1459",
+    ),
+    "resnet101": (
+        (LNFN, LSAS, RNFN, RSAS, SCS),
+        "1317 0 164 0 0  1 1408 1 0 0  210 0 1339 0 0  0 1 0 1444 0  0 0 0 0 1420",
+    ),
+    "resnet152": (
+        (LNFN, LSAS, RNFN, RSAS, SCS),
+        "1350 1 130 0 0  1 1408 0 1 0  261 1 1286 0 1  0 1 0 1444 0  1 0 0 0 1419",
+    ),
+}
+
+
+@pytest.mark.parametrize("backbone", STORED)
+def test_what_is_published_follows_from_the_papers_own_matrices(backbone: str) -> None:
+    order, numbers = STORED[backbone]
+    counts = np.array(numbers.split(), float).reshape(5, 5)
+    pair = [order.index(LNFN), order.index(RNFN)]
+    block = counts[np.ix_(pair, pair)]
+    told = PUBLISHED[backbone]
+    off_side = block.sum() - np.trace(block)
+    assert told.top1 == pytest.approx(TABLE_2[backbone] / 100)
+    assert told.corrected == pytest.approx(np.trace(counts) / counts.sum(), abs=6e-5)
+    assert told.side == pytest.approx(np.trace(block) / block.sum(), abs=4e-3)
+    merged = (np.trace(counts) + off_side) / counts.sum()
+    assert told.merged == pytest.approx(merged, abs=6e-4)
+
+
+def test_the_papers_reference_lines_follow_from_the_competitions_counts() -> None:
+    foraminal, spinal, subarticular = (9860, 9859), 9753, (9612, 9608)
+    points = sum(foraminal) + spinal + sum(subarticular)
+    by_type = (max(foraminal) + spinal + max(subarticular)) / points
+    coin = (spinal + sum(subarticular) + sum(foraminal) / 2) / points
+    assert REFERENCES["series_type"] == pytest.approx(by_type, abs=6e-4)
+    assert REFERENCES["side_coin"] == pytest.approx(coin, abs=6e-4)
+    assert REFERENCES["look_up_side"] == 0.995
+    assert SHARED_IMAGES == 0.698
+
+
+def test_scores_are_told_as_their_teams_did() -> None:
+    assert LEADERBOARD == {
+        **{"1st": (0.33, None), "6th": (0.355, 0.401), "7th": (0.34, 0.401)},
+        **{"13th": (0.345, 0.412), "14th": (0.35, 0.41), "27th": (0.39, 0.44)},
+        "a silver medal": (0.43, 0.49),
+    }
+    assert WINNERS_SLICES == (0.71, 0.98)
+
+
+def test_the_csv_has_each_figure_in_its_column() -> None:
+    [row] = table2({"mnasnet1_0 (wide)": entry()})
+    assert row == {
+        **{"backbone": "mnasnet1_0 (wide)", "paper": 0.882, "paper, corrected": 0.8313},
+        **{"ours": 0.811, "95 % low": 0.752, "95 % high": 0.883},
+        **{"paper's side": 0.628, "our side": 0.633},
+        **{"paper, merged": 0.983, "ours, merged": 0.947},
+        **{"split": "study", "slices": "neighbours"},
+        **{"crops": 1234, "studies": 56, "runs": 2},
+        **{"mean": 0.805, "std": 0.021, "min": 0.791, "max": 0.822},
+        **{"reference series_type": 0.597, "reference side_coin": 0.796},
+        **{"reference look_up": 0.871, "reference look_up_side": 0.985},
+    }
+
+
+def test_the_page_has_each_figure_in_its_column() -> None:
+    [row] = in_full({"mnasnet1_0": entry()})
+    assert row == {
+        **{"backbone": "mnasnet1_0", "split": "study", "slices": "neighbours"},
+        **{"paper": "88.2", "corrected": "83.1", "ours": "81.1", "95 %": "75.2-88.3"},
+        **{"side, paper": "62.8", "side, ours": "63.3"},
+        **{"merged, paper": "98.3", "merged, ours": "94.7"},
+        **{"runs": 2, "mean ± sd": "80.5 ± 2.1", "crops": "1,234", "studies": "56"},
+    }
+
+
+def test_the_terminal_has_the_papers_two_figures_and_ours() -> None:
+    [row] = in_short({"mnasnet1_0": entry()})
+    told = [row[name] for name in ("paper", "corrected", "ours", "95 %")]
+    assert told == ["88.2", "83.1", "81.1", "75.2-88.3"]
+
+
+def test_a_backbone_that_the_paper_has_not_shows_no_figure_of_it() -> None:
+    [row] = in_full({"x": entry(backbone="convnext", foraminal_side=None)})
+    names = ("paper", "corrected", "side, paper", "side, ours", "merged, paper")
+    assert {row[name] for name in names} == {"-"}
+    assert row["merged, ours"] == "94.7"
+
+
+def test_what_tells_two_ways_apart_is_told_of_both() -> None:
+    plain, apart = in_short({"a": entry(), "b": entry(apart="lr 0.01")})
+    assert (plain["apart"], apart["apart"]) == ("-", "lr 0.01")
+
+
+def test_one_run_has_no_spread() -> None:
+    assert spread(entry(top1_std=None)) == "-"
+    assert spread(entry(top1_mean=1, top1_std=0.0)) == "100.0 ± 0.0"
+
+
+def test_precision_and_recall_stand_at_their_conditions() -> None:
+    rows = by_class({"mnasnet1_0": entry()})
+    told = {row.pop(""): [*row.values()] for row in rows}
+    for name, shares in (("precision", PRECISION), ("recall", RECALL)):
+        assert told[name] == ["mnasnet1_0", *(f"{100 * share:.1f}" for share in shares)]
+    # A heading is a condition's name, its side first.
+    sides = [name.split()[0] for name in rows[0] if name != "backbone"]
+    assert sides == [name.split("_")[0] for name in CONDITIONS]
+    assert CONDITIONS.index(FAMILIES["foraminal"][1]) == 2
+
+
+def test_entries_are_sorted_as_the_papers_table_honest_first() -> None:
+    names = ("convnext", "resnet152", "aaa", "vgg16", "vgg11")
+    entries = {
+        f"{name} {split}": entry(backbone=name, split=split)
+        for name in names
+        for split in ("row", "study")
+    }
+    told = [*in_papers_order(entries)]
+    assert told[::2] == [
+        f"{name} study" for name in ("vgg11", "vgg16", "resnet152", "aaa", "convnext")
+    ]
+    assert [name.split()[1] for name in told] == ["study", "row"] * 5
+
+
+def test_a_reference_line_stands_under_its_name() -> None:
+    ours, real = references_table({"mnasnet1_0": entry(split="row")})
+    assert ours == {
+        **{"split": "row", "tested on": "holdout, seed 3 5", "crops": "1,234"},
+        **{"series type": "59.7", "side by coin": "79.6"},
+        **{"side looked up": "87.1", "sides found": "98.5"},
+    }
+    assert real == {
+        **{"split": "row", "tested on": "real crops", "crops": "-"},
+        **{"series type": "60.0", "side by coin": "79.8"},
+        **{"side looked up": "-", "sides found": "99.5"},
+    }
+
+
+def test_backbones_with_one_test_set_share_a_line_and_others_do_not() -> None:
+    folds = [run_row(fold=2), run_row(fold=0)]
+    entries = {"a": entry(), "b": entry(backbone="vgg11"), "c": entry(runs=folds)}
+    *ours, _ = references_table(entries)
+    assert [row["tested on"] for row in ours] == ["holdout", "fold 0 2"]
+
+
+def test_leakage_tells_how_many_of_how_many_are_seen() -> None:
+    row, paper = leakage_table({"mnasnet1_0": entry(split="row", runs=[run_row()])})
+    assert row == {
+        **{"split": "row", "fold": "holdout", "seed": "3", "studies": "8/9"},
+        **{"series": "20/27", "images": "13/40", "crops": "2/91"},
+        "image seen": "37.5 %",
+    }
+    assert (paper["fold"], paper["image seen"]) == ("the paper", "69.8 %")
+    study, _ = leakage_table({"mnasnet1_0": entry()})
+    assert study["seed"] == "-"
+
+
+def test_every_run_is_listed_with_its_own_figures() -> None:
+    rows = runs_table({"mnasnet1_0 (wide)": entry()})
+    assert [[*row.values()] for row in rows] == [
+        ["mnasnet1_0 (wide)", "holdout", 3, "79.2", "91"],
+        ["mnasnet1_0 (wide)", "holdout", 5, "82.3", "90"],
+    ]
+
+
+def test_the_spread_is_of_entries_with_several_runs() -> None:
+    single = entry(runs=[run_row()], top1_std=None)
+    [row] = spread_table({"single": single, "double": entry()})
+    assert row == {
+        **{"backbone": "double", "runs": 2, "mean": "80.5", "std": "2.1"},
+        **{"min": "79.1", "max": "82.2"},
+    }
+
+
+def test_a_recipe_tells_every_setting_that_any_entry_has() -> None:
+    other: dict[str, Any] = {"weights": None, "weight_decay": 0.01}
+    runs = [run_row(fold=1, seed=0), run_row(fold=0, seed=7)]
+    first, second = recipes_table({"a": entry(), "b": entry(recipe=other, runs=runs)})
+    assert first == {
+        **{"backbone": "a", "split": "study", "slices": "neighbours"},
+        **{"crop": "3 slices of 100 px over 50 mm", "folds": "holdout"},
+        **{"seeds": "3 5", "weights": "vgg.pth", "lr": "0.001", "weight decay": "-"},
+    }
+    assert (second["folds"], second["seeds"]) == ("0 1", "0 7")
+    assert [second[name] for name in ("weights", "lr", "weight decay")] == [
+        *("-", "-", "0.01")
+    ]

@@ -1,0 +1,153 @@
+"""Severity runs scored: which studies and rows count, by whose prior and weight."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from condition_runs import description
+
+from src.competition.metric import score
+from src.competition.prior import weighted_shares_by_level
+from src.competition.submission import from_prior, label_row_ids
+from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES
+from src.learning.run_config import RunConfig
+from src.learning.runs import Run
+from src.reading.calibration import fit, nested_chances, out_of_fold
+from src.reading.severity_metrics import reliability, severity_metrics
+
+CHANCES = list(SEVERITIES)
+NAMES = [f"p_{name}" for name in SEVERITIES]
+PRIORS = {"first": (0.7, 0.2, 0.1), "second": (0.2, 0.3, 0.5)}
+TESTED = {"first": range(1, 8), "second": range(7, 13)}  # study 7 by both
+UNMARKED = [(name, "l1_l2") for name in CONDITIONS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _coarse() -> Iterator[None]:
+    """Search two temperatures and no factor, so that calibrations are quick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.reading.calibration.TEMPERATURES", np.array([1.0, 2.0]))
+        patch.setattr("src.reading.calibration.FACTORS", np.array([1.0]))
+        yield
+
+
+def cohort() -> pd.DataFrame:
+    """Labels of 20 studies; those that nobody tests are all severe, some are blank."""
+    places = pd.MultiIndex.from_product(
+        [range(1, 21), CONDITIONS, LEVELS], names=["study_id", "condition", "level"]
+    )
+    labels = places.to_frame(index=False)
+    grades = np.random.default_rng(0).choice(SEVERITIES, len(labels), p=(0.6, 0.2, 0.2))
+    untested = labels["study_id"] > 12
+    severity = pd.Series(grades, dtype=object).mask(untested, "severe")
+    return labels.assign(severity=severity.mask(labels.index % 17 == 3))
+
+
+LABELS = cohort()
+
+
+def run(name: str) -> Run:
+    spots = [{"condition": c, "level": level} for c in CONDITIONS for level in LEVELS]
+    prior = [spot | dict(zip(CHANCES, PRIORS[name], strict=True)) for spot in spots]
+    told = {"task": "severity", "labels": CHANCES, "fold": "1", "prior": prior}
+    seed = list(PRIORS).index(name)
+    return Run(Path("runs") / name, RunConfig(**description(seed=seed, **told)))
+
+
+def predictions(name: str) -> pd.DataFrame:
+    """Too sure answers to a run's graded sites, none of them at l1_l2."""
+    chosen = LABELS["study_id"].isin(TESTED[name]) & LABELS["severity"].notna()
+    table = LABELS[chosen & (LABELS["level"] != "l1_l2")].reset_index(drop=True)
+    truth = table.pop("severity").map(SEVERITIES.index)
+    rng = np.random.default_rng(len(name))
+    guess = np.where(
+        rng.random(len(table)) < 0.6, truth, rng.integers(0, 3, len(table))
+    )
+    said = np.full((len(table), 3), 0.04)
+    said[np.arange(len(table)), guess] = 0.92
+    return table.assign(truth=truth, **dict(zip(NAMES, said.T, strict=True)))
+
+
+TABLES = {name: predictions(name) for name in TESTED}
+RUNS = [run(name) for name in TESTED]
+
+
+@pytest.fixture(scope="module")
+def metrics(_coarse: None) -> dict[str, Any]:
+    return severity_metrics(RUNS, TABLES, LABELS)
+
+
+def answers(names: list[str], sites: pd.DataFrame) -> pd.DataFrame:
+    """Write a submission row by row: the sites' chances, else the runs' mean prior."""
+    told = dict(zip(label_row_ids(sites), sites[CHANCES].to_numpy(), strict=True))
+    rows = {}
+    for study in {study for name in names for study in TESTED[name]}:
+        priors = [PRIORS[name] for name in names if study in TESTED[name]]
+        for condition in CONDITIONS:
+            for level in LEVELS:
+                row = f"{study}_{condition}_{level}"
+                rows[row] = told.get(row, np.mean(priors, axis=0))
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=CHANCES)
+    return frame.rename_axis("row_id").reset_index()
+
+
+TRUTH = LABELS[LABELS["study_id"] <= 12]
+
+
+def test_unmarked_rows_keep_the_prior_of_runs_that_have_not_seen_them(
+    metrics: dict[str, Any],
+) -> None:
+    together = out_of_fold(list(TABLES.values()))
+    expected = score(TRUTH, answers(["first", "second"], together)).as_dict()
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    assert (metrics["studies"], metrics["rows"]) == (12, TRUTH["severity"].count())
+
+
+def test_the_calibrated_score_is_of_corrections_by_other_studies(
+    metrics: dict[str, Any],
+) -> None:
+    together = out_of_fold(list(TABLES.values()))
+    nested = together.assign(**nested_chances(together))
+    expected = score(TRUTH, answers(["first", "second"], nested)).as_dict()
+    assert metrics["calibrated"] == pytest.approx(expected)
+    assert metrics["calibrated"]["score"] < metrics["score"] - 0.05
+    assert metrics["calibration"]["temperatures"] == fit(together).temperatures
+    assert set(fit(together).temperatures.values()) == {2.0}
+    assert metrics["reliability"] == reliability(together, nested)
+
+
+def test_the_floor_is_of_the_tested_studies_by_level(metrics: dict[str, Any]) -> None:
+    constant = from_prior(range(1, 13), weighted_shares_by_level(TRUTH))
+    assert metrics["floor"] == pytest.approx(score(TRUTH, constant).score)
+
+
+def test_every_run_is_scored_on_its_own_studies(metrics: dict[str, Any]) -> None:
+    for told, one in zip(metrics["runs"], RUNS, strict=True):
+        name = one.folder.name
+        truth = LABELS[LABELS["study_id"].isin(TESTED[name])]
+        expected = score(truth, answers([name], out_of_fold([TABLES[name]]))).score
+        assert told["score"] == pytest.approx(expected)
+        assert (told["name"], told["studies"]) == (name, len(TESTED[name]))
+        assert (told["fold"], told["seed"]) == ("1", one.config.settings["seed"])
+
+
+def test_reliability_worked_out_by_hand() -> None:
+    grades = ["normal_mild", "severe", "severe", "moderate", "normal_mild"]
+    plain = pd.DataFrame({"severity": grades, "severe": [0.12, 0.14, 0.6, 0.55, 0.6]})
+    nested = plain.assign(severe=[0.01, 0.05, 0.7, 0.7, 0.7])
+    told = reliability(plain, nested)
+    low, high = told["as they are"]
+    # Weights 1 and 4; then 4, 2 and 1.
+    assert low == pytest.approx(
+        {"said": (0.12 + 4 * 0.14) / 5, "so": 4 / 5, "sites": 2}
+    )
+    assert high == pytest.approx(
+        {"said": (4 * 0.6 + 2 * 0.55 + 0.6) / 7, "so": 4 / 7, "sites": 3}
+    )
+    assert [(one["said"], one["so"], one["sites"]) for one in told["calibrated"]] == [
+        *(pytest.approx((0.01, 0, 1)), pytest.approx((0.05, 1, 1))),
+        pytest.approx((0.7, 4 / 7, 3)),
+    ]

@@ -1,0 +1,407 @@
+"""train.py by its functions: which flag, table and run goes where."""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from condition_runs import CROP, LEVELS, description, sites, write_cache, write_run
+
+import train
+from src.competition.folds import read_folds
+from src.competition.prior import fallback
+from src.competition.vocab import CONDITIONS, FAMILIES, SEVERITIES, TARGETS
+from src.imaging.cache import Cache, open_cache
+from src.learning.backbones import PAPER
+from src.learning.run_config import RunConfig
+from src.learning.settings import Settings
+from src.reading.calibration import CALIBRATION_FILE, Calibration
+
+STUDIES = 40
+FLAGS = {"--cache": "c", "--runs": "r", "--task": "condition", "--backbone": "vgg11"}
+
+
+@pytest.fixture
+def flags(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Namespace]:
+    """Return what reads a command line: the needed flags and some more."""
+
+    def read(*more: object, **changes: object) -> Namespace:
+        needed = FLAGS | {f"--{name}": value for name, value in changes.items()}
+        words = [word for pair in needed.items() for word in pair]
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, (*words, *more))])
+        return train.parse()
+
+    return read
+
+
+def grade(study: int, level: str) -> str:
+    """Tell a severity that no two roles or levels share by much."""
+    return SEVERITIES[(study * 7 + LEVELS.index(level) * study) % 3]
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache whose labels differ by study, and folds by the hundred."""
+    folder = tmp_path_factory.mktemp("kit") / "cache"
+    write_cache(folder, STUDIES)
+    path = folder / "labels.csv"
+    labels = pd.read_csv(path)
+    pairs = zip(labels["study_id"], labels["level"], strict=True)
+    labels["severity"] = [grade(*pair) for pair in pairs]
+    labels.to_csv(path, index=False)
+    return folder
+
+
+@pytest.fixture
+def cache(kit: Path) -> Cache:
+    cache = open_cache(kit)
+    hashes = {"points": "of points", "labels": "of labels", "series": "of series"}
+    return replace(cache, key={**cache.key, **hashes})
+
+
+def folds_of(cache: Cache) -> pd.DataFrame:
+    return read_folds(cache.path / "folds.csv")
+
+
+def configured(args: Namespace, cache: Cache, fold: str = "holdout") -> RunConfig:
+    return train.configure(args, cache, folds_of(cache), "vgg16", fold)
+
+
+# One run's description
+
+
+def test_every_flag_lands_in_its_place(flags: Callable, cache: Cache) -> None:
+    args = flags(
+        *("--split", "row", "--slices", "repeat", "--limit", 12, "--weights", "w.pth"),
+        *("--optimizer", "sgd", "--lr", 0.5, "--weight-decay", 0.25),
+        *("--schedule", "constant", "--epochs", 7, "--patience", 3),
+        *("--batch-size", 9, "--input-px", 64, "--augment", 0.75),
+        *("--batch-norm", "keep", "--seed", 11),
+    )
+    config = configured(args, cache, "2")
+    assert config.settings == {
+        **{"optimizer": "sgd", "lr": 0.5, "weight_decay": 0.25, "augment": 0.75},
+        **{"schedule": "constant", "epochs": 7, "patience": 3, "batch_size": 9},
+        **{"input_px": 64, "batch_norm": "keep", "seed": 11},
+    }
+    told = (config.task, config.backbone, config.split, config.fold, config.slices)
+    assert told == ("condition", "vgg16", "row", "2", "repeat")
+    assert (config.weights, config.limit) == ("w.pth", 12)
+    assert (config.offsets, config.steps) == (None, None)
+
+
+def test_a_description_names_the_cache_it_is_of(flags: Callable, cache: Cache) -> None:
+    config = configured(flags(), cache)
+    assert config.crop == CROP
+    assert config.cache_key == {
+        **{"points": "of points", "labels": "of labels", "series": "of series"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [("condition", CONDITIONS), ("severity", SEVERITIES), ("location", TARGETS)],
+)
+def test_labels_are_the_tasks(
+    task: str, labels: tuple, flags: Callable, cache: Cache
+) -> None:
+    assert configured(flags(task=task), cache).labels == list(labels)
+
+
+@pytest.mark.parametrize("fold", ["holdout", "1", "4"])
+@pytest.mark.parametrize("split", ["study", "row"])
+def test_the_prior_is_of_studies_that_the_fold_does_not_test(
+    fold: str, split: str, flags: Callable, cache: Cache
+) -> None:
+    config = configured(flags(split=split), cache, fold)
+    folds = folds_of(cache).set_index("study_id")
+    tested = (
+        folds["split"] == "test" if fold == "holdout" else folds["fold"] == int(fold)
+    )
+    seen = cache.labels[~cache.labels["study_id"].map(tested)]
+    expected = fallback(seen)
+    assert not np.allclose(
+        fallback(cache.labels)[list(SEVERITIES)], expected[list(SEVERITIES)]
+    )
+    pd.testing.assert_frame_equal(pd.DataFrame(config.prior), expected)
+
+
+# One run's recipe
+
+
+def recipe(args: Namespace) -> dict:
+    return train.recipe_for(args, "vgg11")[0]
+
+
+@pytest.mark.parametrize("task", ["condition", "severity", "location"])
+def test_without_flags_a_recipe_is_the_settings_own(task: str, flags: Callable) -> None:
+    own = Settings(input_px=160 if task == "location" else 0)
+    assert train.recipe_for(flags(task=task), "vgg11") == (own.as_dict(), "none")
+
+
+def test_zero_is_a_size_that_can_be_asked_for(flags: Callable) -> None:
+    given = recipe(flags("--input-px", 0, task="location"))
+    assert given["input_px"] == 0
+
+
+@pytest.mark.parametrize("task", ["condition", "location"])
+def test_a_preset_stands_between_flags_and_defaults(
+    task: str, flags: Callable, tmp_path: Path
+) -> None:
+    path = tmp_path / "preset.toml"
+    path.write_text(
+        'input-px = 96\nlr = 0.125\naugment = 0.0\nweights = "p.pth"\n'
+        "[vgg11]\nepochs = 3\n[vgg16]\nepochs = 4\n"
+    )
+    args = flags("--config", path, "--lr", 0.5, task=task)
+    settings, weights = train.recipe_for(args, "vgg11")
+    assert settings == {
+        **Settings(lr=0.5, input_px=96, augment=0.0, epochs=3).as_dict()
+    }
+    assert weights == "p.pth"
+    assert train.recipe_for(args, "vgg16")[0]["epochs"] == 4
+    again = train.recipe_for(
+        flags("--config", path, "--input-px=0", task=task), "vgg11"
+    )
+    assert again[0]["input_px"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "folds"),
+    [
+        ([], ["holdout"]),
+        (["all"], ["0", "1", "2", "3", "4"]),
+        (["3", "holdout"], ["3", "holdout"]),
+    ],
+)
+def test_all_folds_are_the_five(given: list, folds: list, flags: Callable) -> None:
+    more = ("--folds", *given) if given else ()
+    assert train.fold_names(flags(*more).folds) == folds
+
+
+# Many runs
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """Keep what main() would train, tune and calibrate, and do none of it."""
+    made: list[tuple] = []
+    monkeypatch.setattr(
+        train,
+        "job_for",
+        lambda cache, folds, config: SimpleNamespace(config=config, cache=cache),
+    )
+
+    def keep(what: str) -> Callable:
+        def kept(first: object, job: SimpleNamespace) -> None:
+            where = first.runs if what == "tune" else first
+            config = job.config
+            made.append((what, str(where), config.backbone, config.fold))
+
+        return kept
+
+    monkeypatch.setattr(train, "train_one", keep("train"))
+    monkeypatch.setattr(train, "tune_one", keep("tune"))
+    monkeypatch.setattr(
+        train, "calibrate", lambda runs: made.append(("calibrate", str(runs)))
+    )
+    return made
+
+
+def test_every_backbone_is_trained_on_every_fold(
+    flags: Callable, kit: Path, made: list[tuple]
+) -> None:
+    flags("vgg16", "--folds", "0", "2", "--cache", kit)
+    train.main()
+    assert made == [
+        ("train", "r", backbone, fold)
+        for backbone in ("vgg11", "vgg16")
+        for fold in ("0", "2")
+    ]
+
+
+def test_the_papers_backbones_are_six_runs(
+    flags: Callable, kit: Path, made: list[tuple]
+) -> None:
+    flags("--cache", kit, backbone="paper")
+    train.main()
+    assert [backbone for _, _, backbone, _ in made] == list(PAPER)
+
+
+def test_all_is_done_while_the_processes_are_joined(
+    flags: Callable, kit: Path, made: list[tuple], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def joined() -> Iterator[None]:
+        made.append(("join",))
+        yield
+        made.append(("leave",))
+
+    monkeypatch.setattr("src.learning.distributed.process_group", joined)
+    flags("--cache", kit, task="severity")
+    train.main()
+    assert [what for what, *_ in made] == ["join", "train", "calibrate", "leave"]
+
+
+def test_severity_runs_are_calibrated_when_all_are_there(
+    flags: Callable, kit: Path, made: list[tuple]
+) -> None:
+    flags("--cache", kit, "--folds", "1", "3", task="severity")
+    train.main()
+    assert [what for what, *_ in made] == ["train", "train", "calibrate"]
+    assert made[-1] == ("calibrate", "r")
+
+
+def test_tuning_trains_and_calibrates_nothing(
+    flags: Callable, kit: Path, made: list[tuple]
+) -> None:
+    flags("--cache", kit, "--tune", 3, task="severity")
+    train.main()
+    assert made == [("tune", "r", "vgg11", "holdout")]
+
+
+@pytest.mark.parametrize("task", ["condition", "severity", "location"])
+def test_a_job_is_its_tasks(
+    task: str, monkeypatch: pytest.MonkeyPatch, cache: Cache, flags: Callable
+) -> None:
+    called: dict[str, tuple] = {}
+    jobs = {"crop": "src.learning.crop_job.crop_job"}
+    jobs |= {"location": "src.reading.location_job.location_job"}
+    for name, place in jobs.items():
+        monkeypatch.setattr(
+            place, lambda *given, name=name: called.setdefault(name, given)
+        )
+    monkeypatch.setattr("src.imaging.overview_cache.open_overviews", lambda path: path)
+    folds, config = folds_of(cache), configured(flags(task=task), cache)
+    train.job_for(cache, folds, config)
+    if task == "location":
+        assert list(called) == ["location"]
+        given_cache, overviews, *rest = called["location"]
+        assert overviews == cache.path
+    else:
+        assert list(called) == ["crop"]
+        given_cache, *rest = called["crop"]
+    assert given_cache is cache
+    assert rest[0] is folds
+    assert rest[1] is config
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_is_trained_unless_it_is_there(
+    there: bool, rank: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trained, asked = [], []
+    config = RunConfig(**description())
+    job = SimpleNamespace(config=config)
+
+    def finished(runs: Path, config: RunConfig) -> bool:
+        asked.append((runs, config))
+        return there
+
+    monkeypatch.setattr("src.learning.runs.finished", finished)
+    monkeypatch.setattr("src.learning.distributed.rank", lambda: rank)
+    monkeypatch.setattr(
+        "src.learning.training.train_run", lambda *given: trained.append(given)
+    )
+    train.train_one(tmp_path, job)
+    assert asked == [(tmp_path, config)]
+    assert [given[:2] for given in trained] == ([] if there else [(job, tmp_path)])
+    if trained:
+        assert len(trained[0]) == (3 if rank == 0 else 2)  # the first alone talks
+
+
+# Calibration of what was trained
+
+PROBABILITIES = [f"p_{name}" for name in SEVERITIES]
+
+
+def severity_predictions(studies: range, seed: int) -> pd.DataFrame:
+    """Make predictions of some studies' crops at random."""
+    rng = np.random.default_rng(seed)
+    table = sites(studies.stop - 1)
+    table = table[table["study_id"].isin(studies)]
+    where = ["crop", "study_id", "series_id", "instance_number", "condition", "level"]
+    told = rng.dirichlet((2.0, 0.7, 0.4), len(table))
+    out = table[where].assign(truth=rng.integers(3, size=len(table)))
+    columns = dict(zip(PROBABILITIES, told.T, strict=True))
+    return out.assign(predicted=told.argmax(axis=1), **columns).reset_index(drop=True)
+
+
+HONEST = [
+    severity_predictions(range(1, 4), 0),
+    severity_predictions(range(4, 7), 1),
+]
+
+
+@pytest.fixture
+def severity_runs(tmp_path: Path) -> Path:
+    """Two honest severity runs, and one of the row split and of another task each."""
+    usual = {"task": "severity", "labels": list(SEVERITIES)}
+    for fold, predictions in enumerate(HONEST):
+        write_run(tmp_path, description(**usual, fold=str(fold)), predictions)
+    leaking = severity_predictions(range(1, 7), 2)
+    write_run(tmp_path, description(**usual, split="row"), leaking)
+    write_run(tmp_path, description(), leaking)
+    return tmp_path
+
+
+def test_calibration_is_fitted_on_runs_split_by_study_alone(
+    severity_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = []
+    some = Calibration(dict.fromkeys(FAMILIES, 1.5), 1.25, 0.1)
+    monkeypatch.setattr(
+        "src.reading.calibration.fit", lambda table: fitted.append(table) or some
+    )
+    train.calibrate(severity_runs)
+    [table] = fitted
+    keys = ["study_id", "condition", "level"]
+    expected = pd.concat(HONEST).set_index(keys)[PROBABILITIES]
+    told = table.set_index(keys).loc[expected.index, list(SEVERITIES)]
+    assert np.allclose(told, expected)
+    assert len(table) == len(expected)
+    names = [f"severity-vgg11-neighbours-study-{k}-seed0" for k in (0, 1)]
+    held = json.loads((severity_runs / CALIBRATION_FILE).read_text())
+    assert held == {**asdict(some), "runs": names}
+
+
+def test_another_process_than_the_first_calibrates_nothing(
+    severity_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.learning.distributed.rank", lambda: 1)
+    train.calibrate(severity_runs)
+    assert not (severity_runs / CALIBRATION_FILE).exists()
+
+
+def test_without_a_run_split_by_study_there_is_no_calibration(
+    severity_runs: Path,
+) -> None:
+    for path in severity_runs.glob("severity-*-study-*"):
+        (path / "config.json").unlink()
+    train.calibrate(severity_runs)
+    assert not (severity_runs / CALIBRATION_FILE).exists()
+
+
+def test_the_tuner_gets_its_trials_storage_and_place(
+    flags: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = []
+    row = {"optimizer": "sgd", "loss": 0.5}
+    monkeypatch.setattr(
+        "src.learning.tune.tune", lambda *some: given.append(some) or [row]
+    )
+    job = SimpleNamespace(config=RunConfig(**description(backbone="resnet10t")))
+    args = flags("--tune", 17, "--storage", "sqlite:///x.db", runs=tmp_path)
+    train.tune_one(args, job)
+    [(told_job, trials, storage, best, _)] = given
+    assert told_job is job
+    assert (trials, storage) == (17, "sqlite:///x.db")
+    assert best == tmp_path / "tuned-resnet10t.toml"

@@ -2,6 +2,7 @@
 
     python tests/mutate.py                          all of tests/mutants/*.toml
     python tests/mutate.py --only schedule          those whose name holds a word
+    python tests/mutate.py --every 3                a third of them, evenly spread
 
 A mutant is a piece of code that occurs once in the repository, and what to put in its
 place; it is found by its text, so that it moves along with a renamed file. Each is
@@ -237,8 +238,8 @@ def require_sound(mutants: Sequence[Mutant]) -> None:
         sys.exit(f"{broken} fails as it is: mend it first")
 
 
-def report(outcomes: Sequence[Outcome]) -> str:
-    """Lay the outcomes out as a page of Markdown."""
+def report(outcomes: Sequence[Outcome], listed: int) -> str:
+    """Lay the outcomes out as a page of Markdown; listed: mutants that there are."""
     noticed = sum(one.noticed_by is not None for one in outcomes)
     share = 100 * noticed / len(outcomes)
     groups = Counter(one.mutant.group for one in outcomes)
@@ -248,7 +249,8 @@ def report(outcomes: Sequence[Outcome]) -> str:
         "Made by `make mutate`. Each bug was planted by itself in a copy of the tree, "
         "and the test files named in `tests/mutants/` were run until one test failed.",
         "",
-        f"**{noticed} of {len(outcomes)} noticed, {share:.1f} %.** By group: "
+        f"**{noticed} of {len(outcomes)} planted were noticed, {share:.1f} %**, of "
+        f"{listed} in the table. Planted by group: "
         + ", ".join(f"{name} {count}" for name, count in groups.items())
         + ".",
         "",
@@ -266,10 +268,13 @@ def main() -> None:
     """Plant the chosen mutants and show what came of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="mutants whose group or name has it")
+    text = "plant each K-th mutant alone: a sample over all files"
+    parser.add_argument("--every", type=int, default=1, metavar="K", help=text)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--write", action="store_true", help="write docs/mutation.md")
     args = parser.parse_args()
-    chosen = [m for m in read_mutants() if args.only in f"{m.group}: {m.name}"]
+    every = [m for m in read_mutants() if args.only in f"{m.group}: {m.name}"]
+    chosen = every[:: args.every]
     for mutant in chosen:
         find(mutant)
     preload()
@@ -283,7 +288,7 @@ def main() -> None:
     noticed = sum(one.noticed_by is not None for one in outcomes)
     print(f"{noticed} of {len(outcomes)} noticed")
     if args.write:
-        REPORT.write_text(report(outcomes), encoding="utf-8")
+        REPORT.write_text(report(outcomes, len(every)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -40,8 +40,9 @@ def test_survivors_are_told_with_their_reasons() -> None:
         [
             Outcome(caught, "src/a.py", "test_x.py::test", 1.0),
             Outcome(missed, "src/b.py", None, 1.0),
-        ]
+        ],
+        6,
     )
-    assert "**1 of 2 noticed, 50.0 %.**" in page
+    assert "**1 of 2 planted were noticed, 50.0 %**, of 6 in the table" in page
     assert "| `src/a.py` | a caught bug | `test_x.py::test` |" in page
     assert "| `src/b.py` | a missed bug | **nobody**: no one looks |" in page

@@ -24,7 +24,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 	touch $@
 
 demo: $(VENV)/.ready ## phantom cohort to finished report, in demo/
-	$(BIN)/python -m src.reporting.demo --folder $(DEMO) --studies $(STUDIES)
+	$(BIN)/python -m src.demo --folder $(DEMO) --studies $(STUDIES)
 
 # The 2 x 2 that tells the story: honest or leaking split, neighbours or one slice.
 paper: $(VENV)/.ready ## the paper's experiment on DATA, in full: hours, better on a GPU

@@ -13,30 +13,35 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.command_line import make_parser, run_script
 from src.competition import submission as submissions
 from src.competition.metric import score
 from src.competition.prior import floors
 from src.competition.tables import read_labels
-from src.errors import InputError
+from src.console import say, show_table
+from src.errors import UserError
 from src.files import write_json
-from src.reporting.command_line import parser_of, run
-from src.reporting.console import say, show_table
-from src.reporting.evidence import leakage_table, references_table, spread_table
-from src.reporting.tables import in_papers_order, in_short
+from src.reporting.tables import (
+    baselines_table,
+    leakage_table,
+    sort_as_paper,
+    spread_table,
+    table2_short,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-    from src.imaging.cache import Cache
-    from src.learning.pooling import Outcome
-    from src.learning.runs import Run
-    from src.reporting.page import Page
+    from src.cache.crop_cache import CropCache
+    from src.classification.aggregate import RunEvaluation
+    from src.reporting.html_report import HtmlReport
     from src.reporting.tables import Metrics
+    from src.training.run_folder import Run
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = parser_of(__doc__)
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("--cache", type=Path, help="what input_prep.py made")
     add("--runs", type=Path, help="the folder of train.py's runs")
@@ -62,7 +67,7 @@ def main() -> None:
 def score_submission(submission: Path, truth: Path, out: Path | None) -> None:
     """Print a submission's score, its parts and the floor; write them to `out`."""
     labels = read_labels(truth)
-    parts = score(labels, submissions.read(submission)).as_dict()
+    parts = score(labels, submissions.read_submission(submission)).to_dict()
     floor = floors(labels)["weighted_shares_by_level"].score
     show_table(f"{submission.name} against {truth.name}; lower is better", [parts])
     better = "better" if parts["score"] < floor else "no better"
@@ -77,23 +82,23 @@ def add_metrics(new: dict[str, Any], out: Path) -> None:
     try:
         held = json.loads(path.read_text()) if path.is_file() else {}
     except ValueError as error:
-        raise InputError(f"{path} is damaged; delete it and try again") from error
+        raise UserError(f"{path} is damaged; delete it and try again") from error
     write_json({**held, **new}, path)
 
 
 def report_runs(cache_folder: Path, runs_folder: Path, out: Path) -> None:
     """Measure every run by its task, and write one report of all."""
+    from src.cache.crop_cache import open_cache
     from src.competition.folds import read_folds
-    from src.imaging.cache import open_cache
-    from src.learning.runs import read_runs
-    from src.reporting.page import Page
+    from src.reporting.html_report import HtmlReport
+    from src.training.run_folder import read_runs
 
     cache = open_cache(cache_folder)
     folds = read_folds(cache.path / "folds.csv")
     runs = read_runs(runs_folder)
     if not runs:
-        raise InputError(f"{runs_folder} holds no finished run; make one with train.py")
-    page = Page("Lumbar spine MRI: which condition, how severe, and where")
+        raise UserError(f"{runs_folder} holds no finished run; make one with train.py")
+    page = HtmlReport("Lumbar spine MRI: which condition, how severe, and where")
     reports = {
         "condition": report_condition,
         "severity": report_severity,
@@ -107,31 +112,40 @@ def report_runs(cache_folder: Path, runs_folder: Path, out: Path) -> None:
 
 
 def report_condition(
-    runs: "list[Run]", cache: "Cache", folds: "DataFrame", page: "Page", out: Path
+    runs: "list[Run]",
+    cache: "CropCache",
+    folds: "DataFrame",
+    page: "HtmlReport",
+    out: Path,
 ) -> None:
     """Say how often the condition runs are right, beside the paper's."""
-    from src.learning.history import read_history
-    from src.learning.pooling import condition_metrics
-    from src.reporting.condition import add_condition
+    from src.classification.aggregate import condition_metrics
+    from src.reporting.condition_section import add_condition
+    from src.training.run_folder import read_history
 
-    outcomes = [outcome_of(run, cache, folds) for run in runs]
+    outcomes = [evaluation_of(run, cache, folds) for run in runs]
     histories = {r.folder.name: read_history(r.folder / "history.jsonl") for r in runs}
-    metrics = in_papers_order(condition_metrics(outcomes))
+    metrics = sort_as_paper(condition_metrics(outcomes))
     add_metrics({"condition": metrics}, out)
     add_condition(page, cache, metrics, histories, out)
     show_condition(metrics)
 
 
 def report_severity(
-    runs: "list[Run]", cache: "Cache", folds: "DataFrame", page: "Page", out: Path
+    runs: "list[Run]",
+    cache: "CropCache",
+    folds: "DataFrame",
+    page: "HtmlReport",
+    out: Path,
 ) -> None:
     """Score the severity runs together by the competition's metric."""
-    from src.reading.severity_metrics import severity_metrics
-    from src.reporting.severity import add_severity, score_table
+    from src.classification.severity_metrics import severity_metrics
+    from src.reporting.severity_section import add_severity, score_table
 
     fair = [run for run in runs if run.config.split == "study"]
     if len(fair) < len(runs):
-        say(f"Left aside: {len(runs) - len(fair)} severity runs, for their split leaks")
+        skipped = len(runs) - len(fair)
+        say(f"Skipped {skipped} severity runs: trained on the leaky row split")
     if fair:
         tables = {run.folder.name: predictions_of(run, cache, folds)[0] for run in fair}
         metrics = severity_metrics(fair, tables, cache.labels)
@@ -142,20 +156,24 @@ def report_severity(
 
 
 def report_location(
-    runs: "list[Run]", cache: "Cache", folds: "DataFrame", page: "Page", out: Path
+    runs: "list[Run]",
+    cache: "CropCache",
+    folds: "DataFrame",
+    page: "HtmlReport",
+    out: Path,
 ) -> None:
     """Say how far from the marked sites the location runs look."""
     import pandas as pd
 
-    from src.imaging.overview_cache import open_overviews
-    from src.learning.roles import study_roles
-    from src.reading.location_metrics import location_metrics, read_locations
-    from src.reading.together import found_together
-    from src.reporting.location import add_location, location_table
+    from src.cache.overview_cache import open_overviews
+    from src.localization.location_metrics import location_metrics, read_locations
+    from src.localization.location_task import ensemble_errors
+    from src.reporting.location_section import add_location, location_table
+    from src.training.splits import study_splits
 
     tables = []
     for one in runs:
-        role = study_roles(folds, one.config.fold)
+        role = study_splits(folds, one.config.fold)
         tested = set(role.index[role == "test"])
         table = read_locations(one.folder / "predictions.csv", tested)
         tables.append(table.assign(run=one.folder.name))
@@ -163,7 +181,7 @@ def report_location(
     metrics, together = location_metrics(sites), {}
     each = f", each of {len(runs)} runs by itself" if len(runs) > 1 else ""
     show_table(f"Sites of studies not trained on{each}", location_table(metrics))
-    joint = found_together(runs, cache.table, folds, overviews)
+    joint = ensemble_errors(runs, cache.table, folds, overviews)
     if joint is not None:
         sites, together = joint, location_metrics(joint)
         show_table("All runs of a fold together", location_table(together))
@@ -171,37 +189,41 @@ def report_location(
     add_location(page, metrics, together, sites, overviews, out / "figures")
 
 
-def outcome_of(run: "Run", cache: "Cache", folds: "DataFrame") -> "Outcome":
+def evaluation_of(
+    run: "Run", cache: "CropCache", folds: "DataFrame"
+) -> "RunEvaluation":
     """Put a condition run's predictions beside what its split gives away."""
-    from src.learning.pooling import outcome
+    from src.classification.aggregate import evaluate_run
 
     table, roles = predictions_of(run, cache, folds)
-    return outcome(run.folder.name, asdict(run.config), table, cache.table, roles)
+    return evaluate_run(run.folder.name, asdict(run.config), table, cache.table, roles)
 
 
 def predictions_of(
-    run: "Run", cache: "Cache", folds: "DataFrame"
+    run: "Run", cache: "CropCache", folds: "DataFrame"
 ) -> "tuple[DataFrame, Series]":
     """Read and check a crop run's predictions; also return the role of each crop."""
-    from src.learning.predictions import read_predictions
-    from src.learning.roles import crop_roles, limited
+    from src.classification.predictions import read_predictions
+    from src.training.splits import crop_splits, first_studies
 
     config, sites = run.config, cache.table
-    seed = config.settings["seed"]
-    roles = crop_roles(sites, folds, config.split, config.fold, seed)
-    roles = roles.where(limited(sites, config.limit))
+    seed = config.hyperparameters["seed"]
+    roles = crop_splits(sites, folds, config.split, config.fold, seed)
+    roles = roles.where(first_studies(sites, config.limit))
     path = run.folder / "predictions.csv"
     return read_predictions(path, config.task, config.labels, sites, roles), roles
 
 
 def show_condition(metrics: "Metrics") -> None:
     """Print Table 2, and beside it what its accuracies must be held against."""
-    show_table("Top-1 accuracy on test crops, %", in_short(metrics))
+    show_table("Top-1 accuracy on test crops, %", table2_short(metrics))
     if rows := spread_table(metrics):
         show_table("Over folds and seeds, %", rows)
-    show_table("What needs no network, on the same crops, %", references_table(metrics))
-    show_table("Of the test set also in training", leakage_table(metrics))
+    show_table(
+        "Baselines without a network, on the same crops, %", baselines_table(metrics)
+    )
+    show_table("Train/test overlap", leakage_table(metrics))
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

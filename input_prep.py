@@ -4,7 +4,7 @@
 
 reads and checks the CSVs of --data, cuts a crop around every marked point and writes
 crops.npy, crops.csv, rejects.csv and folds.csv to --cache. What gave no crop is listed
-in rejects.csv with its reason. After a kill, run it again: it goes on where it was.
+in rejects.csv with its reason. If interrupted, run it again: it resumes.
 """
 
 import argparse
@@ -12,24 +12,24 @@ import os
 from concurrent.futures import Executor
 from pathlib import Path
 
+from src.cache.build_crops import CacheSummary, build_cache
+from src.cache.crop_cache import open_cache
+from src.cache.label_checks import MOSTLY, inconsistent_points, share_of_swapped_sides
+from src.cache.overview_cache import build_overviews
+from src.command_line import make_parser, positive_int, run_script
 from src.competition.folds import make_folds
-from src.competition.tables import LABEL_FILE, Competition, images, read_training
+from src.competition.tables import LABEL_FILE, Competition, image_folder, read_training
+from src.console import progress, say, show_table, timed
 from src.files import write_csv
-from src.imaging.cache import open_cache
-from src.imaging.cache_build import CacheSummary, build_cache
-from src.imaging.crop_spec import CropSpec
-from src.imaging.overview_cache import build_overviews
-from src.imaging.suspects import MOSTLY, share_of_wrong_sides, suspects
+from src.imaging.crops import CropSpec
 from src.kaggle.download import fetch_competition
 from src.phantom.cohort import truth_folder, write_cohort
-from src.reporting.command_line import count, parser_of, run
-from src.reporting.console import progress, say, show_table, step
 from src.workers import worker_pool
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = parser_of(__doc__)
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="the unpacked competition")
     add("--cache", type=Path, required=True, help="where crops and tables go")
@@ -37,8 +37,8 @@ def parse() -> argparse.Namespace:
     text = "fetch the competition from Kaggle to --data first, or go on fetching it"
     source.add_argument("--download", action="store_true", help=text)
     text = "write N phantom studies to --data first, if it holds no competition"
-    source.add_argument("--phantom", type=count, metavar="N", help=text)
-    add("--crop-px", type=count, default=100, help="side of a crop in pixels")
+    source.add_argument("--phantom", type=positive_int, metavar="N", help=text)
+    add("--crop-px", type=positive_int, default=100, help="side of a crop in pixels")
     text = "slices of a crop: 5 for --slices attention, and room for jitter"
     add("--crop-slices", type=int, choices=[3, 5], default=3, help=text)
     field = parser.add_mutually_exclusive_group()
@@ -47,8 +47,13 @@ def parse() -> argparse.Namespace:
     field.add_argument("--native-px", action="store_true", help=text)
     text = "leave out what --task location learns from, 7 GB of the whole download"
     add("--no-overviews", action="store_true", help=text)
-    add("--workers", type=count, default=os.cpu_count(), help="parallel processes")
-    add("--limit", type=count, metavar="N", help="only the first N studies")
+    add(
+        "--workers",
+        type=positive_int,
+        default=os.cpu_count(),
+        help="parallel processes",
+    )
+    add("--limit", type=positive_int, metavar="N", help="only the first N studies")
     add("--seed", type=int, default=0, help="of the phantom and of the folds")
     return parser.parse_args()
 
@@ -63,13 +68,13 @@ def main() -> None:
     with worker_pool(args.workers) as executor:
         if args.phantom:
             make_phantom(args, executor)
-        with step(f"Read the tables in {args.data}"):
+        with timed(f"Read the tables in {args.data}"):
             competition = first_studies(read_training(args.data), args.limit)
-        summary = cut(competition, args, spec, executor)
+        summary = cut_crops(competition, args, spec, executor)
         if not args.no_overviews:
             draw_overviews(competition, args, executor)
     write_csv(make_folds(competition.labels, args.seed), args.cache / "folds.csv")
-    tell_suspects(args.cache)
+    report_label_checks(args.cache)
     preview(args)
     report(competition, summary, args.cache)
 
@@ -80,7 +85,7 @@ def make_phantom(args: argparse.Namespace, executor: Executor) -> None:
         say(f"{args.data} holds a competition already: no phantom is written")
         return
     done = f"Wrote {args.phantom} phantom studies to {args.data}"
-    with step(done), progress("phantom studies") as tick:
+    with timed(done), progress("phantom studies") as tick:
         write_cohort(args.data, args.phantom, executor, args.seed, tick)
     say(f"The truth of its test studies is in {truth_folder(args.data)}")
 
@@ -96,19 +101,19 @@ def first_studies(competition: Competition, limit: int | None) -> Competition:
     return Competition(competition.root, **kept) if limit else competition
 
 
-def cut(
+def cut_crops(
     competition: Competition,
     args: argparse.Namespace,
     spec: CropSpec,
     executor: Executor,
 ) -> CacheSummary:
     """Cut the crops into --cache, or find them there."""
-    with step(f"Cut {spec} into {args.cache}"), progress("series") as tick:
+    with timed(f"Cut {spec} into {args.cache}"), progress("series") as tick:
         return build_cache(
             competition.points,
             competition.labels,
             competition.series,
-            images(args.data, "train"),
+            image_folder(args.data, "train"),
             args.cache,
             spec,
             executor,
@@ -121,20 +126,20 @@ def draw_overviews(
 ) -> None:
     """Draw every slice at one scale into --cache, or find them there."""
     done = f"Drew the overviews of {len(competition.series)} series into {args.cache}"
-    with step(done), progress("series") as tick:
-        folder = images(args.data, "train")
+    with timed(done), progress("series") as tick:
+        folder = image_folder(args.data, "train")
         counts = build_overviews(competition.series, folder, args.cache, executor, tick)
     if counts["rejects"]:
         where = args.cache / "overview-rejects.csv"
         say(f"{counts['rejects']} files or series could not be read: see {where}")
 
 
-def tell_suspects(folder: Path) -> None:
+def report_label_checks(folder: Path) -> None:
     """List points that contradict the patient's geometry, and say if most do."""
     table = open_cache(folder).table
-    found = suspects(table)
+    found = inconsistent_points(table)
     write_csv(found, folder / "suspects.csv")
-    share = share_of_wrong_sides(table)
+    share = share_of_swapped_sides(table)
     if share > MOSTLY:
         say(
             f"WARNING: LEFT AND RIGHT ARE EXCHANGED in {100 * share:.0f} % of the "
@@ -150,8 +155,8 @@ def preview(args: argparse.Namespace) -> None:
     from src.reporting.preview import draw_preview
 
     path = args.cache / "preview.png"
-    with step(f"Drew {path}: look at it"):
-        draw_preview(open_cache(args.cache), images(args.data, "train"), path)
+    with timed(f"Drew {path}: look at it"):
+        draw_preview(open_cache(args.cache), image_folder(args.data, "train"), path)
 
 
 def report(competition: Competition, summary: CacheSummary, cache: Path) -> None:
@@ -175,4 +180,4 @@ def report(competition: Competition, summary: CacheSummary, cache: Path) -> None
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -12,21 +12,21 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.competition.tables import images, read_test_series, test_studies
-from src.errors import InputError
-from src.reporting.command_line import parser_of, run
-from src.reporting.console import progress, say, show_table, step
+from src.command_line import make_parser, run_script
+from src.competition.tables import image_folder, list_test_studies, read_test_series
+from src.console import progress, say, show_table, timed
+from src.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from src.learning.runs import Run
-    from src.reading.answering import Answers
+    from src.inference.predict_studies import OutputFiles
+    from src.training.run_folder import Run
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = parser_of(__doc__)
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="the unpacked competition")
     add("--runs", type=Path, required=True, help="the folder of train.py's runs")
@@ -44,18 +44,18 @@ def main() -> None:
     args = parse()
     path = args.findings or args.out.with_name("findings.csv")
     if path.resolve() == args.out.resolve():
-        raise InputError(f"--out and --findings are one file, {path}: name two")
-    from src.reading.answering import Answers
-    from src.reading.findings import prior_findings
-    from src.reading.priors import choose_prior
+        raise UserError(f"--out and --findings are one file, {path}: name two")
+    from src.inference.fallback_prior import choose_prior
+    from src.inference.findings import prior_findings
+    from src.inference.predict_studies import OutputFiles
 
-    studies = test_studies(args.data)
+    studies = list_test_studies(args.data)
     runs = usable_runs(args.runs)
     prior, origin = choose_prior(runs, args.data)
-    answers = Answers(args.out, path)
+    answers = OutputFiles(args.out, path)
     findings = prior_findings(studies, prior, "not read yet")
     answers.write(findings)
-    say(f"Wrote {args.out}: the prior from {origin}, until studies are read")
+    say(f"Wrote a prior-only submission ({args.out}), to be replaced study by study")
     findings = read_all(args, runs, findings, answers)
     report(findings, answers, origin)
 
@@ -64,25 +64,25 @@ def read_all(
     args: argparse.Namespace,
     runs: "list[Run]",
     findings: "pd.DataFrame",
-    answers: "Answers",
+    answers: "OutputFiles",
 ) -> "pd.DataFrame":
     """Let the runs replace the prior's findings, study by study."""
-    from src.reading.answering import answer_all
-    from src.reading.reader import load_reader
+    from src.inference.pipeline import load_pipeline
+    from src.inference.predict_studies import predict_all_studies
 
     try:
-        reader = load_reader(args.runs, runs, say)
-    except InputError as error:
+        reader = load_pipeline(args.runs, runs, say)
+    except UserError as error:
         reason = str(error)
         say(f"Warning: {reason}")
         findings = findings.assign(reason=reason)
         answers.write(findings)
         return findings
     count = findings["study_id"].nunique()
-    with step(f"Read {count} studies"), progress("studies") as tick:
-        return answer_all(
+    with timed(f"Read {count} studies"), progress("studies") as tick:
+        return predict_all_studies(
             findings,
-            images(args.data, "test"),
+            image_folder(args.data, "test"),
             read_test_series(args.data),
             reader,
             answers,
@@ -91,13 +91,13 @@ def read_all(
         )
 
 
-def report(findings: "pd.DataFrame", answers: "Answers", origin: str) -> None:
+def report(findings: "pd.DataFrame", answers: "OutputFiles", origin: str) -> None:
     """Say what was read, what fell back to the prior, and why."""
-    from src.reading.findings import fallbacks, sources
+    from src.inference.findings import fallback_reasons, sources
 
-    show_table("Answers by where they came from", sources(findings))
-    if rows := fallbacks(findings):
-        show_table(f"Why some are the prior, from {origin}", rows)
+    show_table("OutputFiles by where they came from", sources(findings))
+    if rows := fallback_reasons(findings):
+        show_table(f"Fallback reasons; the prior is from {origin}", rows)
     if (findings["source"] == "prior").all():
         say("ALL ROWS ARE THE PRIOR: no study was read")
     say(f"Next: look at {answers.findings}, then submit {answers.submission}")
@@ -105,7 +105,7 @@ def report(findings: "pd.DataFrame", answers: "Answers", origin: str) -> None:
 
 def usable_runs(folder: Path) -> "list[Run]":
     """Open the runs; what is missing or damaged costs no answer, so only say so."""
-    from src.learning.runs import readable_runs
+    from src.training.run_folder import readable_runs
 
     if not folder.is_dir():
         say(f"Warning: --runs {folder} is no folder")
@@ -114,4 +114,4 @@ def usable_runs(folder: Path) -> "list[Run]":
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

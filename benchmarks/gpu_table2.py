@@ -17,22 +17,24 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from src.cache.crop_cache import CropCache, open_cache
+from src.classification.crop_dataset import CropDataset
+from src.classification.labels import CROP_TASKS
+from src.command_line import make_parser, positive_int, run_script
+from src.console import say, show_table
 from src.files import write_json
-from src.imaging.cache import Cache, open_cache
-from src.learning.backbones import PAPER, build
-from src.learning.dataset import CropSet
-from src.learning.device import choose_device
-from src.learning.engine import Trainer
-from src.learning.mirror import is_axial
-from src.learning.presets import read_preset, values_for
-from src.learning.settings import Settings
-from src.learning.tasks import CROP_TASKS
-from src.reporting.command_line import count, parser_of, run
-from src.reporting.console import say, show_table
+from src.models.backbones import PAPER_BACKBONES, build
+from src.training.config import Hyperparameters
+from src.training.device import choose_device
+from src.training.mirror import is_axial
+from src.training.presets import read_preset, values_for
+from src.training.trainer import Trainer
 
 COMPETITION_CROPS = 48_692
 FOLDS, TRAIN_SHARE = 5, 0.76  # of the crops, in each fold: the rest tests and validates
-EPOCHS = dict(zip(PAPER, (5, 7, 10, 9, 15, 15), strict=True))  # the paper's code ran
+EPOCHS = dict(
+    zip(PAPER_BACKBONES, (5, 7, 10, 9, 15, 15), strict=True)
+)  # the paper's code ran
 RECIPES = Path(__file__).parents[1] / "configs" / "paper.toml"
 # Dense peak in 16 bits, teraflops, from the makers' data sheets.
 PEAK = {"H100": 989, "H200": 989, "A100": 312, "L4": 121, "T4": 65}
@@ -40,45 +42,52 @@ PEAK = {"H100": 989, "H200": 989, "A100": 312, "L4": 121, "T4": 65}
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = parser_of(__doc__)
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("--cache", type=Path, required=True, help="what input_prep.py made")
     add("--out", type=Path, help="where to write the figures as JSON")
-    add("--crops", type=count, default=COMPETITION_CROPS, help="to make of the cache's")
-    add("--steps", type=count, default=60, help="timed steps a backbone")
-    add("--epochs", type=count, default=6, help="of the number formats' test")
-    add("--seeds", type=count, default=3, help="of the number formats' test")
+    add(
+        "--crops",
+        type=positive_int,
+        default=COMPETITION_CROPS,
+        help="to make of the cache's",
+    )
+    add("--steps", type=positive_int, default=60, help="timed steps a backbone")
+    add("--epochs", type=positive_int, default=6, help="of the number formats' test")
+    add("--seeds", type=positive_int, default=3, help="of the number formats' test")
     return parser.parse_args()
 
 
-def crop_set(cache: Cache, rows: np.ndarray) -> CropSet:
+def crop_set(cache: CropCache, rows: np.ndarray) -> CropDataset:
     """Make a set of some of the cache's rows, repeats allowed."""
     table = cache.table.iloc[rows]
     classes = CROP_TASKS["condition"].classes(table)
-    return CropSet(cache.crops, rows, classes, is_axial(table), "neighbours")
+    return CropDataset(cache.crops, rows, classes, is_axial(table), "neighbours")
 
 
-def paper_settings(backbone: str) -> Settings:
+def paper_settings(backbone: str) -> Hyperparameters:
     """Take the paper's recipe for a backbone: its batch, its input's side."""
-    flags = {name.replace("_", "-") for name in vars(Settings())} | {"weights"}
-    values = values_for(read_preset(RECIPES, flags, set(PAPER)), backbone)
-    return Settings(**{name: v for name, v in values.items() if name != "weights"})
+    flags = {name.replace("_", "-") for name in vars(Hyperparameters())} | {"weights"}
+    values = values_for(read_preset(RECIPES, flags, set(PAPER_BACKBONES)), backbone)
+    return Hyperparameters(
+        **{name: v for name, v in values.items() if name != "weights"}
+    )
 
 
 def time_backbone(
-    name: str, cache: Cache, crops: int, steps: int, device: torch.device
+    name: str, cache: CropCache, crops: int, steps: int, device: torch.device
 ) -> dict[str, object]:
     """Time training and prediction of one backbone."""
     rows = np.arange(crops) % len(cache.table)
-    settings = paper_settings(name)
-    trainer = Trainer(build(name, 5), settings, device)
-    timed = crop_set(cache, rows[: steps * settings.batch_size])
-    warm = crop_set(cache, rows[: min(3, steps) * settings.batch_size])
+    hyperparameters = paper_settings(name)
+    trainer = Trainer(build(name, 5), hyperparameters, device)
+    timed = crop_set(cache, rows[: steps * hyperparameters.batch_size])
+    warm = crop_set(cache, rows[: min(3, steps) * hyperparameters.batch_size])
     trainer.train_epoch(warm, 1)
     trainer.logits(warm)
     train_s = _seconds(lambda: trainer.train_epoch(timed, 2), device)
     predict_s = _seconds(lambda: trainer.logits(timed), device)
-    flops = _forward_flops(name, settings.input_px or cache.crops.shape[-1])
+    flops = _forward_flops(name, hyperparameters.input_px or cache.crops.shape[-1])
     train_rate, predict_rate = len(timed) / train_s, len(timed) / predict_s
     peak = _peak(device)
     epoch_s = crops * (TRAIN_SHARE / train_rate + 0.05 / predict_rate)
@@ -119,7 +128,7 @@ def _peak(device: torch.device) -> float | None:
 
 
 def compare_formats(
-    cache: Cache, epochs: int, seeds: int, device: torch.device
+    cache: CropCache, epochs: int, seeds: int, device: torch.device
 ) -> list[dict[str, object]]:
     """Train the same network in each number format; the last fifth of studies tests."""
     studies = sorted(cache.table["study_id"].unique())
@@ -132,12 +141,12 @@ def compare_formats(
             continue  # the scaler is for GPUs
         top1 = []
         for seed in range(seeds):
-            settings = Settings(
+            hyperparameters = Hyperparameters(
                 epochs=epochs, patience=epochs, seed=seed, batch_size=64
             )
             torch.manual_seed(seed)
             model = build("resnet18", 5)
-            trainer = Trainer(model, settings, device, True, precision)
+            trainer = Trainer(model, hyperparameters, device, True, precision)
             trainer.fit(train, test)
             top1.append(max(epoch.validation_top1 for epoch in trainer.epochs))
         spread = stdev(top1) if len(top1) > 1 else None
@@ -155,7 +164,7 @@ def main() -> None:
     say(f"{name}, {args.crops} crops of {side} px")
     rows = [
         time_backbone(backbone, cache, args.crops, args.steps, device)
-        for backbone in PAPER
+        for backbone in PAPER_BACKBONES
     ]
     show_table("Training the six", rows)
     total = sum(row["table 2, min"] for row in rows)
@@ -168,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

@@ -20,28 +20,28 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import normalize, to_tensor
 
-from src.imaging.cache import open_cache
-from src.learning.backbones import build, check_names
-from src.learning.dataset import CropSet
-from src.learning.device import choose_device
-from src.learning.engine import Trainer
-from src.learning.predictor import DEVIATION, MEAN
-from src.learning.settings import Settings
-from src.reporting.command_line import count, parser_of, run
-from src.reporting.console import say, show_table
+from src.cache.crop_cache import open_cache
+from src.classification.crop_dataset import CropDataset
+from src.command_line import make_parser, positive_int, run_script
+from src.console import say, show_table
+from src.models.backbones import build, check_names
+from src.training.config import Hyperparameters
+from src.training.device import choose_device
+from src.training.predictor import MEAN, STD
+from src.training.trainer import Trainer
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = parser_of(__doc__)
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("--cache", type=Path, required=True, help="what input_prep.py made")
     add("--backbone", nargs="+", default=["paper"], metavar="NAME", help="which")
-    add("--batch-size", type=count, default=32, help="crops a step")
-    add("--steps", type=count, default=3, help="steps a turn")
+    add("--batch-size", type=positive_int, default=32, help="crops a step")
+    add("--steps", type=positive_int, default=3, help="steps a turn")
     add(
         "--turns",
-        type=count,
+        type=positive_int,
         default=3,
         help="turns of each loop, after one for warmth",
     )
@@ -64,7 +64,7 @@ class PngCrops(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         """Decode one file into a normalised image, and give it a class."""
         image = to_tensor(Image.open(self.paths[index]).convert("RGB"))
-        return normalize(image, [MEAN] * 3, [DEVIATION] * 3), index % 5
+        return normalize(image, [MEAN] * 3, [STD] * 3), index % 5
 
 
 def plain_epoch(
@@ -92,10 +92,10 @@ def compare(
     data = PngCrops(crops, folder)
     model = build(name, 5).to(device)
     optimizer = torch.optim.AdamW(model.parameters())
-    settings = Settings(batch_size=args.batch_size, augment=0.0)
-    trainer = Trainer(build(name, 5), settings, device)
+    hyperparameters = Hyperparameters(batch_size=args.batch_size, augment=0.0)
+    trainer = Trainer(build(name, 5), hyperparameters, device)
     classes = np.arange(len(crops)) % 5
-    ours = CropSet(
+    ours = CropDataset(
         crops, np.arange(len(crops)), classes, np.zeros(len(crops), bool), "neighbours"
     )
     seconds: dict[str, list[float]] = {"plain": [], "ours": []}
@@ -139,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

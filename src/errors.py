@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-class InputError(Exception):
+class UserError(Exception):
     """Input that is wrong in a way its owner can put right.
 
     The message is one sentence: the value, what was expected, the way out. The scripts

@@ -11,7 +11,7 @@ from concurrent.futures import (
 from multiprocessing import get_context
 from typing import TypeVar
 
-from src.errors import InputError
+from src.errors import UserError
 
 Task = TypeVar("Task")
 Progress = Callable[[int, int], None]
@@ -50,9 +50,9 @@ def run_all(
             future.result()
             tell(done, len(tasks))
     except BrokenExecutor as error:
-        raise InputError(
+        raise UserError(
             "A worker died, most likely for want of memory; run again with fewer "
-            "--workers, and it goes on where it was."
+            "--workers, and it resumes."
         ) from error
     finally:
         # Or the executor works through the rest before Ctrl-C ends anything.

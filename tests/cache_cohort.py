@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from dicom_files import AXIAL, SAGITTAL, plane, write_series
 
-from src.competition.vocab import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from src.imaging.cache_build import CacheSummary, build_cache
-from src.imaging.crop_spec import CropSpec
+from src.cache.build_crops import CacheSummary, build_cache
+from src.competition.constants import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from src.imaging.crops import CropSpec
 
 SPEC = CropSpec(crop_px=16, field_mm=12)
 SPINAL, FORAMINAL = "spinal_canal_stenosis", "left_neural_foraminal_narrowing"

@@ -6,7 +6,7 @@ notebook makes of a script that answers, fails, hangs or writes nonsense.
 
 from pathlib import Path
 
-from src.competition.vocab import CONDITIONS, LEVELS
+from src.competition.constants import CONDITIONS, LEVELS
 from src.files import write_json
 from src.kaggle.kit import stage_kit
 from src.kaggle.manifest import write_manifest
@@ -18,26 +18,27 @@ import argparse
 from pathlib import Path
 from src.competition import submission
 from src.competition.prior import uniform
-from src.competition.tables import images, read_test_series, test_studies
+from src.competition.tables import image_folder, read_test_series, list_test_studies
 from src.files import write_csv
-from src.reading.findings import prior_findings, to_submission
+from src.inference.findings import prior_findings, to_submission
 from src.imaging.series import read_series
-from src.errors import InputError
+from src.errors import UserError
 
 parser = argparse.ArgumentParser()
 for name in ("data", "runs", "out", "findings"):
     parser.add_argument(f"--{name}", type=Path)
 parser.add_argument("--limit-minutes", type=float)
 args = parser.parse_args()
-studies, series = test_studies(args.data), read_test_series(args.data)
+studies, series = list_test_studies(args.data), read_test_series(args.data)
 findings = prior_findings(studies, uniform(), "no series of it can be read")
 for study in studies:
     mine = series[series["study_id"] == study]
     for number in mine["series_id"]:
         try:
-            found = read_series(images(args.data, "test") / str(study) / str(number))
+            folder = image_folder(args.data, "test") / str(study)
+            found = read_series(folder / str(number))
             found.pixels(len(found.headers) // 2)
-        except InputError:
+        except UserError:
             continue
         header = found.headers[len(found.headers) // 2]
         place = (number, header.instance_number, header.columns / 2, header.rows / 2)
@@ -46,7 +47,7 @@ for study in studies:
         findings.loc[rows, columns] = place
         findings.loc[rows, ["source", "reason"]] = ("located", None)
         break
-submission.write(to_submission(findings), args.out)
+submission.write_submission(to_submission(findings), args.out)
 write_csv(findings, args.findings)
 """
 FAILS = "raise SystemExit('the model is broken')"

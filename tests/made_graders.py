@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from condition_runs import description
+from fake_condition_runs import description
 
-from src.learning.run_config import RunConfig
-from src.learning.runs import Run
-from src.learning.tasks import LABELS
-from src.reading.grades import Grader
+from src.classification.labels import LABELS
+from src.inference.grading import CropClassifier
+from src.training.config import RunConfig
+from src.training.run_folder import Run
 
 SPEC = {"crop_px": 16, "field_mm": 16.0, "slices": 3}
 
@@ -36,6 +36,6 @@ def run_of(task: str, name: str = "run", **changes: Any) -> Run:
     return Run(Path(name), RunConfig(**description(**{**usual, **changes})))
 
 
-def fixed(predictor: Fixed, task: str = "severity", **changes: Any) -> Grader:
+def fixed(predictor: Fixed, task: str = "severity", **changes: Any) -> CropClassifier:
     """Make a grader; `changes` of its run's config."""
-    return Grader(run_of(task, **changes), predictor)
+    return CropClassifier(run_of(task, **changes), predictor)

@@ -5,9 +5,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from src.competition.vocab import SERIES_DESCRIPTIONS, TARGETS
+from src.competition.constants import SERIES_DESCRIPTIONS, TARGETS
 from src.imaging.overview import Overview
-from src.reading.locate import Seen, places_on
+from src.localization.locate import SeriesHeatmaps, target_indices_of
 
 
 def numbered(views: dict[str, Overview]) -> dict[str, Overview]:
@@ -21,7 +21,7 @@ def numbered(views: dict[str, Overview]) -> dict[str, Overview]:
 class Shower:
     """A locator that shows, of numbered slices, what it was given by series type."""
 
-    def __init__(self, shown: dict[str, Seen]) -> None:
+    def __init__(self, shown: dict[str, SeriesHeatmaps]) -> None:
         """Hold the heatmaps to show."""
         self.shown = shown
 
@@ -30,8 +30,8 @@ class Shower:
         """The scores [slices, targets, h, w] of each series type."""
         out = {}
         for description, one in self.shown.items():
-            logs = np.zeros((len(TARGETS), *one.logs.shape[1:]), np.float32)
-            logs[places_on(description)] = one.logs
+            logs = np.zeros((len(TARGETS), *one.log_probs.shape[1:]), np.float32)
+            logs[target_indices_of(description)] = one.log_probs
             scores = torch.from_numpy(logs.transpose(1, 0, 2, 3))
             out[SERIES_DESCRIPTIONS.index(description)] = scores
         return out

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from src.competition.vocab import CONDITIONS
+from src.competition.constants import CONDITIONS
 
 PRECISION = (0.11, 0.12, 0.13, 0.14, 0.15)
 RECALL = (0.21, 0.22, 0.23, 0.24, 0.25)
@@ -43,13 +43,13 @@ def entry(**changes: Any) -> dict[str, Any]:
         **{"n": 1234, "studies": 56, "confusion": CONFUSION},
         "precision": dict(zip(CONDITIONS, PRECISION, strict=True)),
         "recall": dict(zip(CONDITIONS, RECALL, strict=True)),
-        "references": {
-            **{"series_type": 0.597, "side_coin": 0.796},
-            **{"look_up": 0.871, "look_up_side": 0.985},
+        "baselines": {
+            **{"majority_class": 0.597, "random_side": 0.796},
+            **{"nearest_neighbour": 0.871, "nearest_neighbour_side": 0.985},
         },
         "runs": [run_row(), run_row(name="b", seed=5, top1=0.823, n=90)],
         **{"backbone": "mnasnet1_0", "split": "study", "slices": "neighbours"},
         "crop": "3 slices of 100 px over 50 mm",
-        **{"recipe": {"weights": "/far/away/vgg.pth", "lr": 0.001}, "apart": ""},
+        **{"recipe": {"weights": "/far/away/vgg.pth", "lr": 0.001}, "differs_by": ""},
     }
     return usual | changes

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.competition.vocab import CONDITIONS
-from src.learning.accuracy import RESAMPLES, study_interval, summarise
+from src.classification.accuracy import RESAMPLES, study_interval, summarise
+from src.competition.constants import CONDITIONS
 
 
 def predictions(truth: list[int], predicted: list[int]) -> pd.DataFrame:

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
-from src.errors import InputError
-from src.learning.backbones import (
-    PAPER,
+from src.errors import UserError
+from src.models.backbones import (
+    PAPER_BACKBONES,
     build,
     build_encoder,
     check_names,
@@ -20,13 +20,13 @@ from src.learning.backbones import (
 
 
 def test_the_paper_is_its_six_backbones() -> None:
-    assert check_names(["paper"]) == list(PAPER)
+    assert check_names(["paper"]) == list(PAPER_BACKBONES)
     assert check_names(["resnet18", "paper"])[0] == "resnet18"
     assert len(check_names(["paper", "vgg16"])) == 6
 
 
 def test_an_unknown_backbone_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match="resnet102"):
+    with pytest.raises(UserError, match="resnet102"):
         check_names(["resnet18", "resnet102"])
 
 
@@ -62,9 +62,9 @@ def test_weights_under_other_names_are_loaded_in_order(tmp_path: Path) -> None:
 
 def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
     save_file(build("resnet18", 5).state_dict(), tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match="same backbone"):
+    with pytest.raises(UserError, match="same backbone"):
         build("mnasnet0_5", 5, str(tmp_path / "w.safetensors"))
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(UserError, match="no file"):
         build("resnet18", 5, str(tmp_path / "absent.safetensors"))
 
 
@@ -74,8 +74,8 @@ def test_imagenet_weights_that_cannot_be_fetched_name_the_way_out(
     def offline(name: str) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr("src.learning.backbones._imagenet", offline)
-    with pytest.raises(InputError, match="--weights none"):
+    monkeypatch.setattr("src.models.backbones._imagenet", offline)
+    with pytest.raises(UserError, match="--weights none"):
         build("resnet18", 5, "imagenet")
 
 
@@ -108,7 +108,7 @@ def test_an_encoder_gives_its_maps_from_fine_to_coarse() -> None:
     encoder = build_encoder("resnet10t")
     sizes = [seen.shape[-1] for seen in encoder(torch.zeros(1, 3, 64, 64))]
     assert sizes == [32, 16, 8, 4, 2]
-    with pytest.raises(InputError, match="resnet18"):
+    with pytest.raises(UserError, match="resnet18"):
         build_encoder("mnasnet0_75")
 
 
@@ -137,7 +137,7 @@ def test_imagenet_weights_are_torchvisions_first_edition(
         asked.append((name, given))
         return published
 
-    monkeypatch.setattr("src.learning.backbones.get_model", fetched)
+    monkeypatch.setattr("src.models.backbones.get_model", fetched)
     loaded = build("resnet18", 5, "imagenet")
     assert asked == [("resnet18", {"weights": "IMAGENET1K_V1"})]
     assert torch.equal(loaded.conv1.weight, published.conv1.weight)
@@ -190,7 +190,7 @@ def test_weights_that_fit_by_half_are_refused(tmp_path: Path) -> None:
     state = build("resnet10t", 3).state_dict()
     half = dict(list(state.items())[: len(state) // 2])
     save_file(half, tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match="do not fit"):
+    with pytest.raises(UserError, match="do not fit"):
         build("resnet10t", 3, str(tmp_path / "w.safetensors"))
 
 
@@ -207,5 +207,5 @@ def test_mnasnets_weights_survive_a_file_of_bare_tensors() -> None:
 def test_a_state_lacking_a_tensor_is_refused() -> None:
     state = build("resnet10t", 3).state_dict()
     state.pop("fc.bias")
-    with pytest.raises(InputError, match="same backbone"):
+    with pytest.raises(UserError, match="same backbone"):
         load_state(build("resnet10t", 3), state)

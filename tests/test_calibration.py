@@ -8,9 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.competition.metric import score
-from src.competition.submission import label_row_ids
-from src.competition.vocab import (
+from src.classification.calibration import (
+    CALIBRATION_FILE,
+    IDENTITY,
+    PROBABILITY_COLUMNS,
+    Calibration,
+    cross_fitted_probabilities,
+    fit_calibration,
+    load_calibration,
+    out_of_fold_probabilities,
+    save_calibration,
+)
+from src.competition.constants import (
     CONDITIONS,
     FAMILY_OF,
     LEVELS,
@@ -18,18 +27,9 @@ from src.competition.vocab import (
     SEVERITY_WEIGHTS,
     SPINAL,
 )
-from src.errors import InputError
-from src.reading.calibration import (
-    CALIBRATION_FILE,
-    CHANCES,
-    NONE,
-    Calibration,
-    fit,
-    load,
-    nested_chances,
-    out_of_fold,
-    save,
-)
+from src.competition.metric import score
+from src.competition.submission import label_row_ids
+from src.errors import UserError
 
 
 def cohort(studies: int, sharpened: float, seed: int = 0) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def cohort(studies: int, sharpened: float, seed: int = 0) -> pd.DataFrame:
                 best = true * SEVERITY_WEIGHTS / (true * SEVERITY_WEIGHTS).sum()
                 told = best**sharpened / (best**sharpened).sum()
                 rows.append((study, condition, level, SEVERITIES[grade], *told))
-    columns = ["study_id", "condition", "level", "severity", *CHANCES]
+    columns = ["study_id", "condition", "level", "severity", *PROBABILITY_COLUMNS]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -55,8 +55,8 @@ def cohort(studies: int, sharpened: float, seed: int = 0) -> pd.DataFrame:
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search few temperatures and factors, so that a fit is quick."""
     heats = 2 ** np.arange(-0.5, 2, 0.5)
-    monkeypatch.setattr("src.reading.calibration.TEMPERATURES", heats)
-    monkeypatch.setattr("src.reading.calibration.FACTORS", FACTORS)
+    monkeypatch.setattr("src.classification.calibration.TEMPERATURES", heats)
+    monkeypatch.setattr("src.classification.calibration.FACTORS", FACTORS)
 
 
 FACTORS = np.linspace(1.0, 2.0, 5)
@@ -79,14 +79,16 @@ def sharpened(heats: dict[str, float]) -> pd.DataFrame:
             for place, level in enumerate(LEVELS):
                 grade = SEVERITIES[grades[(5 * study + place) % len(grades)]]
                 rows.append((study, condition, level, grade, *told / told.sum()))
-    columns = ["study_id", "condition", "level", "severity", *CHANCES]
+    columns = ["study_id", "condition", "level", "severity", *PROBABILITY_COLUMNS]
     return pd.DataFrame(rows, columns=columns)
 
 
 @pytest.mark.usefixtures("coarse")
 def test_each_familys_temperature_is_the_best_under_the_metrics_weights() -> None:
     heats = {"spinal": 2.0, "foraminal": 1.0, "subarticular": 2**0.5}
-    assert fit(sharpened(heats)).temperatures == pytest.approx(heats, abs=1e-3)
+    assert fit_calibration(sharpened(heats)).temperatures == pytest.approx(
+        heats, abs=1e-3
+    )
 
 
 def scored(table: pd.DataFrame, **chances: np.ndarray) -> float:
@@ -101,16 +103,18 @@ def test_factor_and_gain_are_by_the_competitions_score() -> None:
     table = cohort(12, sharpened=2.0, seed=5)
     canal = table["condition"] == SPINAL
     table.loc[canal, "severe"] /= 3
-    table[CHANCES] = table[CHANCES].div(table[CHANCES].sum(axis=1), axis=0)
-    fitted = fit(table)
+    table[PROBABILITY_COLUMNS] = table[PROBABILITY_COLUMNS].div(
+        table[PROBABILITY_COLUMNS].sum(axis=1), axis=0
+    )
+    fitted = fit_calibration(table)
 
     def with_factor(factor: float) -> float:
         some = replace(fitted, any_severe=factor)
-        new = some.apply(table[CHANCES].to_numpy(), table["condition"])
-        return scored(table, **dict(zip(CHANCES, new.T, strict=True)))
+        new = some.apply(table[PROBABILITY_COLUMNS].to_numpy(), table["condition"])
+        return scored(table, **dict(zip(PROBABILITY_COLUMNS, new.T, strict=True)))
 
     assert fitted.any_severe == min(FACTORS, key=with_factor) == 1.5
-    gain = scored(table) - scored(table, **nested_chances(table))
+    gain = scored(table) - scored(table, **cross_fitted_probabilities(table))
     assert fitted.gain == pytest.approx(gain, abs=1e-4)
     assert gain > 0.1
 
@@ -118,8 +122,8 @@ def test_factor_and_gain_are_by_the_competitions_score() -> None:
 @pytest.mark.usefixtures("coarse")
 def test_what_gains_nothing_on_other_studies_is_not_applied() -> None:
     table = cohort(10, sharpened=1.0)
-    assert scored(table) < scored(table, **nested_chances(table))
-    assert fit(table) == NONE
+    assert scored(table) < scored(table, **cross_fitted_probabilities(table))
+    assert fit_calibration(table) == IDENTITY
 
 
 @pytest.mark.usefixtures("coarse")
@@ -128,7 +132,9 @@ def test_no_site_is_corrected_by_another_of_its_study() -> None:
     table["study_id"] = 17 + 1000 * table["study_id"]
     own = table["study_id"] == 5017
     worse = table.assign(severity=table["severity"].mask(own, "severe"))
-    plain, changed = (nested_chances(some)["severe"] for some in (table, worse))
+    plain, changed = (
+        cross_fitted_probabilities(some)["severe"] for some in (table, worse)
+    )
     assert plain[own] == pytest.approx(changed[own])
     assert plain[~own] != pytest.approx(changed[~own])
 
@@ -138,11 +144,11 @@ def test_sites_of_several_runs_and_levels_keep_their_own_answers() -> None:
     sites = sites.assign(level=LEVELS[:3], truth=[0, 2, 1])
     said = pd.DataFrame(np.random.default_rng(0).dirichlet([1] * 3, 4), columns=NAMES)
     rows = sites.iloc[[0, 1, 1, 2]].reset_index(drop=True).join(said)
-    told = out_of_fold([rows[:2], rows[2:]])
+    told = out_of_fold_probabilities([rows[:2], rows[2:]])
     assert told["severity"].tolist() == ["normal_mild", "severe", "moderate"]
     mean = (said.iloc[1] + said.iloc[2]) / 2
     expected = np.stack([said.iloc[0], mean, said.iloc[3]])
-    assert told[CHANCES].to_numpy() == pytest.approx(expected)
+    assert told[PROBABILITY_COLUMNS].to_numpy() == pytest.approx(expected)
 
 
 def test_what_is_called_impossible_can_be_warmed_too() -> None:
@@ -155,9 +161,9 @@ def test_what_is_called_impossible_can_be_warmed_too() -> None:
 def test_without_a_canal_nothing_is_corrected() -> None:
     table = cohort(12, sharpened=2.0)
     table = table[table["condition"] != SPINAL].reset_index(drop=True)
-    assert fit(table) == NONE
-    nested = nested_chances(table)
-    assert all((nested[name] == table[name]).all() for name in CHANCES)
+    assert fit_calibration(table) == IDENTITY
+    nested = cross_fitted_probabilities(table)
+    assert all((nested[name] == table[name]).all() for name in PROBABILITY_COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -167,34 +173,37 @@ def test_without_a_canal_nothing_is_corrected() -> None:
 def test_a_calibration_that_cannot_be_is_refused(
     tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    save(replace(NONE, **change), tmp_path, ["a"])
-    with pytest.raises(InputError, match="damaged"):
-        load(tmp_path, ["a"])
+    save_calibration(replace(IDENTITY, **change), tmp_path, ["a"])
+    with pytest.raises(UserError, match="damaged"):
+        load_calibration(tmp_path, ["a"])
 
 
 def test_overconfidence_is_found_and_undone() -> None:
-    fitted = fit(cohort(60, sharpened=2.0))
+    fitted = fit_calibration(cohort(60, sharpened=2.0))
     for heat in fitted.temperatures.values():
         assert heat == pytest.approx(2.0, rel=0.25)
     assert fitted.gain > 0.02
 
 
 def test_honest_probabilities_are_left_nearly_alone() -> None:
-    fitted = fit(cohort(60, sharpened=1.0))
+    fitted = fit_calibration(cohort(60, sharpened=1.0))
     for heat in fitted.temperatures.values():
         assert heat == pytest.approx(1.0, rel=0.25)
     assert fitted.gain < 0.01
 
 
 def test_a_few_studies_are_too_few() -> None:
-    assert fit(cohort(6, sharpened=2.0)) == NONE
+    assert fit_calibration(cohort(6, sharpened=2.0)) == IDENTITY
 
 
 def test_nested_corrections_do_not_depend_on_their_own_part() -> None:
     table = cohort(20, sharpened=2.0)
     own = table["study_id"] % 5 == 0
     other_answers = table.assign(severity=table["severity"].where(~own, "normal_mild"))
-    plain, changed = nested_chances(table), nested_chances(other_answers)
+    plain, changed = (
+        cross_fitted_probabilities(table),
+        cross_fitted_probabilities(other_answers),
+    )
     assert np.allclose(plain["severe"][own], changed["severe"][own])
     assert not np.allclose(plain["severe"][~own], changed["severe"][~own])
 
@@ -213,20 +222,22 @@ def test_a_site_that_several_runs_tested_counts_once() -> None:
     row = {"study_id": 1, "condition": CONDITIONS[0], "level": "l1_l2", "truth": 2}
     one = pd.DataFrame([{**row, **dict(zip(NAMES, (0.2, 0.2, 0.6), strict=True))}])
     two = pd.DataFrame([{**row, **dict(zip(NAMES, (0.4, 0.4, 0.2), strict=True))}])
-    [site] = out_of_fold([one, two]).to_dict("records")
+    [site] = out_of_fold_probabilities([one, two]).to_dict("records")
     assert site["severity"] == "severe"
-    assert [site[name] for name in CHANCES] == pytest.approx([0.3, 0.3, 0.4])
+    assert [site[name] for name in PROBABILITY_COLUMNS] == pytest.approx(
+        [0.3, 0.3, 0.4]
+    )
 
 
 NAMES = [f"p_{name}" for name in SEVERITIES]
 
 
 def test_a_calibration_is_of_the_runs_it_was_fitted_on(tmp_path: Path) -> None:
-    some = fit(cohort(40, sharpened=2.0))
-    save(some, tmp_path, ["b", "a"])
-    assert load(tmp_path, ["a", "b"]) == some
-    assert load(tmp_path, ["a", "b", "c"]) is None
-    assert load(tmp_path / "none", ["a"]) is None
+    some = fit_calibration(cohort(40, sharpened=2.0))
+    save_calibration(some, tmp_path, ["b", "a"])
+    assert load_calibration(tmp_path, ["a", "b"]) == some
+    assert load_calibration(tmp_path, ["a", "b", "c"]) is None
+    assert load_calibration(tmp_path / "none", ["a"]) is None
     (tmp_path / CALIBRATION_FILE).write_text("{")
-    with pytest.raises(InputError, match="damaged"):
-        load(tmp_path, ["a", "b"])
+    with pytest.raises(UserError, match="damaged"):
+        load_calibration(tmp_path, ["a", "b"])

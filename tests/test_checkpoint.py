@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.learning.checkpoint import Checkpoint, load, save
-from src.learning.optimizers import OPTIMIZERS, load_optimizer, make_optimizer
+from src.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from src.training.optimizers import OPTIMIZERS, load_optimizer, make_optimizer
 
-CONFIG = {"settings": {"lr": 0.1, "seed": 3}, "labels": ("a", "b")}
+CONFIG = {"hyperparameters": {"lr": 0.1, "seed": 3}, "labels": ("a", "b")}
 
 
 def tensor(value: float) -> torch.Tensor:
@@ -45,25 +45,30 @@ def flat(value: object) -> object:
 
 @pytest.mark.parametrize("part", [field.name for field in fields(Checkpoint)])
 def test_every_part_comes_back(part: str, tmp_path: Path) -> None:
-    save(whole(), tmp_path / "state.safetensors")
-    again = load(tmp_path / "state.safetensors", CONFIG)
+    save_checkpoint(whole(), tmp_path / "state.safetensors")
+    again = load_checkpoint(tmp_path / "state.safetensors", CONFIG)
     assert flat(getattr(again, part)) == flat(getattr(whole(), part))
 
 
 def test_a_later_checkpoint_takes_the_place_of_an_earlier(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
-    save(whole(), path)
+    save_checkpoint(whole(), path)
     later = whole()
     later.epochs.append({"epoch": 3})
-    save(later, path)
-    assert len(load(path, CONFIG).epochs) == 3
+    save_checkpoint(later, path)
+    assert len(load_checkpoint(path, CONFIG).epochs) == 3
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("deep", [{"lr": 0.2, "seed": 3}, {"lr": 0.1, "seed": 4}])
 def test_one_other_setting_makes_it_another_run(deep: dict, tmp_path: Path) -> None:
-    save(whole(), tmp_path / "state.safetensors")
-    assert load(tmp_path / "state.safetensors", CONFIG | {"settings": deep}) is None
+    save_checkpoint(whole(), tmp_path / "state.safetensors")
+    assert (
+        load_checkpoint(
+            tmp_path / "state.safetensors", CONFIG | {"hyperparameters": deep}
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -87,9 +92,9 @@ def test_an_optimiser_steps_on_from_its_file_as_it_would_have(
     weight, optimizer = fresh(begun)
     stepped(weight, optimizer, pushes[:2])
     state = Checkpoint({}, [], {"w": weight}, {}, optimizer.state_dict())
-    save(state, tmp_path / "state.safetensors")
+    save_checkpoint(state, tmp_path / "state.safetensors")
     whole_way = stepped(weight, optimizer, pushes[2:])
-    back = load(tmp_path / "state.safetensors", {})
+    back = load_checkpoint(tmp_path / "state.safetensors", {})
     values = torch.empty_like(begun).copy_(back.weights["w"])
     resumed, other = fresh(values)
     load_optimizer(other, back.optimizer)

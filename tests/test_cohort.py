@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from src.competition import submission, tables
+from src.competition.constants import FAMILY_OF, SAGITTAL_T2, SERIES_OF
 from src.competition.metric import score
-from src.competition.prior import fallback
-from src.competition.vocab import FAMILY_OF, SAGITTAL_T2, SERIES_OF
-from src.errors import InputError
+from src.competition.prior import smoothed_prior
+from src.errors import UserError
 from src.imaging.dicom import read_header
 from src.phantom.anatomy import draw_anatomy
 from src.phantom.cohort import (
@@ -23,8 +23,8 @@ from src.phantom.cohort import (
     truth_folder,
     write_cohort,
 )
-from src.phantom.reader import (
-    READER_NOISE,
+from src.phantom.rater import (
+    RATER_NOISE,
     THRESHOLDS,
     draw_narrowing,
     draw_severity,
@@ -131,10 +131,14 @@ def test_the_ideal_answer_to_a_site_is_that_of_its_own_narrowing(
     truth = truth_folder(quick.root)
     sites = pd.read_csv(truth / "sites.csv")
     ids = submission.label_row_ids(sites)
-    ideal = submission.read(truth / "ideal_submission.csv").set_index("row_id").loc[ids]
+    ideal = (
+        submission.read_submission(truth / "ideal_submission.csv")
+        .set_index("row_id")
+        .loc[ids]
+    )
     narrowing = sites["narrowing"].to_numpy()
     # By 1, 2, 4 a grade outweighs the one below it where its own chance is a third.
-    shift = READER_NOISE * NormalDist().inv_cdf(2 / 3)
+    shift = RATER_NOISE * NormalDist().inv_cdf(2 / 3)
     low, high = np.subtract(THRESHOLDS, shift)
     assert (ideal["severe"] > 0.5).tolist() == (narrowing > high).tolist()
     assert (ideal["normal_mild"] > 0.5).tolist() == (narrowing < low).tolist()
@@ -143,7 +147,7 @@ def test_the_ideal_answer_to_a_site_is_that_of_its_own_narrowing(
 def test_an_unfinished_cohort_of_another_size_is_not_mixed_in(tmp_path: Path) -> None:
     for held in ('{"studies": 9, "seed": 0}', '{"studies": 3, "seed": 1}'):
         (tmp_path / "phantom.json").write_text(held)
-        with worker_pool(1) as executor, pytest.raises(InputError, match="unfinished"):
+        with worker_pool(1) as executor, pytest.raises(UserError, match="unfinished"):
             write_cohort(tmp_path, 3, executor)
 
 
@@ -152,8 +156,8 @@ def test_the_tables_are_a_competitions(phantom: Path) -> None:
     assert competition.labels["study_id"].nunique() == 6
     assert len(competition.labels) == 6 * 25
     assert len(competition.points) > 120
-    assert len(tables.test_studies(phantom)) == 1
-    sample = submission.read(phantom / "sample_submission.csv")
+    assert len(tables.list_test_studies(phantom)) == 1
+    sample = submission.read_submission(phantom / "sample_submission.csv")
     assert len(sample) == 25
 
 
@@ -169,7 +173,7 @@ def test_every_marked_instance_is_a_file_of_the_right_series(phantom: Path) -> N
 
 
 def test_the_truth_is_not_in_the_competition(phantom: Path) -> None:
-    hidden = set(tables.test_studies(phantom))
+    hidden = set(tables.list_test_studies(phantom))
     truth = tables.read_training(truth_folder(phantom))
     assert set(truth.labels["study_id"]) == hidden
     assert not hidden & set(tables.read_training(phantom).labels["study_id"])
@@ -181,11 +185,11 @@ def test_the_truth_is_not_in_the_competition(phantom: Path) -> None:
 def test_the_ideal_score_is_that_of_the_ideal_submission(phantom: Path) -> None:
     folder = truth_folder(phantom)
     labels = tables.read_labels(folder / "train.csv")
-    ideal = submission.read(folder / "ideal_submission.csv")
+    ideal = submission.read_submission(folder / "ideal_submission.csv")
     told = json.loads((folder / "ideal.json").read_text())["score"]
-    assert score(labels, ideal).as_dict() == pytest.approx(told)
+    assert score(labels, ideal).to_dict() == pytest.approx(told)
     train = tables.read_training(phantom).labels
-    prior = submission.from_prior(labels["study_id"].unique(), fallback(train))
+    prior = submission.from_prior(labels["study_id"].unique(), smoothed_prior(train))
     assert told["score"] < score(labels, prior).score
 
 
@@ -224,7 +228,7 @@ def test_the_same_plan_writes_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
-    with worker_pool(1) as executor, pytest.raises(InputError, match="empty folder"):
+    with worker_pool(1) as executor, pytest.raises(UserError, match="empty folder"):
         write_cohort(tmp_path, 3, executor)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

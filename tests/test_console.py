@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 from rich.progress import Progress
 
-from src.errors import InputError
+from src import demo
+from src.command_line import make_parser, non_negative_int, positive_int, run_script
+from src.console import cell, progress, say, show_table, timed
+from src.errors import UserError
 from src.phantom.cohort import truth_folder
-from src.reporting import demo
-from src.reporting.command_line import count, count_or_zero, parser_of, run
-from src.reporting.console import cell, epoch_printer, progress, say, show_table, step
+from src.training.train_run import epoch_printer
 
 
 def ticks(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
@@ -107,14 +108,16 @@ def test_a_step_says_its_time_when_it_is_done(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ticks(monkeypatch, 100, 103.25)
-    with step("Cut the crops"):
+    with timed("Cut the crops"):
         assert capsys.readouterr().out == ""
     monkeypatch.undo()
     assert capsys.readouterr().out == "Cut the crops (3.2 s)\n"
 
 
 @pytest.mark.parametrize(
-    ("read", "least"), [(count, 1), (count_or_zero, 0)], ids=["count", "or_zero"]
+    ("read", "least"),
+    [(positive_int, 1), (non_negative_int, 0)],
+    ids=["count", "or_zero"],
 )
 def test_a_count_below_its_least_is_refused(
     read: Callable[[str], int], least: int
@@ -127,8 +130,8 @@ def test_a_count_below_its_least_is_refused(
 def test_help_shows_the_docstring_as_it_is_and_every_default(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    parser = parser_of("Do it.\n\n    python do.py --n 3\n    and more")
-    parser.add_argument("--n", type=count, default=17, help="how many")
+    parser = make_parser("Do it.\n\n    python do.py --n 3\n    and more")
+    parser.add_argument("--n", type=positive_int, default=17, help="how many")
     with pytest.raises(SystemExit):
         parser.parse_args(["--help"])
     told = capsys.readouterr().out
@@ -139,8 +142,8 @@ def test_help_shows_the_docstring_as_it_is_and_every_default(
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (InputError("Give another --out"), "Give another --out."),
-        (InputError("Why not?"), "Why not?"),
+        (UserError("Give another --out"), "Give another --out."),
+        (UserError("Why not?"), "Why not?"),
         (KeyboardInterrupt(), "Interrupted; run the same command again to go on."),
         (OSError(errno.ENOSPC, "No space", "x"), "The disk is full; make room and run"),
         (PermissionError(errno.EACCES, "Denied", "/a/b"), "at /a/b: Denied."),
@@ -158,7 +161,7 @@ def test_what_a_user_can_mend_ends_with_1_and_one_sentence(
 
     monkeypatch.setattr(sys, "argv", ["/some/where/train.py", "--x"])
     with pytest.raises(SystemExit) as end:
-        run(main)
+        run_script(main)
     told = capsys.readouterr()
     assert (end.value.code, told.out) == (1, "")
     [line] = told.err.splitlines()
@@ -171,7 +174,7 @@ def test_a_bug_of_ours_is_not_hidden() -> None:
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):
-        run(main)
+        run_script(main)
 
 
 def flags(command: list[str]) -> dict[str, str]:
@@ -231,5 +234,5 @@ def test_the_demo_times_each_step_and_all(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_demo_stops_where_a_script_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"train\.py ended with 3"):
+    with pytest.raises(UserError, match=r"train\.py ended with 3"):
         run_demo(monkeypatch, [0, 3])

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from dicom_files import AXIAL, SAGITTAL, plane, write_series, write_slice
 
-from src.errors import InputError
-from src.imaging.crop_spec import CropSpec
-from src.imaging.crops import cut, to_grey, window
+from src.errors import UserError
+from src.imaging.crops import CropSpec, extract_crop, intensity_window, to_uint8
 from src.imaging.dicom import DicomError
 from src.imaging.geometry import SliceGeometry
 from src.imaging.series import Series, read_series
@@ -83,7 +82,7 @@ def test_point_lies_in_the_middle_of_every_channel(
     x, y = 61.3, 48.8
     centre = planes[2].to_patient([x, y])
     series = painted(tmp_path, planes, (110, 120), blob(centre))
-    crop = cut(series, 2, x, y, spec)
+    crop = extract_crop(series, 2, x, y, spec)
     assert (crop.pixels.shape, crop.pixels.dtype) == (
         (spec.slices, spec.crop_px, spec.crop_px),
         np.uint8,
@@ -108,7 +107,7 @@ def test_neighbours_of_other_shape_spacing_and_axes_show_the_same_place(
     shapes = [(90, 180), (120, 110), (160, 100)]
     volume = paint(planes, shapes, blob(site, beside, radius_mm=3))
     series = read_series(write_series(tmp_path, volume, planes))
-    crop = cut(series, 1, 60, 55, SPEC)
+    crop = extract_crop(series, 1, 60, 55, SPEC)
     # Two blobs of equal brightness, 16 columns of 0.6 mm apart.
     for channel in crop.pixels:
         expected = 49.5 + 16 * 0.6 / 0.5 / 2, 49.5
@@ -121,9 +120,9 @@ def test_millimetres_make_a_circle_of_anisotropic_pixels(tmp_path: Path) -> None
     planes = stacked(SAGITTAL, (0.4, 1.0))
     centre = planes[1].to_patient([80, 50])
     series = painted(tmp_path, planes, (100, 160), blob(centre, radius_mm=4))
-    in_mm = spread(cut(series, 1, 80, 50, CropSpec(100, 50)).pixels[1])
+    in_mm = spread(extract_crop(series, 1, 80, 50, CropSpec(100, 50)).pixels[1])
     np.testing.assert_allclose(in_mm, 4 / 0.5, rtol=0.03)
-    native = spread(cut(series, 1, 80, 50, CropSpec(100, None)).pixels[1])
+    native = spread(extract_crop(series, 1, 80, 50, CropSpec(100, None)).pixels[1])
     np.testing.assert_allclose(native, (4 / 0.4, 4 / 1.0), rtol=0.03)
 
 
@@ -135,7 +134,7 @@ def test_ten_millimetres_are_twenty_of_a_hundred_pixels_over_fifty(
     # To the back and to the feet, which a sagittal picture has right and down.
     beside = site + np.array([0, 10, -6])
     series = painted(tmp_path, planes, (100, 100), blob(beside, radius_mm=2))
-    found = centroid(cut(series, 1, 50, 50, SPEC).pixels[1])
+    found = centroid(extract_crop(series, 1, 50, 50, SPEC).pixels[1])
     np.testing.assert_allclose(found, (49.5 + 20, 49.5 + 12), atol=0.1)
 
 
@@ -143,7 +142,7 @@ def test_native_pixels_on_the_grid_are_copied(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 4000, (60, 70), "u2")
     planes = stacked(SAGITTAL, (0.7, 0.4))
     series = read_series(write_series(tmp_path, [picture] * 3, planes))
-    crop = cut(series, 1, 40, 30, CropSpec(21, None))
+    crop = extract_crop(series, 1, 40, 30, CropSpec(21, None))
     patch = picture[20:41, 30:51].astype(float)
     low, high = np.percentile(picture, [0.5, 99.5])
     expected = np.clip((patch - low) / (high - low), 0, 1) * 255
@@ -154,7 +153,7 @@ def test_what_lies_outside_the_image_is_black(tmp_path: Path) -> None:
     planes = stacked(SAGITTAL, (0.5, 0.5))
     bright = lambda points_mm: 3000 + 10 * points_mm[..., 1]  # noqa: E731
     series = painted(tmp_path, planes, (60, 60), bright)
-    crop = cut(series, 1, -0.5, 59.5, CropSpec(40, 20)).pixels
+    crop = extract_crop(series, 1, -0.5, 59.5, CropSpec(40, 20)).pixels
     # The image's lower left corner is the crop's middle: one quarter is image.
     assert (crop[:, :20, 20:] > 0).mean() > 0.9
     assert not crop[:, 20:].any()
@@ -165,7 +164,7 @@ def test_fine_pixels_are_averaged_where_the_crop_shrinks_them(tmp_path: Path) ->
     board = (np.indices((160, 160)).sum(0) % 2 * 1000).astype("u2")
     planes = stacked(SAGITTAL, (0.25, 0.25))
     series = read_series(write_series(tmp_path, [board] * 3, planes))
-    crop = cut(series, 1, 80.2, 79.9, CropSpec(20, 20)).pixels
+    crop = extract_crop(series, 1, 80.2, 79.9, CropSpec(20, 20)).pixels
     np.testing.assert_allclose(crop, 127.5, atol=8)
 
 
@@ -177,7 +176,7 @@ def test_channels_run_right_to_left_whatever_the_files_numbers(
     volume = [np.full_like(ramp, 60), ramp, np.full_like(ramp, 200)]
     planes = [plane((x, 0, 0), SAGITTAL) for x in (-4, 0, 4)]
     series = read_series(write_series(tmp_path, volume, planes, numbers))
-    crop = cut(series, 1, 32, 32, CropSpec(20, 20)).pixels
+    crop = extract_crop(series, 1, 32, 32, CropSpec(20, 20)).pixels
     np.testing.assert_allclose(crop[0], 60, atol=4)
     np.testing.assert_allclose(crop[2], 200, atol=4)
 
@@ -188,7 +187,7 @@ def test_first_slice_stands_in_for_the_one_before_it(tmp_path: Path) -> None:
     series = read_series(
         write_series(tmp_path, [picture, picture[::-1], picture], planes)
     )
-    crop = cut(series, 0, 30, 30, SPEC).pixels
+    crop = extract_crop(series, 0, 30, 30, SPEC).pixels
     np.testing.assert_array_equal(crop[0], crop[1])
     assert (crop[2] != crop[1]).any()
 
@@ -200,19 +199,21 @@ def test_grey_depends_on_the_labelled_slice_and_not_on_units(tmp_path: Path) -> 
     crops = []
     for i, scaled in enumerate([volume, volume * 7 + 300]):
         series = read_series(write_series(tmp_path / str(i), scaled, planes))
-        crops.append(cut(series, 1, 30, 30, SPEC).pixels)
+        crops.append(extract_crop(series, 1, 30, 30, SPEC).pixels)
     np.testing.assert_allclose(*crops, atol=1)
     volume[::2] = volume[::2] * 60
     series = read_series(write_series(tmp_path / "bright", volume, planes))
-    np.testing.assert_array_equal(cut(series, 1, 30, 30, SPEC).pixels[1], crops[0][1])
+    np.testing.assert_array_equal(
+        extract_crop(series, 1, 30, 30, SPEC).pixels[1], crops[0][1]
+    )
 
 
 def test_window_leaves_out_the_outermost_values() -> None:
     pixels = np.linspace(0, 1000, 200 * 200).reshape(200, 200)
     pixels[0, 0], pixels[-1, -2] = -1e6, 1e6
-    low, high = window(pixels)
+    low, high = intensity_window(pixels)
     assert (low, high) == (pytest.approx(5, abs=3), pytest.approx(995, abs=3))
-    grey = to_grey(np.array([-9, low, (low + high) / 2, high, 1e6]), low, high)
+    grey = to_uint8(np.array([-9, low, (low + high) / 2, high, 1e6]), low, high)
     assert grey.tolist() == [0, 0, 128, 255, 255]
 
 
@@ -220,14 +221,14 @@ def test_flat_slice_is_black(tmp_path: Path) -> None:
     planes = stacked(SAGITTAL, (0.5, 0.5))
     flat = lambda points_mm: np.full(points_mm.shape[:-1], 500)  # noqa: E731
     series = painted(tmp_path, planes, (40, 40), flat)
-    assert not cut(series, 1, 20, 20, SPEC).pixels.any()
+    assert not extract_crop(series, 1, 20, 20, SPEC).pixels.any()
 
 
 @pytest.mark.parametrize("xy", [(-0.6, 5), (5, 40.5), (np.nan, 5), (5, np.inf)])
 def test_point_outside_its_image_is_refused(tmp_path: Path, xy: tuple) -> None:
     series = painted(tmp_path, stacked(SAGITTAL, (1, 1)), (40, 50), blob(np.zeros(3)))
-    with pytest.raises(InputError, match=r"outside .*2\.dcm, 50 x 40 pixels"):
-        cut(series, 1, *xy, SPEC)
+    with pytest.raises(UserError, match=r"outside .*2\.dcm, 50 x 40 pixels"):
+        extract_crop(series, 1, *xy, SPEC)
 
 
 def test_neighbour_that_does_not_decode_is_replaced_and_told(tmp_path: Path) -> None:
@@ -237,13 +238,13 @@ def test_neighbour_that_does_not_decode_is_replaced_and_told(tmp_path: Path) -> 
         write_series(tmp_path, rng.integers(0, 900, (3, 64, 64), "u2"), planes)
     )
     write_slice(tmp_path / "3.dcm", np.zeros((64, 64), "u2"), planes[2], PixelData=b"")
-    crop = cut(series, 1, 30, 30, SPEC)
+    crop = extract_crop(series, 1, 30, 30, SPEC)
     np.testing.assert_array_equal(crop.pixels[2], crop.pixels[1])
     assert (crop.pixels[0] != crop.pixels[1]).any()
     assert len(crop.notes) == 1
     assert "3.dcm is cut short" in crop.notes[0]
     with pytest.raises(DicomError, match=r"3\.dcm is cut short"):
-        cut(series, 2, 30, 30, SPEC)
+        extract_crop(series, 2, 30, 30, SPEC)
 
 
 @pytest.mark.parametrize(
@@ -261,5 +262,5 @@ def test_neighbour_that_does_not_decode_is_replaced_and_told(tmp_path: Path) -> 
     ],
 )
 def test_crop_that_makes_no_sense_is_refused(values: dict) -> None:
-    with pytest.raises(InputError, match=r"^A (crop|field) of .*\.$"):
+    with pytest.raises(UserError, match=r"^A (crop|field) of .*\.$"):
         CropSpec(**values)

@@ -5,7 +5,7 @@ import torch
 from tiny_training import CPU, tiny_model
 from torch import nn
 
-from src.learning.device import choose_device, choose_precision
+from src.training.device import choose_device, choose_precision
 
 GPU = torch.device("cuda", 0)
 
@@ -24,7 +24,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_each_process_of_a_host_has_a_gpu_of_its_own(
     gpus: pytest.MonkeyPatch, rank: int, index: int
 ) -> None:
-    gpus.setattr("src.learning.distributed.rank", lambda: rank)
+    gpus.setattr("src.training.distributed.rank", lambda: rank)
     assert choose_device() == torch.device("cuda", index)
 
 

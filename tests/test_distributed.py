@@ -17,8 +17,8 @@ import json, sys
 sys.path[:0] = [".", "tests"]
 from dataclasses import replace
 import torch
-from learning_crops import QUIET, crop_set, trainer
-from src.learning import distributed
+from toy_crops import QUIET, crop_set, trainer
+from src.training import distributed
 
 torch.set_num_threads(1)
 with distributed.process_group():
@@ -40,8 +40,8 @@ ENDING = """
 import pathlib, sys
 sys.path[:0] = [".", "tests"]
 from dataclasses import replace
-from learning_crops import QUIET, crop_set, trainer
-from src.learning import distributed
+from toy_crops import QUIET, crop_set, trainer
+from src.training import distributed
 
 class Stop(Exception):
     pass

@@ -9,15 +9,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from learning_crops import QUIET, crop_set
 from tiny_training import CPU, Scripted, same, tiny_model, tiny_trainer, weights_of
 from torch import nn
+from toy_crops import QUIET, crop_set
 from two_threads import two_processes
 
-from src.learning import distributed
-from src.learning.dataset import CropSet
-from src.learning.engine import Trainer
-from src.learning.predictor import as_images
+from src.classification.crop_dataset import CropDataset
+from src.training import distributed
+from src.training.predictor import normalize
+from src.training.trainer import Trainer
 
 # 23 crops in sixes: a last batch of five, of which one process has three, one two.
 SETTINGS = replace(QUIET, batch_size=6, epochs=3, lr=0.01, optimizer="sgd")
@@ -25,14 +25,14 @@ SETTINGS = replace(QUIET, batch_size=6, epochs=3, lr=0.01, optimizer="sgd")
 PLAIN, NORMED = tiny_model(norm=False), tiny_model(norm=True)
 
 
-def train_set(weights: tuple | None = None) -> CropSet:
+def train_set(weights: tuple | None = None) -> CropDataset:
     return replace(crop_set(23), weights=weights)
 
 
 def fitted(weights: tuple | None = None, norm: bool = False) -> Trainer:
-    choice = "reestimate" if norm else "keep"
-    settings = replace(SETTINGS, batch_norm=choice)
-    one = tiny_trainer(settings, deepcopy(NORMED if norm else PLAIN))
+    choice = "recompute" if norm else "running"
+    hyperparameters = replace(SETTINGS, bn_stats=choice)
+    one = tiny_trainer(hyperparameters, deepcopy(NORMED if norm else PLAIN))
     one.fit(train_set(weights), replace(crop_set(7), weights=weights))
     return one
 
@@ -46,7 +46,7 @@ def test_two_processes_learn_what_one_learns(weights: tuple | None) -> None:
         for name, value in alone.model.state_dict().items():
             assert torch.allclose(one.model.state_dict()[name], value, atol=1e-5), name
         for epoch, expected in zip(one.epochs, alone.epochs, strict=True):
-            told, due = epoch.as_dict(), expected.as_dict()
+            told, due = epoch.to_dict(), expected.to_dict()
             asked = {"validation_loss", "validation_top1", "lr", "best"}
             asked |= {"train_loss"} if weights is None else set()
             for name in asked:
@@ -54,18 +54,18 @@ def test_two_processes_learn_what_one_learns(weights: tuple | None) -> None:
 
 
 def test_two_processes_hold_the_same_statistics_of_all_their_crops() -> None:
-    settings = replace(SETTINGS, batch_size=12, epochs=1, batch_norm="reestimate")
+    hyperparameters = replace(SETTINGS, batch_size=12, epochs=1, bn_stats="recompute")
     crops = crop_set(24)
     crops.crops[12:] //= 2  # so that no two shares are alike
     with two_processes() as group:
 
         def judged() -> dict[str, torch.Tensor]:
             validation = Scripted([1.0])
-            tiny_trainer(settings, deepcopy(NORMED)).fit(crops, validation)
+            tiny_trainer(hyperparameters, deepcopy(NORMED)).fit(crops, validation)
             return validation.judged[1]
 
         first, second = group.run(judged)
-    images = as_images(torch.from_numpy(crops.crops))
+    images = normalize(torch.from_numpy(crops.crops))
     mean = images.mean(dim=(0, 2, 3))
     for each in (first, second):
         assert torch.allclose(each["0.running_mean"], mean, atol=1e-4)
@@ -127,14 +127,16 @@ def test_logits_of_two_processes_are_ones_in_the_same_order() -> None:
 
 def test_each_process_looks_at_its_own_share_of_what_is_judged() -> None:
     crops, shares = crop_set(7), {}
-    plain = CropSet.batches
+    plain = CropDataset.batches
 
-    def spied(some: CropSet, size: int, places: np.ndarray) -> Iterator[torch.Tensor]:
+    def spied(
+        some: CropDataset, size: int, places: np.ndarray
+    ) -> Iterator[torch.Tensor]:
         shares[distributed.rank()] = places.tolist()
         return plain(some, size, places)
 
     with two_processes() as group, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CropSet, "batches", spied)
+        patch.setattr(CropDataset, "batches", spied)
         group.run(lambda: tiny_trainer(SETTINGS, deepcopy(NORMED)).logits(crops))
     assert sorted(shares[0] + shares[1]) == list(range(7))
     assert abs(len(shares[0]) - len(shares[1])) == 1
@@ -152,7 +154,7 @@ def alone_in_a_group() -> Iterator[None]:
 @pytest.mark.usefixtures("alone_in_a_group")
 def test_in_a_group_a_model_trains_in_its_wrapping_and_is_kept_without() -> None:
     one = tiny_trainer(SETTINGS)
-    with distributed.shared_gradients(one.model, CPU) as shared:
+    with distributed.wrap_ddp(one.model, CPU) as shared:
         assert isinstance(shared, nn.parallel.DistributedDataParallel)
         assert shared.module is one.model
     one.train_epoch(train_set(), 1)
@@ -162,12 +164,12 @@ def test_in_a_group_a_model_trains_in_its_wrapping_and_is_kept_without() -> None
 
 def test_without_a_group_a_model_stays_as_it_is() -> None:
     model = tiny_model()
-    with distributed.shared_gradients(model, CPU) as shared:
+    with distributed.wrap_ddp(model, CPU) as shared:
         assert shared is model
-    assert distributed.shared_norms(model, torch.device("cuda", 0)) is model
+    assert distributed.sync_batch_norms(model, torch.device("cuda", 0)) is model
     assert not any(isinstance(m, nn.SyncBatchNorm) for m in model.modules())
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
-    assert distributed.sum_over_all(torch.ones(2)).tolist() == [1, 1]
+    assert distributed.all_reduce_sum(torch.ones(2)).tolist() == [1, 1]
 
 
 def test_training_goes_through_the_model_that_shares_its_gradients(
@@ -182,7 +184,7 @@ def test_training_goes_through_the_model_that_shares_its_gradients(
         wrapper.register_forward_hook(lambda *_: passed.append(model.training))
         yield wrapper
 
-    monkeypatch.setattr(distributed, "shared_gradients", wrapped)
+    monkeypatch.setattr(distributed, "wrap_ddp", wrapped)
     one.train_epoch(train_set(), 1)
     assert passed == [True] * 4
 
@@ -201,9 +203,9 @@ def test_gradients_and_norms_are_shared_as_the_device_can(
 
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr(distributed, "DistributedDataParallel", wrap)
-    model = distributed.shared_norms(tiny_model(), device)
+    model = distributed.sync_batch_norms(tiny_model(), device)
     assert isinstance(model[0], nn.SyncBatchNorm) is (device.type == "cuda")
-    with distributed.shared_gradients(model, device):
+    with distributed.wrap_ddp(model, device):
         assert given == [(model, ids)]
 
 

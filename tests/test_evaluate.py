@@ -7,27 +7,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from condition_runs import description, predicted, write_cache, write_run
+from fake_condition_runs import description, predicted, write_cache, write_run
 
 from evaluate import (
-    outcome_of,
+    evaluation_of,
     predictions_of,
     report_condition,
     report_severity,
 )
-from src.competition.folds import read_folds, row_roles
+from src.cache.crop_cache import CropCache, open_cache
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES
+from src.competition.folds import read_folds, row_splits
 from src.competition.prior import uniform
-from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES
 from src.files import write_csv
-from src.imaging.cache import Cache, open_cache
-from src.learning.runs import Run, read_run
-from src.reporting.page import Page
+from src.reporting.html_report import HtmlReport
+from src.training.run_folder import Run, read_run
 
 STUDIES = 12
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Cache:
+def cache(tmp_path: Path) -> CropCache:
     """A cache of 12 studies whose labels tell of sites without a crop too."""
     table = write_cache(tmp_path / "cache", STUDIES)
     places = pd.MultiIndex.from_product(
@@ -42,11 +42,11 @@ def cache(tmp_path: Path) -> Cache:
     return open_cache(tmp_path / "cache")
 
 
-def folds_of(cache: Cache) -> pd.DataFrame:
+def folds_of(cache: CropCache) -> pd.DataFrame:
     return read_folds(cache.path / "folds.csv")
 
 
-def made(cache: Cache, tested: np.ndarray, **changes: Any) -> Run:
+def made(cache: CropCache, tested: np.ndarray, **changes: Any) -> Run:
     config = description(**changes)
     runs = cache.path.parent / "runs"
     return read_run(write_run(runs, config, predicted(cache.table[tested])))
@@ -63,11 +63,11 @@ def made(cache: Cache, tested: np.ndarray, **changes: Any) -> Run:
     ],
 )
 def test_a_runs_crops_have_the_roles_that_it_was_trained_with(
-    cache: Cache, changes: dict[str, Any], kept: int
+    cache: CropCache, changes: dict[str, Any], kept: int
 ) -> None:
     studies, fold = cache.table["study_id"], changes.get("fold")
     if changes.get("split") == "row":
-        tested = row_roles(len(studies), changes["seed"]) == "test"
+        tested = row_splits(len(studies), changes["seed"]) == "test"
     else:
         held = studies > 10 if fold == "holdout" else studies % 5 == int(fold)
         tested = held.to_numpy()
@@ -80,10 +80,10 @@ def test_a_runs_crops_have_the_roles_that_it_was_trained_with(
     assert {"train", "test"} <= set(roles.dropna())
 
 
-def test_an_outcome_is_of_the_runs_own_crops(cache: Cache) -> None:
+def test_an_outcome_is_of_the_runs_own_crops(cache: CropCache) -> None:
     tested = (cache.table["study_id"] % 5 == 3).to_numpy()
     run = made(cache, tested, fold="3")
-    told = outcome_of(run, cache, folds_of(cache))
+    told = evaluation_of(run, cache, folds_of(cache))
     assert told.name == run.folder.name
     assert told.description["fold"] == "3"
     assert told.leakage["studies"]["test"] == 2
@@ -92,7 +92,7 @@ def test_an_outcome_is_of_the_runs_own_crops(cache: Cache) -> None:
 
 
 def test_every_run_is_drawn_with_its_own_history(
-    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: CropCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
     for fold in (1, 2, 3):
@@ -103,9 +103,9 @@ def test_every_run_is_drawn_with_its_own_history(
         (run.folder / "history.jsonl").write_text(line)
         runs.append(run)
     shown: list[tuple] = []
-    draw = "src.reporting.condition.add_condition"
+    draw = "src.reporting.condition_section.add_condition"
     monkeypatch.setattr(draw, lambda *given: shown.append(given))
-    report_condition(runs, cache, folds_of(cache), Page("a page"), tmp_path)
+    report_condition(runs, cache, folds_of(cache), HtmlReport("a page"), tmp_path)
     [(_, _, metrics, histories, _)] = shown
     assert [one["fold"] for one in metrics["vgg11"]["runs"]] == ["1", "2", "3"]
     for one in metrics["vgg11"]["runs"]:
@@ -115,10 +115,10 @@ def test_every_run_is_drawn_with_its_own_history(
 
 
 def test_severity_is_of_fair_runs_on_all_labelled_rows(
-    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: CropCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("TEMPERATURES", "FACTORS"):
-        monkeypatch.setattr(f"src.reading.calibration.{name}", np.ones(1))
+        monkeypatch.setattr(f"src.classification.calibration.{name}", np.ones(1))
     told = {"task": "severity", "labels": list(SEVERITIES)}
     told["prior"] = uniform().to_dict("records")
     runs = []
@@ -126,12 +126,12 @@ def test_severity_is_of_fair_runs_on_all_labelled_rows(
         run = made(cache, np.zeros(120, bool), split=split, **told)
         tested = cache.table["study_id"] > 10
         if split == "row":
-            tested = row_roles(120, 0) == "test"
+            tested = row_splits(120, 0) == "test"
         table = predicted(cache.table[tested]).iloc[:, :6].assign(truth=1, predicted=1)
         table = table.assign(p_normal_mild=0.1, p_moderate=0.8, p_severe=0.1)
         write_csv(table, run.folder / "predictions.csv")
         runs.append(run)
-    report_severity(runs, cache, folds_of(cache), Page("a page"), tmp_path)
+    report_severity(runs, cache, folds_of(cache), HtmlReport("a page"), tmp_path)
     severity = json.loads((tmp_path / "metrics.json").read_text())["severity"]
     assert [one["name"] for one in severity["runs"]] == [runs[1].folder.name]
     # Of 25 rows a study ten have a crop; of study 12 five have no grade.

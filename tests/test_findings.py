@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES, SPINAL
-from src.reading.findings import (
-    enter,
-    fallbacks,
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES, SPINAL
+from src.inference.findings import (
+    fallback_reasons,
+    merge_into_findings,
     prior_findings,
     sources,
     to_submission,
 )
-from src.reading.locate import Located
+from src.localization.locate import LocatedSite
 
 LEFT = "left_subarticular_stenosis"
 CHANCES = list(SEVERITIES)
@@ -30,9 +30,11 @@ def prior() -> pd.DataFrame:
     return table.sample(frac=1, random_state=0)
 
 
-def located(source: str, **place: float) -> Located:
+def located(source: str, **place: float) -> LocatedSite:
     told = {"x": 7.126, "y": 90.444, "confidence": 0.87654} | place
-    return Located(5, 6, told["x"], told["y"], np.zeros(3), told["confidence"], source)
+    return LocatedSite(
+        5, 6, told["x"], told["y"], np.zeros(3), told["confidence"], source
+    )
 
 
 def entered() -> pd.DataFrame:
@@ -48,7 +50,9 @@ def entered() -> pd.DataFrame:
     }
     reasons = {(LEFT, "l5_s1"): "outside", (LEFT, "l4_l5"): "not seen"}
     before = prior_findings([8], prior(), "not read yet")
-    return enter(before, sites, graded, reasons).set_index(["condition", "level"])
+    return merge_into_findings(before, sites, graded, reasons).set_index(
+        ["condition", "level"]
+    )
 
 
 def test_every_study_has_its_own_25_rows_of_the_prior() -> None:
@@ -112,7 +116,7 @@ def test_reasons_for_the_prior_are_counted_by_site_and_study() -> None:
     columns = ["study_id", "source", "reason"]
     rows = [(1, "prior", "dark"), (2, "prior", "dark"), (2, "prior", "dark")]
     rows += [(1, "prior", None), (1, "located", "dark"), (3, "projected", "unseen")]
-    assert fallbacks(pd.DataFrame(rows, columns=columns)) == [
+    assert fallback_reasons(pd.DataFrame(rows, columns=columns)) == [
         {"reason": "dark", "sites": 3, "studies": 2},
         {"reason": "no reason given", "sites": 1, "studies": 1},
     ]

@@ -6,9 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.competition.folds import make_folds, read_folds, roles, row_roles, strata
-from src.competition.vocab import CONDITIONS, LEVELS
-from src.errors import InputError
+from src.competition.constants import CONDITIONS, LEVELS
+from src.competition.folds import (
+    fold_splits,
+    make_folds,
+    read_folds,
+    row_splits,
+    strata,
+)
+from src.errors import UserError
 from src.files import write_csv
 
 PLACES = [(condition, level) for condition in CONDITIONS for level in LEVELS]
@@ -129,7 +135,7 @@ def test_unlabelled_studies_have_a_split_too() -> None:
 
 @pytest.mark.parametrize("studies", [1, 2])
 def test_two_studies_cannot_be_split(studies: int) -> None:
-    with pytest.raises(InputError, match=f"{studies} cannot be split .* at least 3"):
+    with pytest.raises(UserError, match=f"{studies} cannot be split .* at least 3"):
         make_folds(cohort(random_kinds(studies)))
 
 
@@ -142,7 +148,7 @@ def test_folds_are_read_as_they_were_made(tmp_path: Path) -> None:
     again = read_folds(tmp_path / "folds.csv")
     pd.testing.assert_frame_equal(again, folds, check_dtype=False)
     assert again["fold"].dtype == np.int64
-    assert roles(again, 3).to_dict() == roles(folds, 3).to_dict()
+    assert fold_splits(again, 3).to_dict() == fold_splits(folds, 3).to_dict()
 
 
 @pytest.mark.parametrize(
@@ -155,7 +161,7 @@ def test_folds_are_read_as_they_were_made(tmp_path: Path) -> None:
 )
 def test_a_wrong_fold_is_refused(tmp_path: Path, row: str, message: str) -> None:
     (tmp_path / "folds.csv").write_text(f"study_id,split,fold\n{row}\n")
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(UserError, match=message):
         read_folds(tmp_path / "folds.csv")
 
 
@@ -164,14 +170,14 @@ def test_a_wrong_fold_is_refused(tmp_path: Path, row: str, message: str) -> None
 
 def test_the_holdouts_roles_are_the_split() -> None:
     folds = make_folds(cohort(random_kinds(40)))
-    role = roles(folds, "holdout")
+    role = fold_splits(folds, "holdout")
     assert role.to_dict() == dict(zip(folds["study_id"], folds["split"], strict=True))
 
 
 @pytest.mark.parametrize("studies", [30, 47, 100])
 def test_every_study_is_tested_once_over_the_folds(studies: int) -> None:
     folds = make_folds(cohort(random_kinds(studies)))
-    runs = pd.DataFrame({fold: roles(folds, fold) for fold in range(5)})
+    runs = pd.DataFrame({fold: fold_splits(folds, fold) for fold in range(5)})
     assert ((runs == "test").sum(axis=1) == 1).all()
     assert ((runs == "train").any()).all()
     assert ((runs == "validation").any()).all()
@@ -179,7 +185,7 @@ def test_every_study_is_tested_once_over_the_folds(studies: int) -> None:
 
 def test_a_folds_validation_is_the_holdouts_less_its_tests() -> None:
     folds = make_folds(cohort(random_kinds(100)))
-    role = roles(folds, 2)
+    role = fold_splits(folds, 2)
     by_study = folds.set_index("study_id").loc[role.index]
     assert ((role == "test") == (by_study["fold"] == 2)).all()
     rest = role[role != "test"]
@@ -190,7 +196,7 @@ def test_a_folds_validation_is_the_holdouts_less_its_tests() -> None:
 def test_a_small_cohorts_fold_borrows_its_validation_from_training() -> None:
     folds = make_folds(cohort(random_kinds(12)))
     fold = int(folds["fold"][folds["split"] == "validation"].iloc[0])
-    role = roles(folds, fold)
+    role = fold_splits(folds, fold)
     tested = folds.set_index("study_id")["fold"] == fold
     assert ((role == "test") == tested[role.index]).all()
     assert (role == "validation").sum() == 1
@@ -198,39 +204,39 @@ def test_a_small_cohorts_fold_borrows_its_validation_from_training() -> None:
 
 def test_a_fold_without_a_study_is_refused() -> None:
     folds = make_folds(cohort(random_kinds(3)))
-    with pytest.raises(InputError, match="none for test"):
-        roles(folds, 4)
+    with pytest.raises(UserError, match="none for test"):
+        fold_splits(folds, 4)
 
 
 @pytest.mark.parametrize("fold", [5, -1, "all", "2"])
 def test_a_fold_that_does_not_exist_is_refused(fold: int | str) -> None:
     folds = make_folds(cohort(random_kinds(40)))
-    with pytest.raises(InputError, match=r"not holdout or one of 0 to 4"):
-        roles(folds, fold)
+    with pytest.raises(UserError, match=r"not holdout or one of 0 to 4"):
+        fold_splits(folds, fold)
 
 
 # The paper's rows
 
 
 def test_rows_are_split_80_5_15_at_random() -> None:
-    role = row_roles(2000, seed=4)
+    role = row_splits(2000, seed=4)
     assert [(role == name).sum() for name in ("train", "validation", "test")] == [
         1600,
         100,
         300,
     ]
-    assert (role == row_roles(2000, seed=4)).all()
-    assert (role != row_roles(2000, seed=5)).any()
+    assert (role == row_splits(2000, seed=4)).all()
+    assert (role != row_splits(2000, seed=5)).any()
     halves = [(half == "test").sum() for half in np.split(role, 2)]
     assert max(halves) < 200
 
 
 def test_rows_leak_studies_from_train_into_test() -> None:
     study = np.repeat(np.arange(40), 25)
-    role = row_roles(len(study))
+    role = row_splits(len(study))
     assert set(study[role == "test"]) <= set(study[role == "train"])
 
 
 def test_two_rows_cannot_be_split() -> None:
-    with pytest.raises(InputError, match="2 cannot be split"):
-        row_roles(2)
+    with pytest.raises(UserError, match="2 cannot be split"):
+        row_splits(2)

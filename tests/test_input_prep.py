@@ -14,13 +14,13 @@ import pytest
 from dicom_files import SAGITTAL, plane, write_series
 
 import input_prep
+from src.cache.crop_cache import open_cache
+from src.cache.overview_cache import open_overviews
 from src.competition import tables
+from src.competition.constants import TARGETS
 from src.competition.folds import make_folds
-from src.competition.vocab import TARGETS
-from src.errors import InputError
-from src.imaging.cache import open_cache
-from src.imaging.crop_spec import CropSpec
-from src.imaging.overview_cache import open_overviews
+from src.errors import UserError
+from src.imaging.crops import CropSpec
 
 STUDIES = (300, 40, 7, 21, 8)  # as the tables have them
 FORAMEN, CANAL = "Neural Foraminal Narrowing", "Spinal Canal Stenosis"
@@ -250,7 +250,7 @@ def test_the_competition_is_fetched_to_the_data_before_it_is_read(
 ) -> None:
     monkeypatch.setattr(input_prep, "fetch_competition", copy)
     asked = (tmp_path / "fetched", *SMALL, "--no-overviews")
-    with pytest.raises(InputError, match=r"train\.csv is looked for"):
+    with pytest.raises(UserError, match=r"train\.csv is looked for"):
         prepare(*asked)
     prepare(*asked, "--download")
     assert studies_in(cache / "crops.csv") == sorted(STUDIES)

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from kaggle_kit import write_run
 
-from src.errors import InputError
+from src.errors import UserError
 from src.kaggle import bundle
 from src.kaggle import kit as kits
 from src.kaggle.kit import SCRIPTS, stage_kit
-from src.kaggle.manifest import faults, read_manifest
+from src.kaggle.manifest import read_manifest, verify
 
 PRIVATE = ("kaggle.json", ".env", "notes.txt", "slice.dcm", "labels.csv")
 
@@ -40,7 +40,7 @@ def test_the_kit_holds_code_and_weights_alone(runs: Path, tmp_path: Path) -> Non
     stage_kit(runs, tmp_path / "kit")
     held = files(tmp_path / "kit")
     assert set(SCRIPTS) <= held
-    assert "src/reading/findings.py" in held
+    assert "src/inference/findings.py" in held
     assert {name for name in held if name.startswith("runs/")} == {
         "runs/condition-tiny/config.json",
         "runs/condition-tiny/weights.safetensors",
@@ -84,15 +84,15 @@ def test_another_weight_is_another_kit(runs: Path, tmp_path: Path) -> None:
 def test_what_did_not_arrive_is_named(runs: Path, tmp_path: Path) -> None:
     kit = tmp_path / "kit"
     stage_kit(runs, kit, add_wheel)
-    assert faults(kit) == []
+    assert verify(kit) == []
     (kit / "runs" / "condition-tiny" / "weights.safetensors").unlink()
     (kit / "train.py").write_text("changed")
-    missing, changed = faults(kit)
+    missing, changed = verify(kit)
     assert missing.endswith("missing from the kit: " + weights_name())
     assert "train.py" in changed
     (kit / "manifest.json").write_text("{")
-    with pytest.raises(InputError, match="stage the kit again"):
-        faults(kit)
+    with pytest.raises(UserError, match="stage the kit again"):
+        verify(kit)
 
 
 def add_wheel(folder: Path) -> None:
@@ -111,12 +111,12 @@ def test_an_unpacked_wheel_and_a_lost_empty_file_are_no_faults(
     stage_kit(runs, kit, add_wheel)
     (kit / "wheels" / "decoder.whl").unlink()
     (kit / "src" / "__init__.py").unlink()
-    assert faults(kit) == []
+    assert verify(kit) == []
 
 
 def test_runs_without_weights_are_refused(runs: Path, tmp_path: Path) -> None:
     (runs / "condition-tiny" / "weights.safetensors").unlink()
-    with pytest.raises(InputError, match="holds no finished run"):
+    with pytest.raises(UserError, match="holds no finished run"):
         stage_kit(runs, tmp_path / "kit")
 
 
@@ -124,7 +124,7 @@ def test_a_folder_of_something_else_is_left_alone(runs: Path, tmp_path: Path) ->
     kit = tmp_path / "kit"
     kit.mkdir()
     (kit / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(UserError, match="holds something else"):
         stage_kit(runs, kit)
     assert files(kit) == {"thesis.txt"}
 
@@ -132,7 +132,7 @@ def test_a_folder_of_something_else_is_left_alone(runs: Path, tmp_path: Path) ->
 def test_the_command_stages_dataset_and_notebooks(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     module = [sys.executable, "-m", "src.kaggle.bundle", "--runs", runs]
-    flags = ["--owner", "alice", "--stem", "my-spine", "--weights-from", "train"]
+    flags = ["--owner", "alice", "--slug-prefix", "my-spine", "--weights-from", "train"]
     root = Path(bundle.__file__).parents[2]
     done = subprocess.run(
         [*module, *flags, "--out", out], cwd=root, capture_output=True, text=True
@@ -159,7 +159,7 @@ def test_a_kit_can_stage_a_kit_as_the_training_notebook_does(
     )
     assert done.returncode == 0, done.stderr
     made = tmp_path / "out" / "kit"
-    assert faults(made) == []
+    assert verify(made) == []
     assert read_manifest(made)["commit"] == read_manifest(kit)["commit"]
     assert (made / weights_name()).is_file()
 
@@ -180,7 +180,7 @@ def test_a_change_that_keeps_a_files_size_is_noticed(
     kit = tmp_path / "kit"
     first = stage_kit(runs, kit)
     rewrite(kit / name)
-    assert faults(kit) == [f"changed from the kit: {name}"]
+    assert verify(kit) == [f"changed from the kit: {name}"]
     rewrite(runs / "condition-tiny" / "weights.safetensors")
     assert stage_kit(runs, kit) != first
 
@@ -198,7 +198,7 @@ def test_three_lost_files_are_named_and_the_others_counted(
     stage_kit(runs, kit)
     for name in SCRIPTS:
         (kit / name).unlink()
-    [told] = faults(kit)
+    [told] = verify(kit)
     names = ", ".join(sorted(SCRIPTS)[:3])
     assert told == f"missing from the kit: {names} and 1 more"
 

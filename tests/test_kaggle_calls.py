@@ -18,15 +18,19 @@ from kaggle_kit import make_kit
 
 import train as train_script
 from src.competition import submission
+from src.competition.constants import TARGETS
 from src.competition.prior import uniform
-from src.competition.vocab import TARGETS
-from src.errors import InputError
-from src.kaggle import answer as answering
-from src.kaggle import inputs, kit, show, training
-from src.kaggle.answer import Answer, answer, in_rerun, noted
+from src.errors import UserError
+from src.inference.findings import prior_findings
+from src.kaggle import kit, mounts, notebook_display, run_inference, run_training
 from src.kaggle.manifest import read_manifest
 from src.kaggle.names import COMPETITION
-from src.reading.findings import prior_findings
+from src.kaggle.run_inference import (
+    InferenceResult,
+    in_rerun,
+    predict_test_set,
+    read_run_info,
+)
 
 RERUN = "KAGGLE_IS_COMPETITION_RERUN"
 STUDIES = [5, 6]
@@ -62,7 +66,7 @@ def findings_of(located: int) -> pd.DataFrame:
 
 
 def answers(out: Path, findings: Path) -> None:
-    submission.write(submission.from_prior(STUDIES, uniform()), out)
+    submission.write_submission(submission.from_prior(STUDIES, uniform()), out)
     findings_of(50).to_csv(findings, index=False)
 
 
@@ -75,7 +79,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, does: Does = answers) -> list[Any]
         told.append(SimpleNamespace(command=command[:2], flags=flags, **given))
         does(Path(flags["--out"]), Path(flags["--findings"]))
 
-    monkeypatch.setattr(answering.subprocess, "run", run)
+    monkeypatch.setattr(run_inference.subprocess, "run", run)
     return told
 
 
@@ -83,11 +87,11 @@ def test_the_script_is_told_where_everything_is(
     data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script, out = scripted(monkeypatch), tmp_path / "out"
-    answer(staged, out)
+    predict_test_set(staged, out)
     [told] = script
     assert told.command == [sys.executable, str(staged / "predict_submission.py")]
     limit = told.flags.pop("--limit-minutes")
-    assert float(limit) == answering.LIMIT_MINUTES
+    assert float(limit) == run_inference.LIMIT_MINUTES
     assert told.flags == {
         **{"--data": str(data), "--runs": str(staged / "runs")},
         **{"--out": str(out / "submission.csv")},
@@ -108,16 +112,16 @@ def test_the_script_has_its_limit_in_minutes_and_is_stopped_some_minutes_after(
     if setting:
         monkeypatch.setenv("KIT_LIMIT_MINUTES", setting)
     script = scripted(monkeypatch)
-    answer(staged, tmp_path, limit_minutes=30)
+    predict_test_set(staged, tmp_path, limit_minutes=30)
     [told] = script
     assert float(told.flags["--limit-minutes"]) == minutes
-    assert told.timeout == pytest.approx(60 * (minutes + answering.GRACE_MINUTES))
+    assert told.timeout == pytest.approx(60 * (minutes + run_inference.GRACE_MINUTES))
 
 
 def test_the_limits_leave_room_in_nine_hours_and_use_most_of_them() -> None:
-    assert answering.LIMIT_MINUTES > 7 * 60
-    assert answering.GRACE_MINUTES >= 5
-    assert answering.LIMIT_MINUTES + answering.GRACE_MINUTES <= 9 * 60 - 30
+    assert run_inference.LIMIT_MINUTES > 7 * 60
+    assert run_inference.GRACE_MINUTES >= 5
+    assert run_inference.LIMIT_MINUTES + run_inference.GRACE_MINUTES <= 9 * 60 - 30
 
 
 def test_a_limit_that_ran_out_is_told_in_minutes(
@@ -127,7 +131,7 @@ def test_a_limit_that_ran_out_is_told_in_minutes(
         raise subprocess.TimeoutExpired("script", 1800)
 
     scripted(monkeypatch, hangs)
-    result = answer(staged, tmp_path)
+    result = predict_test_set(staged, tmp_path)
     assert result.problems[0].endswith("it was stopped after 30 minutes")
 
 
@@ -136,9 +140,9 @@ def test_findings_of_an_earlier_run_are_not_taken(
 ) -> None:
     findings_of(50).to_csv(tmp_path / "findings.csv", index=False)
     scripted(monkeypatch, lambda *_: None)
-    result = answer(staged, tmp_path)
+    result = predict_test_set(staged, tmp_path)
     assert result.findings is None
-    assert noted(tmp_path)["rows"] == {}
+    assert read_run_info(tmp_path)["rows"] == {}
 
 
 def test_the_kits_decoders_come_first_on_the_scripts_path(
@@ -150,7 +154,7 @@ def test_the_kits_decoders_come_first_on_the_scripts_path(
     monkeypatch.setenv("PYTHONPATH", others)
     monkeypatch.setenv("SOME_SETTING", "kept")
     script = scripted(monkeypatch)
-    answer(staged, tmp_path)
+    predict_test_set(staged, tmp_path)
     [told] = script
     _, *rest = told.env["PYTHONPATH"].split(os.pathsep)
     assert rest == [str(unpacked), "/one", "/two"]
@@ -161,11 +165,11 @@ def test_decoders_that_do_not_fit_are_told_and_the_script_runs_without(
     data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Path) -> None:
-        raise InputError("The kit's decoders do not fit")
+        raise UserError("The kit's decoders do not fit")
 
-    monkeypatch.setattr(answering, "install_wheels", refuse)
+    monkeypatch.setattr(run_inference, "install_wheels", refuse)
     script = scripted(monkeypatch)
-    result = answer(staged, tmp_path)
+    result = predict_test_set(staged, tmp_path)
     assert script[0].env["PYTHONPATH"] == ""
     assert "The kit's decoders do not fit" in result.problems
 
@@ -183,13 +187,13 @@ def test_findings_without_a_column_are_told_and_left_aside(
         findings_of(50).drop(columns=column).to_csv(findings, index=False)
 
     scripted(monkeypatch, script)
-    result = answer(staged, tmp_path)
+    result = predict_test_set(staged, tmp_path)
     assert result.findings is None
     assert result.problems[0].startswith("its findings cannot be used")
 
 
 def lacks_a_study(out: Path, findings: Path) -> None:
-    submission.write(submission.from_prior([5], uniform()), out)
+    submission.write_submission(submission.from_prior([5], uniform()), out)
     findings_of(50).to_csv(findings, index=False)
 
 
@@ -208,14 +212,14 @@ def test_the_very_prior_is_put_back_where_the_answer_is_none(
     before = []
 
     def script(out: Path, findings: Path) -> None:
-        before.append(submission.read(out))
+        before.append(submission.read_submission(out))
         does(out, findings)
 
     scripted(monkeypatch, script)
-    result = answer(staged, tmp_path)
-    after = submission.read(result.submission)
+    result = predict_test_set(staged, tmp_path)
+    after = submission.read_submission(result.submission)
     pd.testing.assert_frame_equal(after, before[0])
-    submission.check(after, STUDIES)
+    submission.check_submission(after, STUDIES)
     assert after["severe"].min() > 0.7  # as the mounted labels say, and not a third
     assert any("its answer cannot be used" in told for told in result.problems)
 
@@ -223,13 +227,13 @@ def test_the_very_prior_is_put_back_where_the_answer_is_none(
 def test_one_site_that_was_read_makes_an_answer(
     data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def reads(count: int) -> Answer:
+    def reads(count: int) -> InferenceResult:
         def script(out: Path, findings: Path) -> None:
             answers(out, findings)
             findings_of(count).to_csv(findings, index=False)
 
         scripted(monkeypatch, script)
-        return answer(staged, tmp_path)
+        return predict_test_set(staged, tmp_path)
 
     assert reads(1).problems == []
     assert reads(0).problems == ["every answer is the prior: no study was read"]
@@ -243,19 +247,19 @@ def test_problems_are_raised_outside_the_rerun_alone(
     if flag:
         monkeypatch.setenv(RERUN, flag)
     path = tmp_path / "submission.csv"
-    submission.write(submission.from_prior(STUDIES, uniform()), path)
-    whole = Answer(tmp_path, "kit", path, STUDIES)
+    submission.write_submission(submission.from_prior(STUDIES, uniform()), path)
+    whole = InferenceResult(tmp_path, "kit", path, STUDIES)
     whole.verify()
-    broken = Answer(
+    broken = InferenceResult(
         tmp_path, "kit", path, STUDIES, problems=["no weights", "no script"]
     )
     if flag:
         broken.verify()
     else:
-        with pytest.raises(InputError, match="no weights; no script"):
+        with pytest.raises(UserError, match="no weights; no script"):
             broken.verify()
-    short = Answer(tmp_path, "kit", path, [*STUDIES, 7])
-    with pytest.raises(InputError, match="7_left"):
+    short = InferenceResult(tmp_path, "kit", path, [*STUDIES, 7])
+    with pytest.raises(UserError, match="7_left"):
         short.verify()
 
 
@@ -289,8 +293,8 @@ def test_the_note_says_what_was_answered_and_what_it_took(
 
     scripted(monkeypatch, script)
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
-    answer(staged, tmp_path)
-    assert noted(tmp_path) == {
+    predict_test_set(staged, tmp_path)
+    assert read_run_info(tmp_path) == {
         **{"kit": read_manifest(staged)["kit"], "rerun": rerun, "studies": 2},
         **{"rows": {"located": 20, "prior": 30}, "seconds": 7.25},
         **{"peak_mb": 2930, "problems": []},
@@ -305,7 +309,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         assert check
         commands.append(command[1:] if command[0] == sys.executable else command)
 
-    monkeypatch.setattr(training.subprocess, "run", run)
+    monkeypatch.setattr(run_training.subprocess, "run", run)
     return commands
 
 
@@ -317,8 +321,8 @@ def test_there_is_a_training_process_for_each_gpu(
     monkeypatch: pytest.MonkeyPatch, gpus: int, processes: str
 ) -> None:
     commands = called(monkeypatch)
-    monkeypatch.setattr(training, "gpu_count", lambda: gpus)
-    training.train(KIT, CACHE, RUNS, ["--task", "severity"])
+    monkeypatch.setattr(run_training, "gpu_count", lambda: gpus)
+    run_training.train(KIT, CACHE, RUNS, ["--task", "severity"])
     [launcher] = commands
     script = launcher.index("/in/kit/train.py")
     assert launcher[:2] == ["-m", "torch.distributed.run"]
@@ -332,8 +336,8 @@ def test_crops_and_report_are_made_in_their_places(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commands = called(monkeypatch)
-    training.prepare(KIT, DATA, CACHE, ["--crop-px", "64"])
-    training.evaluate(KIT, CACHE, RUNS, Path("/out"))
+    run_training.prepare(KIT, DATA, CACHE, ["--crop-px", "64"])
+    run_training.evaluate(KIT, CACHE, RUNS, Path("/out"))
     prepared, evaluated = commands
     assert prepared == [
         *("/in/kit/input_prep.py", "--data", "/in/data", "--cache", "/in/c"),
@@ -348,7 +352,7 @@ def test_crops_and_report_are_made_in_their_places(
 def test_a_script_that_fails_stops_the_training_notebook(tmp_path: Path) -> None:
     (tmp_path / "input_prep.py").write_text("raise SystemExit(3)")
     with pytest.raises(subprocess.CalledProcessError):
-        training.prepare(tmp_path, DATA, CACHE, [])
+        run_training.prepare(tmp_path, DATA, CACHE, [])
 
 
 def test_gpus_are_counted_by_the_drivers_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,11 +364,11 @@ def test_gpus_are_counted_by_the_drivers_list(monkeypatch: pytest.MonkeyPatch) -
         assert command == ["nvidia-smi", "--list-gpus"]
         return SimpleNamespace(stdout=listed)
 
-    monkeypatch.setattr(training.subprocess, "run", run)
-    monkeypatch.setattr(training.shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert training.gpu_count() == 2
-    monkeypatch.setattr(training.shutil, "which", lambda _: None)
-    assert training.gpu_count() == 0
+    monkeypatch.setattr(run_training.subprocess, "run", run)
+    monkeypatch.setattr(run_training.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert run_training.gpu_count() == 2
+    monkeypatch.setattr(run_training.shutil, "which", lambda _: None)
+    assert run_training.gpu_count() == 0
 
 
 def run_cells(name: str, **names: Any) -> dict[str, Any]:
@@ -378,7 +382,7 @@ def run_cells(name: str, **names: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Inputs with two kits, of which the second has most weights; an empty place."""
     root = tmp_path / "input"
     for place, weights in (("datasets/a/kit", 1), ("notebooks/a/train/kit", 3)):
@@ -395,7 +399,7 @@ def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_inference_notebook_answers_by_the_kit_with_most_weights(
-    mounts: Path, monkeypatch: pytest.MonkeyPatch
+    mounted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = []
     result = SimpleNamespace(
@@ -408,48 +412,50 @@ def test_the_inference_notebook_answers_by_the_kit_with_most_weights(
         done.append((kit, given))
         return result
 
-    monkeypatch.setattr(answering, "answer", answers_by)
+    monkeypatch.setattr(run_inference, "predict_test_set", answers_by)
     monkeypatch.setattr(
-        show, "show_answer", lambda *given, **more: done.append((*given, more))
+        notebook_display,
+        "show_result",
+        lambda *given, **more: done.append((*given, more)),
     )
     run_cells("inference")
-    chosen = mounts / "notebooks" / "a" / "train" / "kit"
+    chosen = mounted / "notebooks" / "a" / "train" / "kit"
     shown = (result, {"pictures": 3})
     assert done == [(chosen, {"out": Path.cwd()}), shown, "verified"]
     assert sys.path[0] == str(chosen)
 
 
 def test_the_training_notebook_prepares_trains_each_reports_and_leaves_a_kit(
-    mounts: Path, monkeypatch: pytest.MonkeyPatch
+    mounted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done, shown = [], []
     for name in ("prepare", "train", "evaluate"):
         monkeypatch.setattr(
-            training,
+            run_training,
             name,
             lambda *given, name=name, **more: done.append(
                 (name, *given, *more.values())
             ),
         )
-    monkeypatch.setattr(inputs, "find_competition", lambda root: root / "competition")
+    monkeypatch.setattr(mounts, "find_competition", lambda root: root / "competition")
     monkeypatch.setattr(kit, "stage_kit", lambda *given: done.append(("kit", *given)))
     monkeypatch.setattr(ipython, "Image", lambda filename: filename)
     monkeypatch.setenv("KIT_TRAIN", "--task location;--task severity --folds all")
     monkeypatch.setenv("KIT_PREPARE", "--crop-px 64")
     names = run_cells("train", display=shown.append)
-    mounted, cache, runs = names["kit"], names["cache"], names["runs"]
+    found, cache, runs = names["kit"], names["cache"], names["runs"]
     assert done == [
-        ("prepare", mounted, mounts / "competition", cache, ["--crop-px", "64"]),
-        ("train", mounted, cache, runs, ["--task", "location"]),
-        ("train", mounted, cache, runs, ["--task", "severity", "--folds", "all"]),
-        ("evaluate", mounted, cache, runs, Path("report")),
+        ("prepare", found, mounted / "competition", cache, ["--crop-px", "64"]),
+        ("train", found, cache, runs, ["--task", "location"]),
+        ("train", found, cache, runs, ["--task", "severity", "--folds", "all"]),
+        ("evaluate", found, cache, runs, Path("report")),
         ("kit", runs, Path("kit")),
     ]
     assert shown == [cache / "preview.png"]
 
 
 def test_what_the_training_notebook_trains_is_what_the_reader_needs(
-    mounts: Path, monkeypatch: pytest.MonkeyPatch
+    mounted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("KIT_TRAIN", "KIT_PREPARE"):
         monkeypatch.delenv(name, raising=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from kaggle_stub import RULES, Fault, KaggleStub, etag
 
-from src.errors import InputError
+from src.errors import UserError
 from src.kaggle import download
 from src.kaggle.names import COMPETITION
 
@@ -78,7 +78,7 @@ def test_missing_credentials_are_explained(
 ) -> None:
     monkeypatch.delenv("KAGGLE_USERNAME")
     monkeypatch.delenv("KAGGLE_KEY")
-    with pytest.raises(InputError, match=r"make a token at https://www\.kaggle"):
+    with pytest.raises(UserError, match=r"make a token at https://www\.kaggle"):
         download.fetch_competition(tmp_path / "data")
     assert stub.log == []
 
@@ -91,7 +91,7 @@ def test_a_refusal_is_explained(
 ) -> None:
     body = {"code": 403, "message": message}
     stub.faults.append(Fault("DownloadDataFiles", 403, body))
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         download.fetch_competition(tmp_path / "data")
 
 
@@ -103,7 +103,7 @@ def test_the_script_downloads_and_stops_at_what_is_wrong(
     data = tmp_path / "data"
     flags = ["--download", "--data", str(data), "--cache", str(tmp_path / "cache")]
     monkeypatch.setattr(sys, "argv", ["input_prep.py", *flags, "--workers", "1"])
-    with pytest.raises(InputError, match=r"train\.csv has no column"):
+    with pytest.raises(UserError, match=r"train\.csv has no column"):
         input_prep.main()
     assert held(data) == FILES
 
@@ -112,7 +112,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_fetched(
     stub: KaggleStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "UNPACKED_BYTES", 10**18)
-    with pytest.raises(InputError, match=r"GB free and 1000000000\.0 GB are needed"):
+    with pytest.raises(UserError, match=r"GB free and 1000000000\.0 GB are needed"):
         download.fetch_competition(tmp_path / "data")
     assert stub.log == []
 
@@ -144,14 +144,14 @@ def test_a_damaged_file_is_refused_and_the_folder_does_not_look_whole(
     archive = bytearray(zipped(FILES))
     place = archive.index(FILES["train_images/1/2/4.dcm"][:64])
     archive[place + 100] ^= 255
-    with pytest.raises(InputError, match=r"4\.dcm is damaged"):
+    with pytest.raises(UserError, match=r"4\.dcm is damaged"):
         unpack(bytes(archive), tmp_path / "data")
     assert set(held(tmp_path / "data")) == {"train_images/1/2/3.dcm"}
 
 
 @pytest.mark.parametrize("name", ["../evil.csv", "/evil.csv"])
 def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="outside of its own folder"):
+    with pytest.raises(UserError, match="outside of its own folder"):
         unpack(zipped({name: b"x"}), tmp_path / "data")
     assert not (tmp_path / "evil.csv").exists()
 
@@ -161,7 +161,7 @@ def test_a_full_disk_is_found_before_unpacking(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=9000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(InputError, match="make room"):
+    with pytest.raises(UserError, match="make room"):
         unpack(zipped(FILES), tmp_path / "data")
     assert held(tmp_path / "data") == {}
 
@@ -190,13 +190,13 @@ def test_a_download_needs_room_for_the_rest_of_the_archive_and_its_files(
 
     monkeypatch.setattr(download, "ARCHIVE_BYTES", 1000)
     monkeypatch.setattr(download, "UNPACKED_BYTES", 2000)
-    monkeypatch.setattr(download, "order", fetch)
+    monkeypatch.setattr(download, "run_checked", fetch)
     free(monkeypatch, room)
     if enough:
         download.fetch_competition(tmp_path)
         assert held(tmp_path) == {"train.csv": b"study_id"}
     else:
-        with pytest.raises(InputError, match="make room"):
+        with pytest.raises(UserError, match="make room"):
             download.fetch_competition(tmp_path)
     assert len(asked) == enough
 
@@ -212,7 +212,7 @@ def test_unpacking_needs_room_for_what_is_not_there_yet(
     if enough:
         assert unpack(zipped(FILES), tmp_path / "data") == [1, 2]
     else:
-        with pytest.raises(InputError, match="make room"):
+        with pytest.raises(UserError, match="make room"):
             unpack(zipped(FILES), tmp_path / "data")
 
 
@@ -232,13 +232,13 @@ def test_an_archive_is_fetched_where_it_is_not_whole_and_must_be_so_then(
 ) -> None:
     archive, asked = tmp_path / f"{COMPETITION}.zip", []
     archive.write_bytes(zipped(FILES) if whole else zipped(FILES)[:4000])
-    monkeypatch.setattr(download, "order", lambda *_, **__: asked.append("again"))
+    monkeypatch.setattr(download, "run_checked", lambda *_, **__: asked.append("again"))
     free(monkeypatch, 10**12)
     if whole:
         download.fetch_competition(tmp_path)
         assert held(tmp_path) == FILES
     else:
-        with pytest.raises(InputError, match="not whole after the download"):
+        with pytest.raises(UserError, match="not whole after the download"):
             download.fetch_competition(tmp_path)
         assert archive.stat().st_size == 4000
     assert len(asked) == (not whole)

@@ -16,11 +16,11 @@ from kaggle_kit import write_run
 
 from src.competition.prior import uniform
 from src.competition.submission import from_prior
-from src.errors import InputError
-from src.kaggle import bundle, cli, datasets, kernels, polling, publish
+from src.errors import UserError
+from src.kaggle import bundle, cli, datasets, kernels, publish
+from src.kaggle.cli import Polling
 from src.kaggle.manifest import read_manifest
 from src.kaggle.names import COMPETITION
-from src.kaggle.polling import Patience
 
 REF, KIT = "alice/rsna-lumbar-inference", "alice/rsna-lumbar-kit"
 UPLOADED = "Upload successful: kit.zip (1MB)\nYour private Dataset is being created."
@@ -83,7 +83,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr(polling, "time", clock := Clock())
+    monkeypatch.setattr(cli, "time", clock := Clock())
     return clock
 
 
@@ -118,7 +118,7 @@ def leave(kit: str) -> Callable[[list[str]], str]:
         folder = Path(flag(words, "-p"))
         folder.mkdir(parents=True)
         from_prior([1], uniform()).to_csv(folder / "submission.csv", index=False)
-        (folder / "answered.json").write_text(json.dumps({"kit": kit}))
+        (folder / "run_info.json").write_text(json.dumps({"kit": kit}))
         return "Output file downloaded to there"
 
     return say
@@ -205,7 +205,7 @@ def test_a_dataset_of_another_kit_is_not_submitted(
 ) -> None:
     says = all_goes_well(staged) | {"kernels output": [leave("older")]}
     kaggle = pretend(monkeypatch, says)
-    with pytest.raises(InputError, match="made by kit older"):
+    with pytest.raises(UserError, match="made by kit older"):
         run_publish(monkeypatch, staged)
     assert kaggle.sent("competitions submit") == []
 
@@ -255,8 +255,8 @@ def test_publishing_has_patience_for_its_minutes(
 ) -> None:
     says = all_goes_well(staged) | {"kernels status": [ran("RUNNING")]}
     pretend(monkeypatch, says)
-    flags = ("--no-upload", "--poll-seconds", "10", "--patience-minutes", "3")
-    with pytest.raises(InputError, match="not complete after 3 minutes"):
+    flags = ("--no-upload", "--poll-seconds", "10", "--timeout-minutes", "3")
+    with pytest.raises(UserError, match="not complete after 3 minutes"):
         run_publish(monkeypatch, staged, *flags)
     assert clock.slept == [10] * 18
 
@@ -266,8 +266,8 @@ def test_publishing_waits_for_half_a_day_if_not_told_otherwise(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["publish"])
     args = publish.parse()
-    usual = Patience()
-    assert (args.poll_seconds, 60 * args.patience_minutes) == (20, 12 * 3600)
+    usual = Polling()
+    assert (args.poll_seconds, 60 * args.timeout_minutes) == (20, 12 * 3600)
     assert (usual.every_s, usual.limit_s) == (20, 12 * 3600)
 
 
@@ -283,21 +283,21 @@ def test_what_is_not_fit_is_not_published(
         told = json.loads(path.read_text()) | {"enable_internet": True}
         path.write_text(json.dumps(told))
     sentence = "missing from the kit" if lose else "enable_internet must be false"
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         run_publish(monkeypatch, staged)
     assert kaggle.told == []
 
 
 def test_looking_goes_on_until_something_is_found(clock: Clock) -> None:
     found = iter([None, 0, "", 17, 18])
-    assert Patience(20, 3600).wait(lambda: next(found), "It is not there") == 17
+    assert Polling(20, 3600).wait(lambda: next(found), "It is not there") == 17
     assert clock.slept == [20, 20, 20]
 
 
 def test_looking_ends_when_the_time_is_up(clock: Clock) -> None:
     looks = []
-    with pytest.raises(InputError, match="It is not there after 60 minutes"):
-        Patience(20, 3600).wait(lambda: looks.append(1), "It is not there")
+    with pytest.raises(UserError, match="It is not there after 60 minutes"):
+        Polling(20, 3600).wait(lambda: looks.append(1), "It is not there")
     assert clock.slept == [20] * 180
     assert len(looks) == 181
 
@@ -307,8 +307,8 @@ def test_a_run_that_ended_badly_is_not_waited_on(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, status: str
 ) -> None:
     kaggle = pretend(monkeypatch, {"kernels status": [ran("RUNNING"), ran(status)]})
-    with pytest.raises(InputError, match=f"ended as {status}"):
-        kernels.follow(REF, Patience(20, 12 * 3600))
+    with pytest.raises(UserError, match=f"ended as {status}"):
+        kernels.follow(REF, Polling(20, 12 * 3600))
     assert len(kaggle.told) == 2
     assert clock.slept == [20]
 
@@ -318,7 +318,7 @@ def test_a_run_that_is_not_complete_is_waited_on(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, status: str
 ) -> None:
     pretend(monkeypatch, {"kernels status": [ran(status), ran("COMPLETE")]})
-    kernels.follow(REF, Patience(20, 3600))
+    kernels.follow(REF, Polling(20, 3600))
     assert clock.slept == [20]
 
 
@@ -338,8 +338,8 @@ def test_an_output_whose_answer_is_none_is_refused_whatever_it_notes(
     tmp_path: Path, words: str
 ) -> None:
     (tmp_path / "submission.csv").write_text(words)
-    (tmp_path / "answered.json").write_text('{"kit": "ours"}')
-    with pytest.raises(InputError):
+    (tmp_path / "run_info.json").write_text('{"kit": "ours"}')
+    with pytest.raises(UserError):
         kernels.check_output(tmp_path, "ours")
 
 
@@ -364,7 +364,7 @@ def test_every_kind_of_source_is_asked_after(
     }
     pretend(monkeypatch, {"kernels pull": [pull(staged / "inference", **theirs)]})
     if lost:
-        with pytest.raises(InputError, match=f"dropped {SOURCES[lost][0]}"):
+        with pytest.raises(UserError, match=f"dropped {SOURCES[lost][0]}"):
             kernels.check_sources(REF, SOURCES)
     else:
         kernels.check_sources(REF, SOURCES)
@@ -382,7 +382,7 @@ def test_only_a_submission_that_was_not_listed_before_is_the_new_one(
     if "2" in listed:
         kernels.submit(REF, 7, "six of them")
     else:
-        with pytest.raises(InputError, match="does not list it"):
+        with pytest.raises(UserError, match="does not list it"):
             kernels.submit(REF, 7, "six of them")
 
 
@@ -394,7 +394,7 @@ def test_a_dataset_that_is_not_there_is_created(
         "datasets create": [UPLOADED],
     }
     kaggle = pretend(monkeypatch, says)
-    assert datasets.upload(staged / "dataset", "first", Patience(20, 60)) == 1
+    assert datasets.upload(staged / "dataset", "first", Polling(20, 60)) == 1
     [created] = kaggle.sent("datasets create")
     assert Path(flag(created, "-p")) == staged / "dataset"
     assert flag(created, "-r") == "zip"
@@ -407,7 +407,7 @@ def test_an_upload_must_name_every_file_and_folder(tmp_path: Path) -> None:
     both = "Upload successful: kit.zip (1MB)\nUpload successful: notes.txt (1B)"
     datasets.check_uploaded(tmp_path, both)
     for name, words in zip(("notes.txt", "kit.zip"), both.splitlines(), strict=True):
-        with pytest.raises(InputError, match=f"lacks {name}"):
+        with pytest.raises(UserError, match=f"lacks {name}"):
             datasets.check_uploaded(tmp_path, words)
 
 
@@ -415,11 +415,11 @@ def test_a_commands_code_and_words_are_kept(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pretend(monkeypatch, {"datasets status": [(3, "one\ntwo\n")]})
-    answer = cli.ask(["datasets", "status", KIT])
-    assert (answer.code, answer.words) == (3, "one\ntwo\n")
+    answer = cli.run_cli(["datasets", "status", KIT])
+    assert (answer.code, answer.output) == (3, "one\ntwo\n")
     assert capsys.readouterr().out == f"$ kaggle datasets status {KIT}\n"
-    with pytest.raises(InputError, match="ended with 3: two"):
-        cli.order(["datasets", "status", KIT], live=True)
+    with pytest.raises(UserError, match="ended with 3: two"):
+        cli.run_checked(["datasets", "status", KIT], live=True)
     assert "one\ntwo\n" in capsys.readouterr().out
 
 
@@ -427,5 +427,5 @@ def test_a_command_that_does_not_say_its_words_of_success_has_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pretend(monkeypatch, {"kernels push": ["Nothing to do"]})
-    with pytest.raises(InputError, match=r"did not say .* but: Nothing to do"):
-        cli.order(["kernels", "push"], success="successfully pushed")
+    with pytest.raises(UserError, match=r"did not say .* but: Nothing to do"):
+        cli.run_checked(["kernels", "push"], success="successfully pushed")

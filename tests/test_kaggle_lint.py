@@ -8,7 +8,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from src.errors import InputError
+from src.errors import UserError
 from src.kaggle.bundle import stage_kernel
 from src.kaggle.kit import ROOT
 from src.kaggle.lint import check_dataset, check_kernel
@@ -86,7 +86,7 @@ def test_a_kernels_fault_is_named(
     kernel: Path, changes: dict[str, Any], sentence: str
 ) -> None:
     change(kernel, "kernel-metadata.json", **changes)
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         check_kernel(kernel, offline=True)
 
 
@@ -101,7 +101,7 @@ def test_a_notebooks_fault_is_named(
     kernel: Path, changes: dict[str, Any], sentence: str
 ) -> None:
     change(kernel, "inference.ipynb", **changes)
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         check_kernel(kernel, offline=True)
 
 
@@ -123,16 +123,16 @@ def test_a_datasets_fault_is_named(
     change(tmp_path, "dataset-metadata.json")
     assert check_dataset(tmp_path)["id"] == "alice/rsna-lumbar-kit"
     change(tmp_path, "dataset-metadata.json", **changes)
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         check_dataset(tmp_path)
 
 
 def test_metadata_that_is_absent_or_broken_is_named(kernel: Path) -> None:
     (kernel / "kernel-metadata.json").write_text("{")
-    with pytest.raises(InputError, match="is not JSON"):
+    with pytest.raises(UserError, match="is not JSON"):
         check_kernel(kernel, offline=True)
     shutil.rmtree(kernel)
-    with pytest.raises(InputError, match=r"src\.kaggle\.bundle"):
+    with pytest.raises(UserError, match=r"src\.kaggle\.bundle"):
         check_kernel(kernel, offline=True)
 
 
@@ -146,7 +146,7 @@ def test_a_subtitle_has_20_to_80_characters(
     if taken:
         check_dataset(tmp_path)
     else:
-        with pytest.raises(InputError, match="20 to 80"):
+        with pytest.raises(UserError, match="20 to 80"):
             check_dataset(tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_a_notebooks_slug_has_5_to_50_characters(
     if taken:
         check_kernel(kernel, offline=True)
     else:
-        with pytest.raises(InputError, match="5 to 50"):
+        with pytest.raises(UserError, match="5 to 50"):
             check_kernel(kernel, offline=True)
 
 

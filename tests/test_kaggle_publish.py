@@ -16,17 +16,15 @@ from kaggle_stub import Fault, KaggleStub
 
 from src.competition.prior import uniform
 from src.competition.submission import from_prior
-from src.errors import InputError
+from src.errors import UserError
 from src.kaggle import bundle, datasets, kernels, publish
-from src.kaggle.cli import Answer, refused
-from src.kaggle.commands import ANSWERED
+from src.kaggle.cli import RUN_INFO_FILE, CliResult, Polling, error_in
 from src.kaggle.lint import check_kernel
 from src.kaggle.manifest import read_manifest
-from src.kaggle.polling import Patience
 
 ROOT = Path(__file__).parents[1]
-SOON = Patience(every_s=0.01, limit_s=0.0)
-LATER = Patience(every_s=0.01, limit_s=60.0)
+SOON = Polling(every_s=0.01, limit_s=0.0)
+LATER = Polling(every_s=0.01, limit_s=60.0)
 KERNEL = "stubuser/rsna-lumbar-inference"
 
 
@@ -63,7 +61,7 @@ def good_outputs(staged: Path) -> dict[str, bytes]:
     submission = from_prior([44036939], uniform()).to_csv(index=False)
     return {
         "submission.csv": submission.encode(),
-        ANSWERED: json.dumps({"kit": kit}).encode(),
+        RUN_INFO_FILE: json.dumps({"kit": kit}).encode(),
     }
 
 
@@ -115,14 +113,14 @@ def test_a_second_upload_is_a_new_version(stub: KaggleStub, staged: Path) -> Non
 
 def test_a_file_that_was_not_taken_is_noticed(stub: KaggleStub, staged: Path) -> None:
     stub.faults.append(Fault("PUT", 400))
-    with pytest.raises(InputError, match=r"did not take kit\.zip"):
+    with pytest.raises(UserError, match=r"did not take kit\.zip"):
         datasets.upload(staged / "dataset", "first", SOON)
 
 
 def test_a_slug_that_is_taken_is_noticed(stub: KaggleStub, staged: Path) -> None:
     stub.rules.datasets["stubuser/rsna-lumbar-kit"] = [["old.zip"]]
     stub.faults.append(Fault("GetDatasetStatus", 404, times=1))
-    with pytest.raises(InputError, match="already in use"):
+    with pytest.raises(UserError, match="already in use"):
         datasets.upload(staged / "dataset", "first", SOON)
 
 
@@ -136,7 +134,7 @@ def test_a_dataset_that_does_not_get_ready_is_noticed(
     stub.rules.datasets["stubuser/rsna-lumbar-kit"] = [["old.zip"]]
     later = Fault("GetDatasetStatus", body={"status": status})
     stub.faults += [Fault("GetDatasetStatus", body={"status": "READY"}, times=1), later]
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         datasets.upload(staged / "dataset", "again", SOON)
 
 
@@ -148,7 +146,7 @@ def test_a_dataset_still_at_its_old_version_is_not_ready(stub: KaggleStub) -> No
 
 def test_a_server_error_is_not_taken_for_an_absent_dataset(stub: KaggleStub) -> None:
     stub.faults.append(Fault("GetDatasetStatus", 500))
-    with pytest.raises(InputError, match="busy"):
+    with pytest.raises(UserError, match="busy"):
         datasets.current_version("stubuser/rsna-lumbar-kit")
 
 
@@ -161,13 +159,13 @@ def push(staged: Path, **changes: object) -> int:
 
 def test_a_refused_push_is_noticed(stub: KaggleStub, staged: Path) -> None:
     stub.faults.append(Fault("SaveKernel", body={"error": "Maximum GPU sessions"}))
-    with pytest.raises(InputError, match="Maximum GPU sessions"):
+    with pytest.raises(UserError, match="Maximum GPU sessions"):
         push(staged)
 
 
 def test_a_dataset_that_was_left_out_is_noticed(stub: KaggleStub, staged: Path) -> None:
     stub.rules.known_datasets = set()
-    with pytest.raises(InputError, match=r"left out dataset sources .*rsna-lumbar-kit"):
+    with pytest.raises(UserError, match=r"left out dataset sources .*rsna-lumbar-kit"):
         push(staged)
 
 
@@ -175,14 +173,14 @@ def test_a_model_that_was_left_out_in_silence_is_noticed(
     stub: KaggleStub, staged: Path
 ) -> None:
     stub.rules.known_models = set()
-    with pytest.raises(InputError, match=r"dropped a/b/pyTorch/c/1 .*model_sources"):
+    with pytest.raises(UserError, match=r"dropped a/b/pyTorch/c/1 .*model_sources"):
         push(staged, model_sources=["a/b/pyTorch/c/1"])
 
 
 def test_a_notebook_at_another_address_is_noticed(
     stub: KaggleStub, staged: Path
 ) -> None:
-    with pytest.raises(InputError, match="at stubuser/another-name, not at"):
+    with pytest.raises(UserError, match="at stubuser/another-name, not at"):
         push(staged, title="Another name")
 
 
@@ -200,10 +198,10 @@ def test_the_plain_command_pushes_too(stub: KaggleStub, staged: Path) -> None:
 def test_a_run_that_failed_is_noticed(stub: KaggleStub) -> None:
     stub.rules.kernels[KERNEL] = {"id": 1, "versions": [{}]}
     stub.rules.run_ends_as = "ERROR"
-    with pytest.raises(InputError, match=r"ERROR \(Your notebook raised"):
+    with pytest.raises(UserError, match=r"ERROR \(Your notebook raised"):
         kernels.follow(KERNEL, SOON)
     stub.rules.run_ends_as = "RUNNING"
-    with pytest.raises(InputError, match="still not complete"):
+    with pytest.raises(UserError, match="still not complete"):
         kernels.follow(KERNEL, SOON)
 
 
@@ -213,7 +211,7 @@ def test_an_output_that_cannot_be_fetched_is_noticed(
     stub.rules.outputs = good_outputs(staged)
     stub.faults.append(Fault("GET", 404))
     kernels.fetch_output(KERNEL, tmp_path / "output")
-    with pytest.raises(InputError):
+    with pytest.raises(UserError):
         kernels.check_output(tmp_path / "output", None)
 
 
@@ -226,21 +224,21 @@ def test_an_output_of_another_kit_is_noticed(
 ) -> None:
     from_prior([1], uniform()).to_csv(tmp_path / "submission.csv", index=False)
     if note:
-        (tmp_path / ANSWERED).write_text(note)
-    with pytest.raises(InputError, match=sentence):
+        (tmp_path / RUN_INFO_FILE).write_text(note)
+    with pytest.raises(UserError, match=sentence):
         kernels.check_output(tmp_path, "newer")
 
 
 def test_a_refused_submission_is_noticed(stub: KaggleStub) -> None:
     stub.rules.kernels[KERNEL] = {"id": 1, "versions": [{"enableInternet": True}]}
-    with pytest.raises(InputError, match="competitions submit"):
+    with pytest.raises(UserError, match="competitions submit"):
         kernels.submit(KERNEL, 1, "first")
 
 
 def test_a_submission_that_is_not_listed_is_noticed(stub: KaggleStub) -> None:
     body = {"message": "Successfully submitted to it", "ref": 1}
     stub.faults.append(Fault("CreateCodeSubmission", body=body))
-    with pytest.raises(InputError, match="does not list it"):
+    with pytest.raises(UserError, match="does not list it"):
         kernels.submit(KERNEL, 1, "first")
 
 
@@ -261,7 +259,7 @@ def test_a_kit_changed_after_staging_is_not_published(
     staged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (staged / "dataset" / "kit" / "train.py").write_text("changed")
-    with pytest.raises(InputError, match=r"changed from the kit: train\.py"):
+    with pytest.raises(UserError, match=r"changed from the kit: train\.py"):
         call(monkeypatch, publish, "--staged", staged, "--dry-run")
 
 
@@ -282,10 +280,10 @@ def test_a_kit_changed_after_staging_is_not_published(
     ],
 )
 def test_words_become_sentences(code: int, words: str, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
-        raise InputError(refused(Answer(["kernels", "push"], code, words)))
+    with pytest.raises(UserError, match=sentence):
+        raise UserError(error_in(CliResult(["kernels", "push"], code, words)))
 
 
 def test_success_is_no_refusal() -> None:
     words = "Upload successful: kit.zip (1MB)\nYour Dataset is being created."
-    assert refused(Answer(["datasets", "create"], 0, words)) is None
+    assert error_in(CliResult(["datasets", "create"], 0, words)) is None

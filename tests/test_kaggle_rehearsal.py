@@ -12,7 +12,7 @@ from kaggle_kit import FAILS, make_kit
 
 from src.competition import submission
 from src.kaggle.kit import ROOT, stage_kit
-from src.kaggle.manifest import faults, read_manifest
+from src.kaggle.manifest import read_manifest, verify
 from src.kaggle.names import COMPETITION
 from src.kaggle.rehearse import hidden_test, run_notebook
 
@@ -54,7 +54,9 @@ def test_a_kaggler_sees_tables_and_pictures(
     mounts = {hidden: PLAYS, tmp_path / "dataset": KIT}
     done = run_notebook(NOTEBOOK, work, layout, mounts)
     assert done.returncode == 0, done.stderr
-    submission.check(submission.read(work / "submission.csv"), [101, 102])
+    submission.check_submission(
+        submission.read_submission(work / "submission.csv"), [101, 102]
+    )
     kinds = [kind for each in outputs(work) for kind in each.get("data", {})]
     assert kinds.count("image/png") == 2
     assert kinds.count("text/html") >= 3
@@ -68,7 +70,9 @@ def test_the_rerun_survives_a_broken_kit_and_a_commit_does_not(
     mounts = {hidden: PLAYS, tmp_path / "dataset": KIT}
     done = run_notebook(NOTEBOOK, tmp_path / "rerun", "new", mounts, RERUN="1")
     assert done.returncode == 0, done.stderr
-    submission.check(submission.read(tmp_path / "rerun" / "submission.csv"), [101, 102])
+    submission.check_submission(
+        submission.read_submission(tmp_path / "rerun" / "submission.csv"), [101, 102]
+    )
     done = run_notebook(NOTEBOOK, tmp_path / "commit", "new", mounts)
     assert done.returncode == 1
     assert "NOT FIT TO SUBMIT: predict_submission.py failed" in done.stderr
@@ -120,7 +124,9 @@ def test_a_machine_without_root_rehearses_too(hidden: Path, tmp_path: Path) -> N
     mounts = {hidden: PLAYS, tmp_path / "dataset": KIT}
     done = run_notebook(NOTEBOOK, work, "old", mounts, WITHOUT_ROOT="1", RERUN="1")
     assert done.returncode == 0, done.stderr
-    submission.check(submission.read(work / "submission.csv"), [101, 102])
+    submission.check_submission(
+        submission.read_submission(work / "submission.csv"), [101, 102]
+    )
 
 
 def test_a_notebook_without_a_kit_says_what_is_mounted(
@@ -147,7 +153,7 @@ def test_the_training_notebook_leaves_a_kit_that_inference_takes(
     work = tmp_path / "train"
     done = run_notebook(notebook, work, "new", mounts, **settings)
     assert done.returncode == 0, done.stderr
-    assert faults(work / "kit") == []
+    assert verify(work / "kit") == []
     assert len(read_manifest(work / "kit")["runs"]) == 1
     mounts[work] = "notebook:alice/rsna-lumbar-train"
     done = run_notebook(NOTEBOOK, tmp_path / "inference", "new", mounts, RERUN="1")

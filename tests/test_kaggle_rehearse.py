@@ -10,7 +10,7 @@ import pytest
 
 from src.competition import submission, tables
 from src.competition.prior import uniform
-from src.errors import InputError
+from src.errors import UserError
 from src.kaggle import rehearse as rehearsal
 from src.kaggle.names import COMPETITION
 from src.kaggle.rehearse import damage, estimate, hidden_test, rehearse
@@ -52,7 +52,7 @@ def test_a_made_test_has_the_first_study_under_many_numbers(
     root = tmp_path / "made"
     (root / "test_images" / "9").mkdir(parents=True)  # an earlier rehearsal's
     assert hidden_test(source, root, 3) == [101, 102, 103]
-    assert tables.test_studies(root) == [101, 102, 103]
+    assert tables.list_test_studies(root) == [101, 102, 103]
     table = tables.read_test_series(root)
     for study, own in table.groupby("study_id"):
         assert own["series_id"].tolist() == list(SERIES[7])
@@ -110,7 +110,7 @@ def test_the_estimate_counts_the_start_once_and_each_study_750_times(
 def test_memory_may_not_grow_by_more_than_a_fifth(peak_mb: int, grows: bool) -> None:
     rows = [row(1, 10, 1000), row(25, 50, peak_mb)]
     if grows:
-        with pytest.raises(InputError, match="from 1000 MB for 1 to 1300 MB for 25"):
+        with pytest.raises(UserError, match="from 1000 MB for 1 to 1300 MB for 25"):
             estimate(rows)
     else:
         assert "1100 MB" in estimate(rows)
@@ -129,9 +129,9 @@ def played(
         calls.append((notebook, work, *given, settings))
         work.mkdir(parents=True)
         answers = submission.from_prior(studies or [7, 77], uniform())
-        submission.write(answers, work / "submission.csv")
+        submission.write_submission(answers, work / "submission.csv")
         told = {"problems": problems, "studies": 2, "seconds": 12.5, "peak_mb": 321}
-        (work / "answered.json").write_text(json.dumps(told))
+        (work / "run_info.json").write_text(json.dumps(told))
         return SimpleNamespace(returncode=code)
 
     monkeypatch.setattr(rehearsal, "run_notebook", run)
@@ -176,7 +176,7 @@ def test_a_notebook_must_refuse_what_is_unfit_outside_the_rerun_alone(
     if bool(code) == (bool(problems) and not rerun):
         assert rehearse(*given)["ended"] == ("refused" if code else "good")
     else:
-        with pytest.raises(InputError, match=f"ended with {code}"):
+        with pytest.raises(UserError, match=f"ended with {code}"):
             rehearse(*given)
 
 
@@ -184,7 +184,7 @@ def test_a_rehearsal_that_leaves_a_study_out_fails(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played(monkeypatch, 0, [], studies=[7])
-    with pytest.raises(InputError, match="no good submission"):
+    with pytest.raises(UserError, match="no good submission"):
         rehearse(tmp_path / "staged", source, tmp_path / "work", "new", True)
 
 
@@ -201,8 +201,8 @@ def test_every_layout_number_and_mode_is_rehearsed_with_one_kit(
         return SimpleNamespace(returncode=0)
 
     def play(*case: Any) -> dict[str, Any]:
-        played_out.append((*case, len(tables.test_studies(case[1]))))
-        return row(len(tables.test_studies(case[1])), 10, 100)
+        played_out.append((*case, len(tables.list_test_studies(case[1]))))
+        return row(len(tables.list_test_studies(case[1])), 10, 100)
 
     monkeypatch.setattr(rehearsal.subprocess, "run", script)
     monkeypatch.setattr(rehearsal, "rehearse", play)

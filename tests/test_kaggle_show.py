@@ -15,13 +15,12 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from pydicom import dcmread
 
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES
 from src.competition.prior import uniform
-from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES
-from src.kaggle import show
-from src.kaggle.answer import Answer
-from src.kaggle.pictures import COLOURS, UNREAD, draw_study
-from src.kaggle.tables import by_study, cost
-from src.reading.findings import prior_findings
+from src.inference.findings import prior_findings
+from src.kaggle import notebook_display
+from src.kaggle.notebook_display import COLOURS, UNREAD, by_study, cost, draw_study
+from src.kaggle.run_inference import InferenceResult
 
 LEFT, SPINAL = CONDITIONS[0], CONDITIONS[4]
 # Two T1 series of study 1 and a T2 one of study 2; those that are not in the patient's
@@ -154,7 +153,7 @@ def test_the_likeliest_severe_site_is_one_that_was_read() -> None:
 
 def test_the_cost_of_two_studies_is_scaled_to_750(tmp_path: Path) -> None:
     [row] = cost(
-        Answer(tmp_path, "k", tmp_path, [1, 2], seconds=24.0, peak_mb=811.6)
+        InferenceResult(tmp_path, "k", tmp_path, [1, 2], seconds=24.0, peak_mb=811.6)
     ).to_dict("records")
     assert row == {
         **{"studies": 2, "seconds": 24.0, "seconds a study": 12.0},
@@ -175,19 +174,19 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def draw(data: Path, study: int, table: pd.DataFrame) -> SimpleNamespace:
         return SimpleNamespace(told=(data, study, len(table)))
 
-    monkeypatch.setattr(show, "display", display)
-    monkeypatch.setattr(show, "draw_study", draw)
-    monkeypatch.setattr(show.plt, "close", lambda _: None)
+    monkeypatch.setattr(notebook_display, "display", display)
+    monkeypatch.setattr(notebook_display, "draw_study", draw)
+    monkeypatch.setattr(notebook_display.plt, "close", lambda _: None)
     return seen
 
 
-def answer(**changes: Any) -> Answer:
+def answer(**changes: Any) -> InferenceResult:
     told = {"findings": findings(), "seconds": 24.0} | changes
-    return Answer(Path("data"), "kit", Path("out"), [1, 2, 3, 4], **told)
+    return InferenceResult(Path("data"), "kit", Path("out"), [1, 2, 3, 4], **told)
 
 
 def test_the_notebook_shows_its_tables_and_the_first_studies(shown: list[Any]) -> None:
-    show.show_answer(answer(), pictures=2)
+    notebook_display.show_result(answer(), pictures=2)
     *tables, first, second = shown
     assert [first, second] == [(Path("data"), 1, 50), (Path("data"), 2, 50)]
     told = dict(tables)
@@ -208,13 +207,13 @@ def test_the_notebook_shows_nothing_in_the_rerun(
     shown: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1")
-    show.show_answer(answer())
+    notebook_display.show_result(answer())
     assert shown == []
 
 
 def test_an_answer_without_findings_is_told(
     shown: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show.show_answer(answer(findings=None))
+    notebook_display.show_result(answer(findings=None))
     assert [title for title, _ in shown] == ["What it took"]
     assert "the prior throughout" in capsys.readouterr().out

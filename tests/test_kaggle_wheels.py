@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from src.errors import InputError
+from src.errors import UserError
 from src.kaggle import wheels
 from src.kaggle.wheels import DECODERS, fetch_wheels, install_wheels
 
@@ -42,7 +42,7 @@ def test_a_wheel_that_fits_is_installed_without_what_it_asks_for(
 
 def test_a_wheel_that_does_not_fit_is_complained_of(tmp_path: Path) -> None:
     write_wheel(tmp_path / "wheels", "cp27-cp27m-win32")
-    with pytest.raises(InputError, match="do not fit this Python"):
+    with pytest.raises(UserError, match="do not fit this Python"):
         install_wheels(tmp_path / "wheels", tmp_path / "target")
 
 
@@ -92,7 +92,7 @@ def test_a_fetch_that_failed_names_its_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked_of_pip(monkeypatch, 0, 1)
-    with pytest.raises(InputError, match=r"for Python 3\.13; check the network"):
+    with pytest.raises(UserError, match=r"for Python 3\.13; check the network"):
         fetch_wheels(tmp_path / "wheels")
 
 

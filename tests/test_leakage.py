@@ -2,9 +2,9 @@
 
 import pandas as pd
 import pytest
-from condition_runs import sites
+from fake_condition_runs import sites
 
-from src.learning.leakage import SITE, leakage
+from src.classification.leakage import SITE, leakage
 
 
 def crops(*rows: tuple[int, int, int, str]) -> pd.DataFrame:

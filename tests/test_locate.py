@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from made_study import (
+from synthetic_study import (
     AXIAL_MM,
     OFFSETS,
     SAGITTAL_MM,
@@ -17,7 +17,7 @@ from made_study import (
     site_mm,
 )
 
-from src.competition.vocab import (
+from src.competition.constants import (
     AXIAL_T2,
     CONDITIONS,
     FAMILY_OF,
@@ -26,13 +26,12 @@ from src.competition.vocab import (
     SAGITTAL_T2,
     SERIES_OF,
     SPINAL,
-    mirrored,
+    swap_side,
 )
 from src.imaging.overview import Overview, joined
-from src.reading.comparison import compare
-from src.reading.locate import Seen, Sites, locate
-from src.reading.offsets import read_offsets
-from src.reading.steps import read_steps
+from src.localization.locate import SeriesHeatmaps, Sites, locate
+from src.localization.location_metrics import compare_sites
+from src.localization.spine_prior import read_canal_offsets, read_level_spacing
 
 TARGETS = [(condition, level) for condition in CONDITIONS for level in LEVELS]
 
@@ -42,7 +41,7 @@ def found(views: dict[str, Overview], **changes: dict) -> Sites:
     shown = {
         name: seen(name, view, **changes.get(name, {})) for name, view in views.items()
     }
-    return locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
+    return locate(shown, read_canal_offsets(OFFSETS), read_level_spacing(STEPS))
 
 
 def errors_mm(sites: Sites, place: Place = site_mm) -> pd.Series:
@@ -54,8 +53,8 @@ def errors_mm(sites: Sites, place: Place = site_mm) -> pd.Series:
 
 def moved(x_mm: float, y_mm: float, z_mm: float) -> Place:
     """Show each site beside its place."""
-    away_mm = np.array([x_mm, y_mm, z_mm])
-    return lambda condition, level: site_mm(condition, level) + away_mm
+    distance_mm = np.array([x_mm, y_mm, z_mm])
+    return lambda condition, level: site_mm(condition, level) + distance_mm
 
 
 def without(*descriptions: str) -> dict[str, Overview]:
@@ -148,8 +147,8 @@ def test_an_anchored_site_out_of_view_is_not_looked_for_by_itself() -> None:
     views[AXIAL_T2] = overview(AXIAL_T2, 3, AXIAL_MM[:20])
     shown = {SAGITTAL_T2: seen(SAGITTAL_T2, views[SAGITTAL_T2])}
     shown[AXIAL_T2] = seen(AXIAL_T2, views[AXIAL_T2], levels_alike=True)
-    shown[SAGITTAL_T2].logs[0] = -np.log(shown[SAGITTAL_T2].logs[0].size)
-    sites = locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
+    shown[SAGITTAL_T2].log_probs[0] = -np.log(shown[SAGITTAL_T2].log_probs[0].size)
+    sites = locate(shown, read_canal_offsets(OFFSETS), read_level_spacing(STEPS))
     # The canal of l1/l2 is not seen, so that this level alone is for itself.
     axial = {level for condition, level in sites if condition != SPINAL}
     assert {"l2_l3", "l3_l4"} <= axial <= {"l1_l2", "l2_l3", "l3_l4"}
@@ -159,9 +158,9 @@ def test_confidence_is_what_the_locator_gives_the_place() -> None:
     views = overviews()
     shown = {name: seen(name, view) for name, view in views.items()}
     canal = shown[SAGITTAL_T1]
-    doubtful = np.log(0.1 * np.exp(canal.logs) + 0.9 / canal.logs[0].size)
-    shown[SAGITTAL_T1] = Seen(canal.overview, doubtful)
-    sites = locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
+    doubtful = np.log(0.1 * np.exp(canal.log_probs) + 0.9 / canal.log_probs[0].size)
+    shown[SAGITTAL_T1] = SeriesHeatmaps(canal.overview, doubtful)
+    sites = locate(shown, read_canal_offsets(OFFSETS), read_level_spacing(STEPS))
     for at in of(SAGITTAL_T1):
         assert 0.05 < sites[at].confidence < 0.35
 
@@ -169,7 +168,7 @@ def test_confidence_is_what_the_locator_gives_the_place() -> None:
 def test_a_target_without_an_offset_is_looked_for_by_itself() -> None:
     rows = [row for row in OFFSETS if row["level"] != "l2_l3"]
     shown = {name: seen(name, view) for name, view in overviews().items()}
-    sites = locate(shown, read_offsets(rows), read_steps(STEPS))
+    sites = locate(shown, read_canal_offsets(rows), read_level_spacing(STEPS))
     assert set(sites) == set(TARGETS)
     assert errors_mm(sites).max() < 2.6
 
@@ -187,25 +186,25 @@ def test_comparison_counts_what_a_person_would() -> None:
             *("instance_number", "x", "y", "x_mm", "y_mm", "z_mm"),
         ],
     )
-    table = compare(sites, marked, overviews()).set_index("level")
+    table = compare_sites(sites, marked, overviews()).set_index("level")
     assert table.loc["l3_l4", "error_mm"] == pytest.approx(3, abs=0.5)
     assert table.loc["l3_l4", "slices_off"] == 1
     assert table.loc["l4_l5", "error_mm"] < 0.6
     assert table["level_right"].all()
     del sites[SPINAL, "l4_l5"]
-    table = compare(sites, marked, overviews()).set_index("level")
+    table = compare_sites(sites, marked, overviews()).set_index("level")
     assert table["error_mm"].isna().tolist() == [False, True]
     axial = next(at for at in sites if at[0].startswith("left_sub"))
     sites[SPINAL, "l4_l5"] = sites[axial]  # on another series altogether
-    table = compare(sites, marked, overviews()).set_index("level")
+    table = compare_sites(sites, marked, overviews()).set_index("level")
     assert table["slices_off"].isna().tolist() == [False, True]
     sites[SPINAL, "l4_l5"] = sites[SPINAL, "l3_l4"]
-    table = compare(sites, marked, overviews()).set_index("level")
+    table = compare_sites(sites, marked, overviews()).set_index("level")
     assert table["level_right"].tolist() == [True, False]
 
 
 def test_offsets_are_the_mirror_images_of_each_other() -> None:
-    offsets = read_offsets(OFFSETS)
+    offsets = read_canal_offsets(OFFSETS)
     left = offsets["left_neural_foraminal_narrowing", "l4_l5"].mean_mm
     right = offsets["right_neural_foraminal_narrowing", "l4_l5"].mean_mm
     assert left.tolist() == [16, -8, 5]
@@ -263,10 +262,10 @@ def test_levels_that_a_locator_takes_for_those_above_are_put_right_by_steps() ->
     view = overviews()[SAGITTAL_T2]
     wrong, right = (seen(SAGITTAL_T2, view, place=one) for one in (above, site_mm))
     shown = {SAGITTAL_T2: mixed(wrong, right, 0.9)}
-    sites = locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
+    sites = locate(shown, read_canal_offsets(OFFSETS), read_level_spacing(STEPS))
     assert set(sites) == set(of(SAGITTAL_T2))
     assert errors_mm(sites).max() < 0.6
-    sites = locate(shown, read_offsets(OFFSETS), {})
+    sites = locate(shown, read_canal_offsets(OFFSETS), {})
     assert errors_mm(sites)[SPINAL, "l1_l2"] > 25
 
 
@@ -278,7 +277,7 @@ def test_a_canal_with_next_to_no_probability_is_taken_as_not_shown(
     shown = {name: seen(name, view) for name, view in views.items()}
     blind = seen(SAGITTAL_T2, views[SAGITTAL_T2], blind=True)
     shown[SAGITTAL_T2] = mixed(shown[SAGITTAL_T2], blind, share)
-    sites = locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
+    sites = locate(shown, read_canal_offsets(OFFSETS), read_level_spacing(STEPS))
     assert {sites[at].source for at in of(SAGITTAL_T2)} == {source}
     assert errors_mm(sites).max() < 2.6
 
@@ -297,9 +296,9 @@ def test_a_place_that_varies_more_is_believed_less() -> None:
     views = without(AXIAL_T2)
     shown = {name: seen(name, view) for name, view in views.items()}
     shown[SAGITTAL_T1] = seen(SAGITTAL_T1, views[SAGITTAL_T1], place=place)
-    for spread_mm, source in ((0, "projected"), (10, "located")):
-        rows = [{**row, "spread_mm": [0, 0, spread_mm]} for row in OFFSETS]
-        sites = locate(shown, read_offsets(rows), read_steps(STEPS))
+    for sd_mm, source in ((0, "projected"), (10, "located")):
+        rows = [{**row, "sd_mm": [0, 0, sd_mm]} for row in OFFSETS]
+        sites = locate(shown, read_canal_offsets(rows), read_level_spacing(STEPS))
         assert {sites[at].source for at in of(SAGITTAL_T1)} == {source}
     assert errors_mm(sites, place)[of(SAGITTAL_T1)].max() < 2.6
 
@@ -318,14 +317,14 @@ def test_another_targets_probability_counts_between_axial_levels_alone(
     # A site is shown on the heatmap of the level above, or of the other side, alone.
     views = {name: overviews()[name] for name in {SAGITTAL_T2, description}}
     shown = {name: seen(name, view) for name, view in views.items()}
-    targets, logs = of(description), shown[description].logs
+    targets, logs = of(description), shown[description].log_probs
     lost = next(at for at in targets if at[0].startswith("left") and at[1] == "l4_l5")
-    taken = {"level": (lost[0], "l3_l4"), "side": (mirrored(lost[0]), lost[1])}[other]
+    taken = {"level": (lost[0], "l3_l4"), "side": (swap_side(lost[0]), lost[1])}[other]
     true = logs[targets.index(lost)].copy()
     for level in LEVELS:
         logs[targets.index((lost[0], level))] = -np.log(true.size)
     logs[targets.index(taken)] = true
-    sites = locate(shown, read_offsets(OFFSETS), read_steps(STEPS))
+    sites = locate(shown, read_canal_offsets(OFFSETS), read_level_spacing(STEPS))
     assert sites[lost].source == source
     assert errors_mm(sites)[lost] < 2.6
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from condition_runs import KEY, description
+from fake_condition_runs import KEY, description
 from made_locator import Shower, numbered
-from made_study import (
+from synthetic_study import (
     AWAY_MM,
     AXIAL_MM,
     BACK_TO_FRONT,
@@ -24,7 +24,7 @@ from made_study import (
     seen,
 )
 
-from src.competition.vocab import (
+from src.competition.constants import (
     AXIAL_T2,
     CONDITIONS,
     FAMILY_OF,
@@ -35,16 +35,19 @@ from src.competition.vocab import (
     SPINAL,
     TARGETS,
 )
-from src.errors import InputError
+from src.errors import UserError
 from src.files import write_json
 from src.imaging.overview import Overview
-from src.learning.engine import Trainer
-from src.learning.run_config import RunConfig
-from src.learning.settings import Settings
-from src.learning.site_augment import SiteAugmenter
-from src.learning.training import Job
-from src.reading.locate import Seen
-from src.reading.location_job import Studies, compared, location_job
+from src.localization.keypoint_augmentation import KeypointAugmenter
+from src.localization.locate import SeriesHeatmaps
+from src.localization.location_task import (
+    StudyOverviews,
+    locate_and_compare,
+    make_location_task,
+)
+from src.training.config import Hyperparameters, RunConfig
+from src.training.train_run import TrainingTask
+from src.training.trainer import Trainer
 
 LEFT_FORAMEN = "left_neural_foraminal_narrowing"
 SERIES_ID = {SAGITTAL_T2: 1, SAGITTAL_T1: 2, AXIAL_T2: 3}
@@ -127,12 +130,14 @@ def config(**changes: object) -> RunConfig:
     return RunConfig(**description(**{**told, **changes}))
 
 
-def job(**changes: object) -> Job:
-    return location_job(SimpleNamespace(table=MARKS), EVERY, FOLDS, config(**changes))
+def job(**changes: object) -> TrainingTask:
+    return make_location_task(
+        SimpleNamespace(table=MARKS), EVERY, FOLDS, config(**changes)
+    )
 
 
 @cache
-def shown(study: int, levels_alike: bool = False) -> dict[str, Seen]:
+def shown(study: int, levels_alike: bool = False) -> dict[str, SeriesHeatmaps]:
     """Show a study's sites; levels_alike: of the axial series."""
     place = partial(place_mm, study)
     told = {name: seen(name, view, place=place) for name, view in VIEWS[3].items()}
@@ -158,13 +163,13 @@ def test_each_role_has_its_own_studies(changes: dict, expected: list[set[int]]) 
 
 def test_offsets_and_steps_are_those_of_the_training_studies() -> None:
     told = job().config
-    offsets = {(row["condition"], row["level"]): row for row in told.offsets}
+    offsets = {(row["condition"], row["level"]): row for row in told.canal_offsets}
     # Of studies 1, 4, 5 and 6 the middle is 4.5, the middle distance from it 1.
     assert offsets[LEFT_FORAMEN, "l4_l5"]["mean_mm"] == [16 + 4.5, -8, 5]
-    assert offsets[LEFT_FORAMEN, "l4_l5"]["spread_mm"] == [1.48, 0, 0]
+    assert offsets[LEFT_FORAMEN, "l4_l5"]["sd_mm"] == [1.48, 0, 0]
     lengths = [np.hypot(30 + number / 2, 1) for number in (4, 5)]
-    assert told.steps[0]["level"] == "l1_l2"
-    assert told.steps[0]["mean_mm"] == pytest.approx(np.mean(lengths), abs=0.01)
+    assert told.level_spacing[0]["level"] == "l1_l2"
+    assert told.level_spacing[0]["mean_mm"] == pytest.approx(np.mean(lengths), abs=0.01)
 
 
 def test_a_group_has_the_sites_of_its_series_type_where_they_are_marked() -> None:
@@ -194,7 +199,7 @@ def test_a_group_has_the_sites_of_its_series_type_where_they_are_marked() -> Non
 
 def test_a_series_without_an_overview_or_a_file_is_left_out() -> None:
     lacking = {name: view for name, view in VIEWS[1].items() if name != AXIAL_T2}
-    studies = Studies(Overviews({1: lacking, 4: VIEWS[4]}))
+    studies = StudyOverviews(Overviews({1: lacking, 4: VIEWS[4]}))
     marks = MARKS.copy()
     gone = (marks["study_id"] == 4) & (marks["level"] != "l1_l2")
     marks.loc[gone & (marks["condition"] == SPINAL), "instance_number"] = 999
@@ -237,8 +242,8 @@ def test_all_runs_of_an_ensemble_look(blind: int) -> None:
     nothing = {name: seen(name, view, blind=True) for name, view in VIEWS[3].items()}
     locators[blind] = Shower(nothing)
     marks = MARKS[MARKS["study_id"] == 3]
-    learnt = config(offsets=OFFSETS, steps=STEPS)
-    table = compared(Studies(EVERY), marks, [learnt, learnt], locators)
+    learnt = config(canal_offsets=OFFSETS, level_spacing=STEPS)
+    table = locate_and_compare(StudyOverviews(EVERY), marks, [learnt, learnt], locators)
     assert (table["source"] == "located").mean() > 0.9
     assert table["error_mm"].max() < 3
 
@@ -251,15 +256,17 @@ def test_a_locators_changes_are_as_strong_and_random_as_its_settings_say() -> No
     def changed(augment: Callable) -> tuple[np.ndarray, ...]:
         return augment(*shown)
 
-    settings = Settings(augment=0.3, seed=7, input_px=64)
-    trainer = job().trainer(settings)
+    hyperparameters = Hyperparameters(augment=0.3, seed=7, input_px=64)
+    trainer = job().trainer(hyperparameters)
     assert isinstance(trainer, Trainer)
     assert trainer.input_px == 64
     told = changed(trainer.augment)
-    for one, expected in zip(told, changed(SiteAugmenter(0.3, 7)), strict=True):
+    for one, expected in zip(told, changed(KeypointAugmenter(0.3, 7)), strict=True):
         assert np.array_equal(one, expected)
     for strength, seed in ((0.3, 0), (1.0, 7)):
-        assert not np.array_equal(told[0], changed(SiteAugmenter(strength, seed))[0])
+        assert not np.array_equal(
+            told[0], changed(KeypointAugmenter(strength, seed))[0]
+        )
 
 
 @pytest.mark.parametrize(
@@ -268,7 +275,7 @@ def test_a_locators_changes_are_as_strong_and_random_as_its_settings_say() -> No
         ({"fold": "holdout"}, False),
         ({"fold": "2"}, True),
         ({"split": "row"}, True),
-        ({"fold": "2", "cache_key": {**KEY, "points": "1"}}, False),
+        ({"fold": "2", "cache_fingerprint": {**KEY, "points": "1"}}, False),
     ],
 )
 def test_weights_are_refused_if_they_may_have_seen_the_test(
@@ -278,7 +285,7 @@ def test_weights_are_refused_if_they_may_have_seen_the_test(
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"")
     if refused:
-        with pytest.raises(InputError, match="has trained on studies"):
+        with pytest.raises(UserError, match="has trained on studies"):
             job(weights=str(weights))
     else:
         assert len(job(weights=str(weights)).train) == 12
@@ -295,5 +302,5 @@ def test_weights_are_refused_if_they_may_have_seen_the_test(
 def test_what_a_locator_cannot_be_trained_on_is_refused(
     changes: dict, words: str
 ) -> None:
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(UserError, match=words):
         job(**changes)

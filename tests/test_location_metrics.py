@@ -5,10 +5,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.competition.vocab import AXIAL_T2, SAGITTAL_T2, SPINAL
-from src.errors import InputError
-from src.reading.comparison import COMPARED
-from src.reading.location_metrics import location_metrics, read_locations
+from src.competition.constants import AXIAL_T2, SAGITTAL_T2, SPINAL
+from src.errors import UserError
+from src.localization.location_metrics import (
+    COMPARED_COLUMNS,
+    location_metrics,
+    read_locations,
+)
 
 COLUMNS = (
     *("run", "study_id", "series_description", "source", "error_mm", "slices_off"),
@@ -83,7 +86,7 @@ def test_the_95th_percentile_is_of_the_sites_found() -> None:
 
 def written(folder: Path, **changes: list) -> Path:
     """Write a run's predictions of four marked sites, the last one missed."""
-    table = pd.DataFrame(index=range(4), columns=list(COMPARED))
+    table = pd.DataFrame(index=range(4), columns=list(COMPARED_COLUMNS))
     usual = {
         "study_id": [7, 7, 8, 8],
         "condition": SPINAL,
@@ -122,8 +125,8 @@ def test_a_site_marked_in_two_series_is_read_of_each(tmp_path: Path) -> None:
 def test_a_run_that_tells_of_a_study_its_fold_does_not_test_is_refused(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(InputError, match="tests other studies"):
+    with pytest.raises(UserError, match="tests other studies"):
         read_locations(written(tmp_path), {7, 9})
     path = written(tmp_path, level="t12_l1")
-    with pytest.raises(InputError, match="is damaged"):
+    with pytest.raises(UserError, match="is damaged"):
         read_locations(path, {7, 8})

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES
 from src.competition.metric import Score, score
-from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES
-from src.errors import InputError
+from src.errors import UserError
 
 Row = tuple[int, str, str, str | None, tuple[float, float, float]]
 
@@ -94,7 +94,7 @@ def test_a_score_worked_out_by_hand() -> None:
     # Study 1's unlabelled row, .90 severe, counts nowhere.
     any_severe = -(2 * log(1 - 0.20) + 1 * log(1 - 0.05) + 4 * log(0.65)) / 7
     terms = [spinal, foraminal, subarticular, any_severe]
-    assert list(score(*tables(ROWS)).as_dict().values()) == pytest.approx(
+    assert list(score(*tables(ROWS)).to_dict().values()) == pytest.approx(
         [sum(terms) / 4, *terms], abs=1e-12
     )
 
@@ -102,22 +102,22 @@ def test_a_score_worked_out_by_hand() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_score_agrees_with_scikit_learn(seed: int) -> None:
     truth, answers = random_tables(seed)
-    ours = list(score(truth, answers).as_dict().values())
+    ours = list(score(truth, answers).to_dict().values())
     assert ours == pytest.approx(by_scikit_learn(truth, answers), abs=1e-12)
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
     truth, answers = random_tables(0)
-    expected = score(truth, answers).as_dict()
+    expected = score(truth, answers).to_dict()
     truth = truth.sample(frac=1, random_state=1)
     answers = answers.sample(frac=1, random_state=2)
-    assert score(truth, answers).as_dict() == pytest.approx(expected, abs=1e-12)
+    assert score(truth, answers).to_dict() == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_keys_are_those_of_the_metrics_file() -> None:
     keys = ["score", "spinal", "foraminal", "subarticular", "any_severe"]
-    assert list(Score(1, 2, 3, 4, 5).as_dict()) == keys
-    assert list(Score(1, 2, 3, 4, 5).as_dict().values()) == [1, 2, 3, 4, 5]
+    assert list(Score(1, 2, 3, 4, 5).to_dict()) == keys
+    assert list(Score(1, 2, 3, 4, 5).to_dict().values()) == [1, 2, 3, 4, 5]
 
 
 def test_a_perfect_answer_scores_zero() -> None:
@@ -147,7 +147,7 @@ def test_a_row_is_scored_by_its_probabilities_over_their_sum() -> None:
 def test_labelled_rows_without_an_answer_are_refused() -> None:
     truth, answers = tables(ROWS)
     lacking = answers[~answers["row_id"].str.startswith("3_spinal")]
-    with pytest.raises(InputError, match=r"lacks 2 .* '3_spinal_canal_stenosis_l4_l5'"):
+    with pytest.raises(UserError, match=r"lacks 2 .* '3_spinal_canal_stenosis_l4_l5'"):
         score(truth, lacking)
 
 
@@ -161,11 +161,11 @@ def test_unlabelled_rows_need_no_answer() -> None:
 def test_a_term_without_a_label_is_refused(family: str) -> None:
     truth, answers = tables(ROWS)
     truth.loc[truth["condition"].str.contains(family), "severity"] = None
-    with pytest.raises(InputError, match=f"no {family} row"):
+    with pytest.raises(UserError, match=f"no {family} row"):
         score(truth, answers)
 
 
 def test_labels_without_any_severity_are_refused() -> None:
     truth, answers = tables([(*row[:3], None, row[4]) for row in ROWS])
-    with pytest.raises(InputError, match="no spinal row"):
+    with pytest.raises(UserError, match="no spinal row"):
         score(truth, answers)

@@ -9,10 +9,10 @@ import pytest
 from cache_cohort import SERIES, write_images
 from dicom_files import SAGITTAL, plane, write_series, write_slice
 
-from src.competition.vocab import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from src.errors import InputError
+from src.cache.overview_cache import build_overviews, open_overviews
+from src.competition.constants import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from src.errors import UserError
 from src.imaging.overview import FIELD_MM, OVERVIEW_PX, Overview, joined, overview_of
-from src.imaging.overview_cache import build_overviews, open_overviews
 from src.imaging.series import read_series
 
 SPACING_MM = (0.8, 1.25)  # between columns, between rows
@@ -158,7 +158,7 @@ def test_a_second_call_draws_nothing_and_other_series_are_refused(
     before = (cache / "overviews.npy").stat().st_mtime_ns
     build_overviews(SERIES, images, cache)
     assert (cache / "overviews.npy").stat().st_mtime_ns == before
-    with pytest.raises(InputError, match="other series"):
+    with pytest.raises(UserError, match="other series"):
         build_overviews(SERIES.iloc[1:], images, cache)
 
 
@@ -168,7 +168,7 @@ def test_overviews_drawn_otherwise_are_refused(tmp_path: Path, part: str) -> Non
     build_overviews(SERIES, images, cache)
     key = json.loads((cache / "overviews.json").read_text())
     (cache / "overviews.json").write_text(json.dumps({**key, part: key[part] - 1}))
-    with pytest.raises(InputError, match="delete it"):
+    with pytest.raises(UserError, match="delete it"):
         build_overviews(SERIES, images, cache)
 
 
@@ -181,7 +181,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         build_overviews(SERIES, images, cache, progress=kill)
-    with pytest.raises(InputError, match="no overviews"):
+    with pytest.raises(UserError, match="no overviews"):
         open_overviews(cache)
     kept = sorted((cache / "overview-parts").iterdir())
     times = [path.stat().st_mtime_ns for path in kept]
@@ -230,5 +230,5 @@ def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:
     images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
     build_overviews(SERIES, images, cache)
     (cache / "overviews.npy").write_bytes(b"short")
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         open_overviews(cache)

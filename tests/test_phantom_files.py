@@ -10,9 +10,9 @@ import pytest
 from src.imaging.dicom import read_header, read_pixels
 from src.imaging.geometry import SliceGeometry
 from src.phantom.anatomy import draw_anatomy
+from src.phantom.dicom_writer import write_slice
 from src.phantom.protocol import ENCODINGS, RLE, Scan, draw_scans
-from src.phantom.reader import draw_narrowing
-from src.phantom.writing import write_slice
+from src.phantom.rater import draw_narrowing
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from condition_runs import description, write_run
+from fake_condition_runs import description, write_run
 
 import predict_submission
 from src.competition import submission
+from src.competition.constants import SPINAL, TARGETS
 from src.competition.prior import uniform
-from src.competition.vocab import SPINAL, TARGETS
-from src.errors import InputError
-from src.learning.runs import Run
-from src.reading import answering, reader
-from src.reading.findings import enter
-from src.reading.locate import Located
+from src.errors import UserError
+from src.inference import pipeline, predict_studies
+from src.inference.findings import merge_into_findings
+from src.localization.locate import LocatedSite
+from src.training.run_folder import Run
 
 STUDIES = [7, 12, 130]
 SITE = (SPINAL, "l4_l5")
@@ -27,7 +27,7 @@ class Reader:
 
     def __init__(self, out: Path) -> None:
         """Look at the submission at `out` before anything is read."""
-        self.before = submission.read(out)
+        self.before = submission.read_submission(out)
         self.now = 0.0
         self.calls: list[tuple[Path, list[int]]] = []
 
@@ -35,14 +35,16 @@ class Reader:
         """Tell the time."""
         return self.now
 
-    def read(
+    def predict(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
     ) -> pd.DataFrame:
         """Enter one site."""
         self.now += 20
         self.calls.append((folder, listed["series_id"].tolist()))
-        site = Located(5, 6, 7.5, 8.5, np.zeros(3), 0.8, "located")
-        return enter(findings, {SITE: site}, {SITE: np.array([0.1, 0.2, 0.7])}, {})
+        site = LocatedSite(5, 6, 7.5, 8.5, np.zeros(3), 0.8, "located")
+        return merge_into_findings(
+            findings, {SITE: site}, {SITE: np.array([0.1, 0.2, 0.7])}, {}
+        )
 
 
 @pytest.fixture
@@ -71,12 +73,12 @@ def predict(
         assert folder == kit / "runs"
         assert [run.config.backbone for run in runs] == ["vgg11"]
         if lacking:
-            raise InputError(lacking)
+            raise UserError(lacking)
         made.append(Reader(kit / "out" / "submission.csv"))
-        monkeypatch.setattr(answering, "time", made[0])
+        monkeypatch.setattr(predict_studies, "time", made[0])
         return made[0]
 
-    monkeypatch.setattr(reader, "load_reader", load)
+    monkeypatch.setattr(pipeline, "load_pipeline", load)
     words = ["--data", kit / "data", "--runs", kit / "runs"]
     words += ["--out", kit / "out" / "submission.csv", *flags]
     monkeypatch.setattr("sys.argv", ["predict_submission.py", *map(str, words)])
@@ -106,10 +108,12 @@ def test_a_whole_answer_of_the_runs_prior_is_there_before_a_study_is_read(
     kit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = predict(kit, monkeypatch)
-    submission.check(used.before, STUDIES)
+    submission.check_submission(used.before, STUDIES)
     assert set(used.before["severe"]) == {0.5}
-    after = submission.read(kit / "out" / "submission.csv").set_index("row_id")
-    submission.check(after.reset_index(), STUDIES)
+    after = submission.read_submission(kit / "out" / "submission.csv").set_index(
+        "row_id"
+    )
+    submission.check_submission(after.reset_index(), STUDIES)
     assert after["severe"].value_counts().to_dict() == {0.5: 72, 0.7: 3}
     assert after.loc["12_spinal_canal_stenosis_l4_l5", "severe"] == 0.7
 
@@ -142,7 +146,7 @@ def test_findings_go_where_they_are_asked_for(
     assert len(pd.read_csv(kit / "elsewhere.csv")) == 75
     assert not (kit / "out" / "findings.csv").exists()
     one = ("--findings", kit / "out" / "submission.csv")
-    with pytest.raises(InputError, match="one file"):
+    with pytest.raises(UserError, match="one file"):
         predict(kit, monkeypatch, *one)
 
 

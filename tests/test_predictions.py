@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from condition_runs import predicted, sites
+from fake_condition_runs import predicted, sites
 
-from src.competition.vocab import CONDITIONS, SEVERITIES
-from src.errors import InputError
-from src.learning.predictions import check_label_order, read_predictions
-from src.learning.tasks import CROP_TASKS
+from src.classification.labels import CROP_TASKS
+from src.classification.predictions import check_label_order, read_predictions
+from src.competition.constants import CONDITIONS, SEVERITIES
+from src.errors import UserError
 
 TABLE = sites(4)
 # The second study is left out by a run's limit.
@@ -63,7 +63,7 @@ DAMAGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
 def test_damaged_predictions_are_refused_by_run(
     tmp_path: Path, damage: Callable[[pd.DataFrame], pd.DataFrame], says: str
 ) -> None:
-    with pytest.raises(InputError, match=says) as refusal:
+    with pytest.raises(UserError, match=says) as refusal:
         read(tmp_path, damage(whole()))
     assert "a-run" in str(refusal.value)
 
@@ -92,13 +92,13 @@ def test_severity_is_predicted_where_there_is_a_grade(
     table.to_csv(path, index=False)
     assert len(read_predictions(*given)) == 10 - len(blank)
     table.iloc[1:].to_csv(path, index=False)
-    with pytest.raises(InputError, match="other crops"):
+    with pytest.raises(UserError, match="other crops"):
         read_predictions(*given)
 
 
 def test_absent_predictions_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a-run" / "predictions.csv"
-    with pytest.raises(InputError, match="a-run"):
+    with pytest.raises(UserError, match="a-run"):
         read_predictions(path, "condition", list(CONDITIONS), TABLE, ROLES)
 
 
@@ -106,7 +106,7 @@ def test_labels_in_another_order_are_refused() -> None:
     table = whole()
     task, sites = CROP_TASKS["condition"], table
     check_label_order(table, task, list(CONDITIONS), sites)
-    with pytest.raises(InputError, match="order"):
+    with pytest.raises(UserError, match="order"):
         check_label_order(table, task, sorted(CONDITIONS, reverse=True), sites)
     swapped = table.rename(
         columns={
@@ -114,5 +114,5 @@ def test_labels_in_another_order_are_refused() -> None:
             f"p_{CONDITIONS[1]}": f"p_{CONDITIONS[0]}",
         }
     )
-    with pytest.raises(InputError, match="order"):
+    with pytest.raises(UserError, match="order"):
         check_label_order(swapped, task, list(CONDITIONS), sites)

@@ -6,7 +6,7 @@ from tiny_training import CPU, tiny_model
 from torch import nn
 from torch.nn.functional import interpolate
 
-from src.learning.predictor import DEVIATION, MEAN, Predictor, as_images
+from src.training.predictor import MEAN, STD, Predictor, normalize
 
 
 class Seen(nn.Module):
@@ -36,13 +36,13 @@ def shown(images: torch.Tensor, input_px: int) -> torch.Tensor:
 def test_crops_of_the_wanted_size_are_shown_pixel_by_pixel(input_px: int) -> None:
     values = crops(12).float()
     assert torch.allclose(
-        shown(crops(12), input_px) * DEVIATION + MEAN, values / 255, atol=1e-6
+        shown(crops(12), input_px) * STD + MEAN, values / 255, atol=1e-6
     )
 
 
 def test_a_mean_grey_is_zero_and_one_deviation_more_is_one() -> None:
     greys = [0, 54.162, 95.166, 255]  # the authors': .2124 and .1608 of 255
-    images = as_images(torch.tensor(greys).expand(1, 3, 1, 4))
+    images = normalize(torch.tensor(greys).expand(1, 3, 1, 4))
     expected = [-0.2124 / 0.1608, 0, 1, 0.7876 / 0.1608]
     assert images[0, 0, 0].tolist() == pytest.approx(expected, abs=1e-4)
 
@@ -50,7 +50,7 @@ def test_a_mean_grey_is_zero_and_one_deviation_more_is_one() -> None:
 @pytest.mark.parametrize("side", [6, 24])
 def test_crops_are_scaled_without_aliasing(side: int) -> None:
     expected = interpolate(
-        as_images(crops(12)), (side, side), mode="bilinear", antialias=True
+        normalize(crops(12)), (side, side), mode="bilinear", antialias=True
     )
     assert torch.allclose(shown(crops(12), side), expected, atol=1e-5)
 
@@ -58,7 +58,7 @@ def test_crops_are_scaled_without_aliasing(side: int) -> None:
 def test_a_fine_pattern_is_averaged_when_made_smaller() -> None:
     board = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     board[..., ::4, :] = board[..., 1::4, :] = 200
-    small = (shown(board, 4) * DEVIATION + MEAN) * 255
+    small = (shown(board, 4) * STD + MEAN) * 255
     assert small[..., 1:3, 1:3].flatten().tolist() == pytest.approx([100] * 12, abs=1)
 
 
@@ -72,7 +72,7 @@ def test_a_model_in_training_predicts_as_at_rest() -> None:
 def test_outputs_are_float32_in_any_format(precision: torch.dtype) -> None:
     model = tiny_model().eval()
     with torch.inference_mode():
-        expected = model(as_images(crops(32)))
+        expected = model(normalize(crops(32)))
     outputs = Predictor(model, 0, CPU, precision).outputs(crops(32))
     assert outputs.dtype is torch.float32
     assert torch.allclose(outputs, expected, atol=0.03)
@@ -89,7 +89,7 @@ def test_the_format_is_the_devices_unless_one_is_given(
         asked.append((device, model))
         return torch.bfloat16
 
-    monkeypatch.setattr("src.learning.predictor.choose_precision", liked)
+    monkeypatch.setattr("src.training.predictor.choose_precision", liked)
     model = tiny_model()
     assert Predictor(model, 0, CPU).precision is torch.bfloat16
     assert asked == [(CPU, model)]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import train
-from src.errors import InputError
-from src.learning.backbones import PAPER
-from src.learning.presets import read_preset, values_for
+from src.errors import UserError
+from src.models.backbones import PAPER_BACKBONES
+from src.training.presets import read_preset, values_for
 
 ROOT = Path(__file__).parents[1]
 FLAGS = {"lr", "batch-size"}
@@ -39,12 +39,12 @@ def test_a_backbones_own_values_come_before_everyones(tmp_path: Path) -> None:
 def test_what_a_preset_may_not_say_is_refused(
     tmp_path: Path, text: str, says: str
 ) -> None:
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(UserError, match=says):
         read_preset(write(tmp_path, text), FLAGS, {"vgg11"})
 
 
 def test_an_absent_preset_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere\.toml"):
+    with pytest.raises(UserError, match=r"nowhere\.toml"):
         read_preset(tmp_path / "nowhere.toml", FLAGS, set())
 
 
@@ -65,22 +65,22 @@ def recipe(monkeypatch: pytest.MonkeyPatch, backbone: str, *flags: str) -> tuple
 
 def test_flags_come_before_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     paper = ("--config", str(ROOT / "configs" / "paper.toml"))
-    settings, weights = recipe(monkeypatch, "vgg16", *paper)
-    assert (settings["optimizer"], settings["lr"]) == ("adam", 1e-4)
-    assert (settings["batch_size"], settings["patience"]) == (64, 3)
+    hyperparameters, weights = recipe(monkeypatch, "vgg16", *paper)
+    assert (hyperparameters["optimizer"], hyperparameters["lr"]) == ("adam", 1e-4)
+    assert (hyperparameters["batch_size"], hyperparameters["patience"]) == (64, 3)
     assert weights == "imagenet"
-    settings, weights = recipe(
+    hyperparameters, weights = recipe(
         monkeypatch, "vgg16", *paper, "--lr=0.5", "--weights", "none"
     )
-    assert settings["lr"] == 0.5
+    assert hyperparameters["lr"] == 0.5
     assert weights == "none"
 
 
 @pytest.mark.parametrize("preset", ["paper", "ours"])
-@pytest.mark.parametrize("backbone", PAPER)
+@pytest.mark.parametrize("backbone", PAPER_BACKBONES)
 def test_the_presets_in_configs_hold_for_all_six(
     monkeypatch: pytest.MonkeyPatch, preset: str, backbone: str
 ) -> None:
     path = ROOT / "configs" / f"{preset}.toml"
-    settings, _ = recipe(monkeypatch, backbone, "--config", str(path))
-    assert settings["epochs"] > 0
+    hyperparameters, _ = recipe(monkeypatch, backbone, "--config", str(path))
+    assert hyperparameters["epochs"] > 0

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from src.competition import prior
-from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES
-from src.errors import InputError
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES
+from src.errors import UserError
 
 WEIGHT = {"normal_mild": 1, "moderate": 2, "severe": 4}
 FAMILY = {
@@ -73,7 +73,7 @@ def constant_terms(labels: pd.DataFrame, shares: np.ndarray) -> list[float]:
 
 
 def parts(floor: prior.Score) -> list[float]:
-    return list(floor.as_dict().values())
+    return list(floor.to_dict().values())
 
 
 # The four constants, each on the labels it is made from
@@ -98,7 +98,7 @@ def test_raw_shares_cost_their_weighted_cross_entropy(seed: int) -> None:
     counts = labels["severity"].value_counts()
     shares = np.array([counts[name] for name in SEVERITIES]) / counts.sum()
     terms = constant_terms(labels, shares)
-    floor = parts(prior.floors(labels)["raw_shares"])
+    floor = parts(prior.floors(labels)["class_frequencies"])
     assert floor == pytest.approx([sum(terms) / 4, *terms], abs=1e-12)
 
 
@@ -130,7 +130,7 @@ def test_shares_by_level_cost_the_entropy_of_each_level(seed: int) -> None:
 def test_the_floors_rank_as_on_the_competitions_labels(seed: int) -> None:
     floors = prior.floors(random_labels(seed, studies=200))
     by_level, overall = floors["weighted_shares_by_level"], floors["weighted_shares"]
-    assert by_level.spinal < overall.spinal < floors["raw_shares"].spinal
+    assert by_level.spinal < overall.spinal < floors["class_frequencies"].spinal
     assert overall.score < floors["uniform"].score
 
 
@@ -141,10 +141,10 @@ def test_every_prior_has_25_rows_that_sum_to_one() -> None:
     labels = random_labels(0)
     for table in (
         prior.uniform(),
-        prior.raw_shares(labels),
+        prior.class_frequencies(labels),
         prior.weighted_shares(labels),
         prior.weighted_shares_by_level(labels),
-        prior.fallback(labels),
+        prior.smoothed_prior(labels),
     ):
         assert list(table.columns) == ["condition", "level", *SEVERITIES]
         assert len(set(zip(table["condition"], table["level"], strict=True))) == 25
@@ -184,26 +184,26 @@ def test_a_place_never_labelled_gets_the_overall_shares(
 
 
 def test_raw_shares_count_each_label_once() -> None:
-    shares = shares_at(prior.raw_shares(SMALL), "spinal_canal_stenosis", "l1_l2")
+    shares = shares_at(prior.class_frequencies(SMALL), "spinal_canal_stenosis", "l1_l2")
     assert shares == [0.5, 0.25, 0.25]
 
 
 def test_the_fallback_borrows_one_row() -> None:
     overall = np.array([2 + 1 / 3, 2 + 1 / 3, 4 + 1 / 3]) / 9
-    shares = shares_at(prior.fallback(SMALL), "spinal_canal_stenosis", "l1_l2")
+    shares = shares_at(prior.smoothed_prior(SMALL), "spinal_canal_stenosis", "l1_l2")
     expected = ((np.array([1, 0, 0]) + overall) / 2).tolist()
     assert shares == pytest.approx(expected, abs=1e-15)
 
 
 def test_the_fallback_calls_nothing_impossible() -> None:
     labels = labels_of((1, "spinal_canal_stenosis", "l1_l2", "normal_mild"))
-    assert (prior.fallback(labels)[list(SEVERITIES)] > 0.05).all(axis=None)
+    assert (prior.smoothed_prior(labels)[list(SEVERITIES)] > 0.05).all(axis=None)
 
 
 def test_borrowing_fades_in_a_large_cohort() -> None:
     labels = pd.concat([random_labels(0)] * 50)
     exact = prior.weighted_shares_by_level(labels)[list(SEVERITIES)]
-    borrowed = prior.fallback(labels)[list(SEVERITIES)]
+    borrowed = prior.smoothed_prior(labels)[list(SEVERITIES)]
     np.testing.assert_allclose(borrowed, exact, atol=5e-4)
 
 
@@ -226,5 +226,5 @@ def test_the_floor_on_other_labels_uses_the_first_ones_shares() -> None:
 
 def test_labels_without_a_severity_have_no_shares() -> None:
     labels = labels_of((1, "spinal_canal_stenosis", "l1_l2", None))
-    with pytest.raises(InputError, match="name no severity"):
+    with pytest.raises(UserError, match="name no severity"):
         prior.weighted_shares(labels)

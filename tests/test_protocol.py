@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.competition.vocab import (
+from src.competition.constants import (
     AXIAL_T2,
     FAMILY_OF,
     SAGITTAL_T1,
@@ -13,7 +13,7 @@ from src.competition.vocab import (
 from src.imaging.overview import FIELD_MM
 from src.phantom.anatomy import draw_anatomy
 from src.phantom.protocol import ENCODINGS, RLE, Scan, draw_scans
-from src.phantom.reader import draw_narrowing
+from src.phantom.rater import draw_narrowing
 from src.phantom.tissue import STIR, T1, T2
 
 
@@ -90,8 +90,8 @@ def test_a_slice_passes_through_every_site_of_its_type(seed: int) -> None:
         assert min(x, y) > 1 / 8
         assert max(x, y) < 7 / 8
         # Nor beyond the overview, which is cut around the image's middle.
-        away_mm = (share - 0.5) * (columns, rows) * plane.spacing_mm
-        assert np.abs(away_mm).max() < FIELD_MM[wanted] / 2 - 5
+        distance_mm = (share - 0.5) * (columns, rows) * plane.spacing_mm
+        assert np.abs(distance_mm).max() < FIELD_MM[wanted] / 2 - 5
 
 
 def test_sagittal_slices_run_from_the_patients_right_to_left(

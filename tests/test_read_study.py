@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from dicom_files import AXIAL, CORONAL, SAGITTAL, plane, write_series
 
-from src.competition.vocab import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from src.reading.study import read_study
+from src.competition.constants import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from src.inference.study import read_study
 
 FROM_THE_HEAD = ((1, 0, 0), (0, -1, 0))
 OBLIQUE = ((1, 0, 0), (0, np.cos(0.6), np.sin(0.6)))
@@ -43,7 +43,7 @@ def test_all_series_of_a_type_are_seen_together(folder: Path) -> None:
     assert axial.slices["series_id"].tolist() == [5] * 3 + [6] * 3
     assert axial.stacks.tolist() == [0] * 3 + [1] * 3
     assert study.overviews[SAGITTAL_T2].slices["series_id"].tolist() == [7] * 3
-    assert study.troubles == {SAGITTAL_T1: "the study has no Sagittal T1 series"}
+    assert study.read_errors == {SAGITTAL_T1: "the study has no Sagittal T1 series"}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_series_that_a_row_calls_something_else_is_not_guessed(folder: Path) -
     write(folder, 4, AXIAL)
     study = read_study(folder, listed((4, None), (7, SAGITTAL_T2)))
     assert study.overviews == {}
-    assert AXIAL_T2 in study.troubles
+    assert AXIAL_T2 in study.read_errors
 
 
 def test_where_a_row_names_an_axial_series_no_other_is_guessed(folder: Path) -> None:
@@ -91,9 +91,9 @@ def test_a_damaged_series_costs_itself_and_is_told_of_its_own_type(
     rows = listed((7, SAGITTAL_T2), (6, AXIAL_T2), (8, SAGITTAL_T1))
     study = read_study(folder, rows)
     assert set(study.overviews) == {SAGITTAL_T2, SAGITTAL_T1}
-    assert set(study.troubles) == {AXIAL_T2}
-    assert "series 6" in study.troubles[AXIAL_T2]
-    assert str(folder) not in study.troubles[AXIAL_T2]
+    assert set(study.read_errors) == {AXIAL_T2}
+    assert "series 6" in study.read_errors[AXIAL_T2]
+    assert str(folder) not in study.read_errors[AXIAL_T2]
 
 
 def test_files_left_out_of_a_series_are_told_without_a_persons_name(
@@ -106,12 +106,12 @@ def test_files_left_out_of_a_series_are_told_without_a_persons_name(
     study = read_study(folder, listed((7, SAGITTAL_T2), (8, SAGITTAL_T1)))
     assert len(study.overviews[SAGITTAL_T2]) == 2
     assert len(study.overviews[SAGITTAL_T1]) == 3
-    assert study.troubles[SAGITTAL_T2].startswith("series 7, 2.dcm: ")
-    assert study.troubles[SAGITTAL_T1].startswith("series 8, a file: ")
-    assert "jane" not in study.troubles[SAGITTAL_T1]
+    assert study.read_errors[SAGITTAL_T2].startswith("series 7, 2.dcm: ")
+    assert study.read_errors[SAGITTAL_T1].startswith("series 8, a file: ")
+    assert "jane" not in study.read_errors[SAGITTAL_T1]
 
 
 def test_a_study_without_a_folder_says_what_it_lacks(folder: Path) -> None:
     study = read_study(folder, listed())
     assert (study.series, study.overviews) == ({}, {})
-    assert set(study.troubles) == {SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2}
+    assert set(study.read_errors) == {SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2}

@@ -10,7 +10,7 @@ import torch
 from dicom_files import AXIAL, SAGITTAL, plane, write_series
 from made_graders import Fixed, fixed, run_of
 from made_locator import Shower, numbered
-from made_study import (
+from synthetic_study import (
     OFFSETS,
     STEPS,
     Place,
@@ -21,8 +21,8 @@ from made_study import (
     site_mm,
 )
 
-from src.competition.prior import uniform
-from src.competition.vocab import (
+from src.classification.calibration import IDENTITY, Calibration, save_calibration
+from src.competition.constants import (
     AXIAL_T2,
     CONDITIONS,
     FAMILIES,
@@ -32,15 +32,14 @@ from src.competition.vocab import (
     SPINAL,
     TARGETS,
 )
-from src.errors import InputError
-from src.learning.runs import Run
-from src.reading.calibration import NONE, Calibration, save
-from src.reading.findings import prior_findings
-from src.reading.locate import Located, Seen
-from src.reading.offsets import read_offsets
-from src.reading.reader import Reader, load_reader
-from src.reading.steps import read_steps
-from src.reading.study import Study, read_study
+from src.competition.prior import uniform
+from src.errors import UserError
+from src.inference.findings import prior_findings
+from src.inference.pipeline import StudyPipeline, load_pipeline
+from src.inference.study import Study, read_study
+from src.localization.locate import LocatedSite, SeriesHeatmaps
+from src.localization.spine_prior import read_canal_offsets, read_level_spacing
+from src.training.run_folder import Run
 
 LEFT = "left_subarticular_stenosis"
 FORAMEN = "right_neural_foraminal_narrowing"
@@ -48,7 +47,7 @@ CHANCES = list(SEVERITIES)
 VIEWS = numbered(overviews())
 
 
-def shown(place: Place = site_mm, blind: bool = False) -> dict[str, Seen]:
+def shown(place: Place = site_mm, blind: bool = False) -> dict[str, SeriesHeatmaps]:
     """Show sites by series type, on axial slices at all levels alike."""
     return {
         name: seen(name, view, blind, levels_alike=name == AXIAL_T2, place=place)
@@ -56,24 +55,24 @@ def shown(place: Place = site_mm, blind: bool = False) -> dict[str, Seen]:
     }
 
 
-def reader(**parts: object) -> Reader:
+def reader(**parts: object) -> StudyPipeline:
     """Make a reader of some parts; without others it looks and grades as it is."""
     usual = {
         "locators": [],
-        "offsets": read_offsets(OFFSETS),
-        "steps": read_steps(STEPS),
-        "graders": [fixed(Fixed(0.6, 0.3, 0.1))],
-        "namers": [],
-        "calibration": NONE,
+        "canal_offsets": read_canal_offsets(OFFSETS),
+        "level_spacing": read_level_spacing(STEPS),
+        "severity_models": [fixed(Fixed(0.6, 0.3, 0.1))],
+        "condition_models": [],
+        "calibration": IDENTITY,
     }
-    return Reader(**{**usual, **parts})
+    return StudyPipeline(**{**usual, **parts})
 
 
 # Finding
 
 
-def errors_mm(found: Reader, place: Place = site_mm) -> np.ndarray:
-    sites = found.find(Study(77, overviews=VIEWS))
+def errors_mm(found: StudyPipeline, place: Place = site_mm) -> np.ndarray:
+    sites = found.find_sites(Study(77, overviews=VIEWS))
     assert len(sites) == 25
     off = [one.point_mm - place(*at) for at, one in sites.items()]
     return np.linalg.norm(off, axis=1)
@@ -111,8 +110,8 @@ def study(tmp_path: Path) -> Study:
     return read_study(tmp_path / "77", pd.DataFrame(rows, columns=columns))
 
 
-def at(series_id: int, number: int = 2, source: str = "located") -> Located:
-    return Located(series_id, number, 30.0, 20.0, np.zeros(3), 0.9, source)
+def at(series_id: int, number: int = 2, source: str = "located") -> LocatedSite:
+    return LocatedSite(series_id, number, 30.0, 20.0, np.zeros(3), 0.9, source)
 
 
 # In no order: neither the submission's nor the alphabet's.
@@ -126,7 +125,7 @@ SITES = {
 
 def answer(study: Study, **parts: object) -> pd.DataFrame:
     findings = prior_findings([77], uniform(), "not read yet")
-    rows = reader(**parts).answer(study, SITES, findings)
+    rows = reader(**parts).grade(study, SITES, findings)
     assert len(rows) == 25
     return rows.set_index(["condition", "level"])
 
@@ -170,7 +169,9 @@ def test_another_condition_is_flagged_where_the_condition_model_is_sure_of_it(
     named = [probability if name == SPINAL else rest for name in CONDITIONS]
     severe = Fixed(0.1, 0.2, 0.7)
     rows = answer(
-        study, graders=[fixed(severe)], namers=[fixed(Fixed(*named), "condition")]
+        study,
+        severity_models=[fixed(severe)],
+        condition_models=[fixed(Fixed(*named), "condition")],
     )
     other = rows.loc[(LEFT, "l5_s1")]
     assert (other["seen_condition"], other["source"]) == (SPINAL, "located")
@@ -200,7 +201,7 @@ def test_a_study_is_read_from_its_folder_to_its_findings(tmp_path: Path) -> None
     folder = write_series(tmp_path / "77" / "5", volume, planes, (8, 3, 6)).parent
     listed = pd.DataFrame({"series_id": [5], "series_description": [SAGITTAL_T2]})
     findings = prior_findings([77], uniform(), "not read yet")
-    rows = reader(locators=[Bright()]).read(folder, listed, findings)
+    rows = reader(locators=[Bright()]).predict(folder, listed, findings)
     # One bright spot is one level of the canal; the others keep the prior.
     [canal] = rows[rows["source"] == "located"].itertuples()
     assert canal.condition == SPINAL
@@ -219,7 +220,7 @@ class Loads(Run):
     def predictor(self) -> str:
         """Return the run's name."""
         if "damaged" in self.folder.name:
-            raise InputError(f"{self.folder.name} is damaged")
+            raise UserError(f"{self.folder.name} is damaged")
         return self.folder.name
 
 
@@ -230,9 +231,12 @@ def run(name: str, **changes: object) -> Run:
 
 
 def learnt(x_mm: float) -> dict[str, list]:
-    offset = {"condition": LEFT, "level": "l4_l5", "spread_mm": [1, 1, 1]}
-    step = {"level": "l1_l2", "mean_mm": x_mm, "spread_mm": 1.0}
-    return {"offsets": [offset | {"mean_mm": [x_mm, 0, 0]}], "steps": [step]}
+    offset = {"condition": LEFT, "level": "l4_l5", "sd_mm": [1, 1, 1]}
+    step = {"level": "l1_l2", "mean_mm": x_mm, "sd_mm": 1.0}
+    return {
+        "canal_offsets": [offset | {"mean_mm": [x_mm, 0, 0]}],
+        "level_spacing": [step],
+    }
 
 
 RUNS = [
@@ -250,15 +254,18 @@ def names(parts: list) -> list[str]:
 
 
 def test_every_run_does_its_own_task(tmp_path: Path) -> None:
-    save(CALIBRATION, tmp_path, ["severity-b", "severity-a"])
+    save_calibration(CALIBRATION, tmp_path, ["severity-b", "severity-a"])
     told: list[str] = []
-    loaded = load_reader(tmp_path, RUNS, told.append)
+    loaded = load_pipeline(tmp_path, RUNS, told.append)
     assert loaded.locators == ["location-a", "location-b"]
-    assert names(loaded.graders) == ["severity-a", "severity-b"]
-    assert [one.predictor for one in loaded.graders] == ["severity-a", "severity-b"]
-    assert names(loaded.namers) == ["condition-a"]
-    assert loaded.offsets[LEFT, "l4_l5"].mean_mm[0] == 2
-    assert loaded.steps["l1_l2"].mean_mm == 2
+    assert names(loaded.severity_models) == ["severity-a", "severity-b"]
+    assert [one.predictor for one in loaded.severity_models] == [
+        "severity-a",
+        "severity-b",
+    ]
+    assert names(loaded.condition_models) == ["condition-a"]
+    assert loaded.canal_offsets[LEFT, "l4_l5"].mean_mm[0] == 2
+    assert loaded.level_spacing["l1_l2"].mean_mm == 2
     assert loaded.calibration == CALIBRATION
     assert told == []
 
@@ -270,13 +277,13 @@ def test_a_run_that_leaks_or_is_damaged_is_left_aside_and_told(tmp_path: Path) -
         run("condition-leaks", split="row"),
         run("severity-damaged"),
     ]
-    save(CALIBRATION, tmp_path, ["severity-a", "severity-b"])
+    save_calibration(CALIBRATION, tmp_path, ["severity-a", "severity-b"])
     told: list[str] = []
-    loaded = load_reader(tmp_path, [*others, *RUNS], told.append)
+    loaded = load_pipeline(tmp_path, [*others, *RUNS], told.append)
     assert loaded.locators == ["location-a", "location-b"]
-    assert names(loaded.graders) == ["severity-a", "severity-b"]
-    assert names(loaded.namers) == ["condition-a"]
-    assert loaded.offsets[LEFT, "l4_l5"].mean_mm[0] == 2
+    assert names(loaded.severity_models) == ["severity-a", "severity-b"]
+    assert names(loaded.condition_models) == ["condition-a"]
+    assert loaded.canal_offsets[LEFT, "l4_l5"].mean_mm[0] == 2
     assert loaded.calibration == CALIBRATION
     assert len(told) == 4
     for one, sentence in zip(others, told, strict=True):
@@ -287,7 +294,7 @@ def test_a_run_that_leaks_or_is_damaged_is_left_aside_and_told(tmp_path: Path) -
     "leave",
     [
         lambda folder: None,
-        lambda folder: save(CALIBRATION, folder, ["severity-a"]),
+        lambda folder: save_calibration(CALIBRATION, folder, ["severity-a"]),
         lambda folder: (folder / "calibration.json").write_text("{"),
     ],
     ids=["none", "of other runs", "damaged"],
@@ -297,7 +304,7 @@ def test_without_a_calibration_of_these_runs_nothing_is_corrected(
 ) -> None:
     leave(tmp_path)
     told: list[str] = []
-    assert load_reader(tmp_path, RUNS, told.append).calibration == NONE
+    assert load_pipeline(tmp_path, RUNS, told.append).calibration == IDENTITY
     assert "Not calibrated" in told[0]
 
 
@@ -306,5 +313,5 @@ def test_without_a_usable_run_of_a_task_there_is_no_reader(
     tmp_path: Path, task: str
 ) -> None:
     runs = [one for one in RUNS if one.config.task != task]
-    with pytest.raises(InputError, match=f"no usable {task} run"):
-        load_reader(tmp_path, [*runs, run(f"{task}-damaged")], lambda sentence: None)
+    with pytest.raises(UserError, match=f"no usable {task} run"):
+        load_pipeline(tmp_path, [*runs, run(f"{task}-damaged")], lambda sentence: None)

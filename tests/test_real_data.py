@@ -10,32 +10,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.competition.tables import images, read_training
-from src.competition.vocab import SAGITTAL_T2, SPINAL
-from src.imaging.cache import Cache, open_cache
-from src.imaging.cache_build import build_cache
-from src.imaging.crop_spec import CropSpec
-from src.imaging.overview_cache import build_overviews, open_overviews
+from src.cache.build_crops import build_cache
+from src.cache.crop_cache import CropCache, open_cache
+from src.cache.overview_cache import build_overviews, open_overviews
+from src.competition.constants import SAGITTAL_T2, SPINAL
+from src.competition.tables import image_folder, read_training
+from src.imaging.crops import CropSpec
 
 DATA = os.environ.get("LUMBAR_DATA", "")
 pytestmark = pytest.mark.skipif(not DATA, reason="LUMBAR_DATA names no real cohort")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> CropCache:
     """The cohort's crops."""
     root, folder = Path(DATA), tmp_path_factory.mktemp("real")
     data = read_training(root)
     tables = (data.points, data.labels, data.series)
-    build_cache(*tables, images(root, "train"), folder, CropSpec())
+    build_cache(*tables, image_folder(root, "train"), folder, CropSpec())
     return open_cache(folder)
 
 
-def test_every_point_gives_a_crop(cache: Cache) -> None:
+def test_every_point_gives_a_crop(cache: CropCache) -> None:
     assert len(cache.table) == len(read_training(Path(DATA)).points)
 
 
-def test_canal_crops_are_brighter_in_the_middle(cache: Cache) -> None:
+def test_canal_crops_are_brighter_in_the_middle(cache: CropCache) -> None:
     table = cache.table
     canal = table["condition"] == SPINAL
     rows = table[canal & (table["series_description"] == SAGITTAL_T2)]["crop"]
@@ -46,9 +46,9 @@ def test_canal_crops_are_brighter_in_the_middle(cache: Cache) -> None:
 
 
 def test_overviews_show_the_canal_where_it_was_marked(
-    cache: Cache, tmp_path: Path
+    cache: CropCache, tmp_path: Path
 ) -> None:
-    build_overviews(cache.series, images(Path(DATA), "train"), tmp_path)
+    build_overviews(cache.series, image_folder(Path(DATA), "train"), tmp_path)
     views = {(s, d): view for s, d, view in open_overviews(tmp_path).groups()}
     table = cache.table[cache.table["condition"] == SPINAL]
     brighter = []

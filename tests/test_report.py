@@ -7,17 +7,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from condition_runs import KEY, description, predicted, write_cache, write_run
+from fake_condition_runs import KEY, description, predicted, write_cache, write_run
 from matplotlib.image import imread
 
 from evaluate import report_runs
-from src.competition.folds import row_roles
+from src.competition.constants import SEVERITIES
+from src.competition.folds import row_splits
 from src.competition.prior import uniform
-from src.competition.vocab import SEVERITIES
-from src.errors import InputError
-from src.reporting.evidence import leakage_table, references_table
-from src.reporting.published import PAIRS, PUBLISHED
-from src.reporting.tables import in_papers_order, in_short, table2
+from src.errors import UserError
+from src.reporting.paper_results import PAIRS, PAPER_RESULTS
+from src.reporting.tables import (
+    baselines_table,
+    leakage_table,
+    sort_as_paper,
+    table2,
+    table2_short,
+)
 
 STUDIES = 12
 # A right foramen and a left one of a test study, called by the other side's name.
@@ -33,7 +38,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kit")
     table = write_cache(folder / "cache", STUDIES)
     held = predicted(table[table["study_id"] > STUDIES - 2], WRONG)
-    dealt = predicted(table[row_roles(len(table), 0) == "test"])
+    dealt = predicted(table[row_splits(len(table), 0) == "test"])
     runs = folder / "runs"
     for backbone in ("vgg16", "vgg11", "resnet10t"):
         write_run(runs, description(backbone=backbone), held)
@@ -74,19 +79,19 @@ def test_table_2_has_the_papers_numbers_and_ours(kit: Path) -> None:
 
 def test_the_six_fit_a_terminal(metrics: dict) -> None:
     six = {
-        name: {**metrics["vgg11"], "backbone": name, "apart": "lr 0.001"}
-        for name in PUBLISHED
+        name: {**metrics["vgg11"], "backbone": name, "differs_by": "lr 0.001"}
+        for name in PAPER_RESULTS
     }
-    for rows in (in_short(six), references_table(six), leakage_table(metrics)):
+    for rows in (table2_short(six), baselines_table(six), leakage_table(metrics)):
         widths = [max(len(str(row[name])) for row in rows) for name in rows[0]]
         heads = [max(map(len, name.split())) for name in rows[0]]
         assert sum(map(max, widths, heads)) + 3 * len(widths) + 1 <= 100
-    assert list(in_papers_order(dict(reversed(six.items())))) == list(six)
+    assert list(sort_as_paper(dict(reversed(six.items())))) == list(six)
     assert len(table2(six)) == 6
 
 
 def test_reference_lines_are_told_with_their_split(metrics: dict) -> None:
-    study, row, real = references_table(metrics)
+    study, row, real = baselines_table(metrics)
     assert (study["split"], study["crops"]) == ("study", "20")
     assert (study["side by coin"], study["side looked up"]) == ("80.0", "80.0")
     assert (row["split"], row["sides found"]) == ("row", "100.0")
@@ -126,7 +131,7 @@ def test_figures_are_pictures_of_a_size_to_read(kit: Path) -> None:
 
 
 def test_the_pairs_are_the_papers_six() -> None:
-    assert [name for pair in PAIRS.values() for name in pair] == list(PUBLISHED)
+    assert [name for pair in PAIRS.values() for name in pair] == list(PAPER_RESULTS)
 
 
 def test_the_preview_of_a_cache_is_figure_2(kit: Path, tmp_path: Path) -> None:
@@ -152,14 +157,14 @@ def test_a_damaged_history_is_refused(tmp_path: Path, text: str | None) -> None:
     history.unlink()
     if text is not None:
         history.write_text(text)
-    with pytest.raises(InputError, match="history"):
+    with pytest.raises(UserError, match="history"):
         report_runs(tmp_path / "cache", tmp_path / "runs", tmp_path / "out")
 
 
 def test_a_run_of_another_cache_is_refused(tmp_path: Path) -> None:
     one_run(tmp_path)
     write_cache(tmp_path / "other", STUDIES + 1)
-    with pytest.raises(InputError, match="other crops"):
+    with pytest.raises(UserError, match="other crops"):
         report_runs(tmp_path / "other", tmp_path / "runs", tmp_path / "out")
 
 
@@ -171,7 +176,9 @@ def test_severity_runs_are_scored_by_the_metric(tmp_path: Path) -> None:
     told = told.assign(p_normal_mild=0.1, p_moderate=0.8, p_severe=0.1)
     prior = uniform().to_dict("records")
     labels = list(SEVERITIES)
-    config = description(task="severity", cache_key=KEY, prior=prior, labels=labels)
+    config = description(
+        task="severity", cache_fingerprint=KEY, prior=prior, labels=labels
+    )
     write_run(tmp_path / "runs", config, told)
     report_runs(tmp_path / "cache", tmp_path / "runs", tmp_path / "report")
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
@@ -187,9 +194,11 @@ def test_severity_runs_are_scored_by_the_metric(tmp_path: Path) -> None:
 
 def test_severity_predictions_of_another_truth_are_refused(tmp_path: Path) -> None:
     write_cache(tmp_path / "cache", STUDIES)
-    config = description(task="severity", cache_key=KEY, labels=list(SEVERITIES))
+    config = description(
+        task="severity", cache_fingerprint=KEY, labels=list(SEVERITIES)
+    )
     write_run(tmp_path / "runs", config, pd.DataFrame({"other": [1]}))
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         report_runs(tmp_path / "cache", tmp_path / "runs", tmp_path / "report")
 
 
@@ -204,5 +213,5 @@ def test_other_entries_of_the_metrics_are_kept_if_they_can_be_read(
     told = json.loads((out / "metrics.json").read_text())
     assert told.keys() == {"submission", "condition"}
     (out / "metrics.json").write_text("{")
-    with pytest.raises(InputError, match="delete it"):
+    with pytest.raises(UserError, match="delete it"):
         report_runs(tmp_path / "cache", tmp_path / "runs", out)

@@ -7,32 +7,43 @@ import numpy as np
 import pandas as pd
 import pytest
 from cache_cohort import SERIES, write_images
-from condition_runs import write_cache
+from fake_condition_runs import write_cache
 from kept_figures import bars, columns, image, keep_figures, points, texts
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from pydicom import dcmread
 from report_entries import CONFUSION, entry, run_row
 
-from src.competition.vocab import AXIAL_T2, CONDITIONS, SAGITTAL_T2
-from src.imaging.cache import Cache, open_cache
-from src.imaging.crop_spec import CropSpec
-from src.reporting.charts import accuracies
-from src.reporting.condition import draw_figures
-from src.reporting.confusions import draw_confusions
-from src.reporting.figures import LEAKY, OURS, PAPERS, class_counts, crop_samples
-from src.reporting.losses import losses
+from src.cache.crop_cache import CropCache, open_cache
+from src.competition.constants import AXIAL_T2, CONDITIONS, SAGITTAL_T2
+from src.imaging.crops import CropSpec
+from src.reporting.condition_section import draw_figures
+from src.reporting.plots import (
+    LEAKY,
+    OURS,
+    PAPERS,
+    plot_accuracy,
+    plot_class_counts,
+    plot_confusions,
+    plot_crop_samples,
+    plot_losses,
+)
 from src.reporting.preview import draw_preview
 
 ROW = "row split (leaks), slices repeat"
 STUDY = "study split, slices neighbours"
-OTHER_LINES = {"series_type": 0.5, "side_coin": 0.7, "look_up": 0.9, "look_up_side": 1}
+OTHER_LINES = {
+    "majority_class": 0.5,
+    "random_side": 0.7,
+    "nearest_neighbour": 0.9,
+    "nearest_neighbour_side": 1,
+}
 ENTRIES = {
     "mnasnet1_0 (row, repeat)": entry(
         split="row", slices="repeat", top1=0.9, top1_high=0.95
     ),
     "mnasnet1_0": entry(),
-    "convnext": entry(backbone="convnext", top1=0.822, references=OTHER_LINES),
+    "convnext": entry(backbone="convnext", top1=0.822, baselines=OTHER_LINES),
 }
 
 
@@ -42,7 +53,7 @@ def leaking_and_honest(
 ) -> tuple[Axes, Axes]:
     """Figure 3's two panels of one leaking way and of two honest backbones."""
     kept, path = keep_figures(monkeypatch), tmp_path / "accuracy.png"
-    accuracies(ENTRIES, path)
+    plot_accuracy(ENTRIES, path)
     honest, leaking = kept(path).axes
     return leaking, honest
 
@@ -133,7 +144,7 @@ def confusions(
         "resnet152": entry(backbone="resnet152"),
         "convnext": ENTRIES["convnext"],
     }
-    drawn = draw_confusions(entries, tmp_path)
+    drawn = plot_confusions(entries, tmp_path)
     assert all(path.parent == tmp_path for path in drawn.values())
     return {
         f"{caption.split(':')[0]}, {path.name}": kept(path).axes
@@ -216,9 +227,9 @@ def loss_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
     entries = {
         "leaking": entry(split="row", slices="repeat", runs=[run_row(name="b")]),
         "honest": entry(),
-        "quick": entry(runs=[run_row(name="a")], apart="lr 0.1"),
+        "quick": entry(runs=[run_row(name="a")], differs_by="lr 0.1"),
     }
-    losses(entries, HISTORIES, path)
+    plot_losses(entries, HISTORIES, path)
     return kept(path).axes
 
 
@@ -279,7 +290,7 @@ def test_figure_1s_bars_are_each_conditions_count(
     kept, path = keep_figures(monkeypatch), tmp_path / "counts.png"
     counts = dict(zip(CONDITIONS, (2, 7, 0, 1, 4), strict=True))
     shown = [name for name, count in counts.items() for _ in range(count)]
-    class_counts(pd.DataFrame({"condition": shown}), path)
+    plot_class_counts(pd.DataFrame({"condition": shown}), path)
     [axes] = kept(path).axes
     for name, count in counts.items():
         place = axes.yaxis.convert_units(name.replace("_", " "))
@@ -303,7 +314,7 @@ def test_figure_2_has_a_crop_of_each_condition_with_its_neighbours(
         index=[9, 8, 7, 6, 5],
     )
     values = 10 * np.arange(5)[:, None] + np.arange(slices)
-    crop_samples(
+    plot_crop_samples(
         np.broadcast_to(values[..., None, None], (5, slices, 4, 4)), table, path
     )
     panels = kept(path).axes
@@ -373,7 +384,7 @@ def preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     table = pd.DataFrame(MARKED, columns=names).merge(SERIES)
     crops = np.random.default_rng(0).integers(0, 255, (10, 5, 16, 16), np.uint8)
     spec, empty = CropSpec(16, 12, 5), pd.DataFrame()
-    cache = Cache(tmp_path, crops, table, empty, empty, spec, {})
+    cache = CropCache(tmp_path, crops, table, empty, empty, spec, {})
     images = write_images(tmp_path / "images")
     kept, path = keep_figures(monkeypatch), tmp_path / "preview.png"
     draw_preview(cache, images, path)

@@ -8,17 +8,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from condition_runs import description, write_run
+from fake_condition_runs import description, write_run
 
 from evaluate import report_location
-from src.competition.vocab import SAGITTAL_T2, SPINAL
-from src.errors import InputError
-from src.imaging import overview_cache
-from src.learning.run_config import RunConfig
-from src.learning.runs import Run
-from src.reading import together
-from src.reading.comparison import COMPARED
-from src.reporting import location
+from src.cache import overview_cache
+from src.competition.constants import SAGITTAL_T2, SPINAL
+from src.errors import UserError
+from src.localization import location_task
+from src.localization.location_metrics import COMPARED_COLUMNS
+from src.reporting import location_section
+from src.training.config import RunConfig
+from src.training.run_folder import Run
 
 FOLDS = pd.DataFrame(
     {
@@ -41,7 +41,7 @@ def found(errors_mm: dict[int, float], wrong: tuple[int, ...] = ()) -> pd.DataFr
         }
         for study, error in errors_mm.items()
     ]
-    return pd.DataFrame(rows).reindex(columns=list(COMPARED))
+    return pd.DataFrame(rows).reindex(columns=list(COMPARED_COLUMNS))
 
 
 @dataclass
@@ -82,8 +82,8 @@ def report(
         reported.drawn = given
 
     monkeypatch.setattr(overview_cache, "open_overviews", lambda path: path)
-    monkeypatch.setattr(together, "found_together", ask)
-    monkeypatch.setattr(location, "add_location", draw)
+    monkeypatch.setattr(location_task, "ensemble_errors", ask)
+    monkeypatch.setattr(location_section, "add_location", draw)
     cache = SimpleNamespace(table=pd.DataFrame(), path=tmp_path / "cache")
     report_location(runs, cache, FOLDS, None, reported.out)
     return reported
@@ -139,5 +139,5 @@ def test_a_run_is_held_against_what_its_own_fold_tests(
 def test_a_run_that_tells_of_another_study_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, study: int
 ) -> None:
-    with pytest.raises(InputError, match="tests other studies"):
+    with pytest.raises(UserError, match="tests other studies"):
         report(monkeypatch, tmp_path, {name: found({study: 1})})

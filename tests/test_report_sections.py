@@ -10,27 +10,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from condition_runs import write_cache
+from fake_condition_runs import write_cache
 from kept_figures import columns, image, keep_figures, points
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from report_entries import entry
 
-from src.competition.vocab import AXIAL_T2, SAGITTAL_T1
-from src.imaging.cache import open_cache
+from src.cache.crop_cache import open_cache
+from src.cache.overview_cache import OverviewCache
+from src.competition.constants import AXIAL_T2, SAGITTAL_T1
 from src.imaging.overview import SLICE_COLUMNS
-from src.imaging.overview_cache import OverviewCache
-from src.reporting import location, story
-from src.reporting.condition import add_condition
-from src.reporting.figures import LEAKY, OURS
-from src.reporting.location import add_location, draw_errors, draw_worst, location_table
-from src.reporting.page import Page
-from src.reporting.severity import add_severity, draw_reliability
+from src.reporting import condition_section, location_section
+from src.reporting.condition_section import add_condition
+from src.reporting.html_report import HtmlReport
+from src.reporting.location_section import (
+    add_location,
+    draw_errors,
+    draw_worst,
+    location_table,
+)
+from src.reporting.plots import LEAKY, OURS
+from src.reporting.severity_section import add_severity, draw_reliability
 
 Part = tuple[str, Any]
 
 
-def parts_of(page: Page, folder: Path) -> list[Part]:
+def parts_of(page: HtmlReport, folder: Path) -> list[Part]:
     """Read a written page: tag and words in order; of a table its cells by rows."""
     page.write(folder / "page.html")
     html = (folder / "page.html").read_text()
@@ -58,7 +63,7 @@ def tables_under(parts: list[Part], heading: str) -> list[list[list[str]]]:
 
 
 def test_a_page_keeps_the_order_and_escapes_what_it_is_told(tmp_path: Path) -> None:
-    page = Page("A < B")
+    page = HtmlReport("A < B")
     page.heading("First & last")
     page.points(["one", "two <b>"])
     page.table([{"a<": "x<y", "n": 1.0}, {"a<": None, "n": 0}])
@@ -77,7 +82,7 @@ def test_a_page_keeps_the_order_and_escapes_what_it_is_told(tmp_path: Path) -> N
 
 def test_a_picture_stands_over_its_caption(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"abc")
-    page = Page("A page")
+    page = HtmlReport("A page")
     page.picture(tmp_path / "a.png", "Dots > lines")
     page.write(tmp_path / "page.html")
     assert 'base64,YWJj" alt="Dots &gt; lines"><figcaption>Dots &gt; lines' in (
@@ -95,8 +100,10 @@ def told(tmp_path: Path) -> list[Part]:
         path.write_bytes(b"png")
         pictures[f"Figure {number}. Some picture"] = path
     table = pd.DataFrame({"study_id": [1, 1, 1, 2, 2, 3, 3]})
-    page = Page("A report")
-    story.tell(page, SimpleNamespace(table=table, spec="3 slices"), entries, pictures)
+    page = HtmlReport("A report")
+    condition_section.write_condition_section(
+        page, SimpleNamespace(table=table, spec="3 slices"), entries, pictures
+    )
     return parts_of(page, tmp_path)
 
 
@@ -104,7 +111,7 @@ def test_each_table_stands_in_its_section(told: list[Part]) -> None:
     for heading, column, lines in (
         ("What was trained", "folds", 2),
         ("Table 2", "merged, paper", 2),
-        ("What needs no network", "side by coin", 3),
+        ("Baselines without a network", "side by coin", 3),
         ("Leakage", "image seen", 4),
         ("mistaken for which", "spinal canal stenosis", 4),
         ("Every run", "top-1", 4),
@@ -138,7 +145,9 @@ def test_the_csv_has_every_digit(
     losses = {"epoch": [1.0], "train_loss": [1.0], "validation_loss": [2.0]}
     histories = dict.fromkeys("ab", pd.DataFrame(losses))
     entries, out = {"mnasnet1_0": entry(top1=0.123456789)}, tmp_path / "out"
-    add_condition(Page("x"), open_cache(tmp_path / "cache"), entries, histories, out)
+    add_condition(
+        HtmlReport("x"), open_cache(tmp_path / "cache"), entries, histories, out
+    )
     assert pd.read_csv(out / "table2.csv")["ours"].tolist() == [0.123456789]
 
 
@@ -173,7 +182,7 @@ def test_the_severity_section_has_each_score_in_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_figures(monkeypatch)
-    page = Page("x")
+    page = HtmlReport("x")
     add_severity(page, SEVERITY, tmp_path / "figures")
     parts = parts_of(page, tmp_path)
     scores, calibration, runs, teams = tables_under(parts, "How severe")
@@ -380,9 +389,9 @@ def test_the_location_section_has_both_tables_and_both_pictures(
             given[-1].write_text(f"{name} of {len(given[0])}"),
         )
 
-    monkeypatch.setattr(location, "draw_errors", draw("errors"))
-    monkeypatch.setattr(location, "draw_worst", draw("worst"))
-    page, joint = Page("x"), {**FOUND, "median_mm": 0.5}
+    monkeypatch.setattr(location_section, "draw_errors", draw("errors"))
+    monkeypatch.setattr(location_section, "draw_worst", draw("worst"))
+    page, joint = HtmlReport("x"), {**FOUND, "median_mm": 0.5}
     alone, both = {SAGITTAL_T1: FOUND}, {SAGITTAL_T1: joint}
     add_location(page, alone, both, SITES, overviews(), tmp_path / "figures")
     pictures = re.findall(r'base64,(\S+)" alt="(.*?)"', "".join(page.parts))

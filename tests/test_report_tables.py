@@ -6,28 +6,26 @@ import numpy as np
 import pytest
 from report_entries import PRECISION, RECALL, entry, run_row
 
-from src.competition.vocab import CONDITIONS, FAMILIES
-from src.reporting.evidence import (
-    leakage_table,
-    recipes_table,
-    references_table,
-    runs_table,
-    spread_table,
-)
-from src.reporting.published import (
+from src.competition.constants import CONDITIONS, FAMILIES
+from src.reporting.paper_results import (
     LEADERBOARD,
-    PUBLISHED,
-    REFERENCES,
+    PAPER_BASELINES,
+    PAPER_RESULTS,
     SHARED_IMAGES,
     WINNERS_SLICES,
 )
 from src.reporting.tables import (
+    baselines_table,
     by_class,
-    in_full,
-    in_papers_order,
-    in_short,
+    leakage_table,
+    recipes_table,
+    runs_table,
+    sort_as_paper,
     spread,
+    spread_table,
     table2,
+    table2_full,
+    table2_short,
 )
 
 # The paper's Table 2, and the confusion matrices that its authors' code left (rows
@@ -71,7 +69,7 @@ def test_what_is_published_follows_from_the_papers_own_matrices(backbone: str) -
     counts = np.array(numbers.split(), float).reshape(5, 5)
     pair = [order.index(LNFN), order.index(RNFN)]
     block = counts[np.ix_(pair, pair)]
-    told = PUBLISHED[backbone]
+    told = PAPER_RESULTS[backbone]
     off_side = block.sum() - np.trace(block)
     assert told.top1 == pytest.approx(TABLE_2[backbone] / 100)
     assert told.corrected == pytest.approx(np.trace(counts) / counts.sum(), abs=6e-5)
@@ -85,9 +83,9 @@ def test_the_papers_reference_lines_follow_from_the_competitions_counts() -> Non
     points = sum(foraminal) + spinal + sum(subarticular)
     by_type = (max(foraminal) + spinal + max(subarticular)) / points
     coin = (spinal + sum(subarticular) + sum(foraminal) / 2) / points
-    assert REFERENCES["series_type"] == pytest.approx(by_type, abs=6e-4)
-    assert REFERENCES["side_coin"] == pytest.approx(coin, abs=6e-4)
-    assert REFERENCES["look_up_side"] == 0.995
+    assert PAPER_BASELINES["majority_class"] == pytest.approx(by_type, abs=6e-4)
+    assert PAPER_BASELINES["random_side"] == pytest.approx(coin, abs=6e-4)
+    assert PAPER_BASELINES["nearest_neighbour_side"] == 0.995
     assert SHARED_IMAGES == 0.698
 
 
@@ -110,13 +108,16 @@ def test_the_csv_has_each_figure_in_its_column() -> None:
         **{"split": "study", "slices": "neighbours"},
         **{"crops": 1234, "studies": 56, "runs": 2},
         **{"mean": 0.805, "std": 0.021, "min": 0.791, "max": 0.822},
-        **{"reference series_type": 0.597, "reference side_coin": 0.796},
-        **{"reference look_up": 0.871, "reference look_up_side": 0.985},
+        **{"baseline majority_class": 0.597, "baseline random_side": 0.796},
+        **{
+            "baseline nearest_neighbour": 0.871,
+            "baseline nearest_neighbour_side": 0.985,
+        },
     }
 
 
 def test_the_page_has_each_figure_in_its_column() -> None:
-    [row] = in_full({"mnasnet1_0": entry()})
+    [row] = table2_full({"mnasnet1_0": entry()})
     assert row == {
         **{"backbone": "mnasnet1_0", "split": "study", "slices": "neighbours"},
         **{"paper": "88.2", "corrected": "83.1", "ours": "81.1", "95 %": "75.2-88.3"},
@@ -127,21 +128,21 @@ def test_the_page_has_each_figure_in_its_column() -> None:
 
 
 def test_the_terminal_has_the_papers_two_figures_and_ours() -> None:
-    [row] = in_short({"mnasnet1_0": entry()})
+    [row] = table2_short({"mnasnet1_0": entry()})
     told = [row[name] for name in ("paper", "corrected", "ours", "95 %")]
     assert told == ["88.2", "83.1", "81.1", "75.2-88.3"]
 
 
 def test_a_backbone_that_the_paper_has_not_shows_no_figure_of_it() -> None:
-    [row] = in_full({"x": entry(backbone="convnext", foraminal_side=None)})
+    [row] = table2_full({"x": entry(backbone="convnext", foraminal_side=None)})
     names = ("paper", "corrected", "side, paper", "side, ours", "merged, paper")
     assert {row[name] for name in names} == {"-"}
     assert row["merged, ours"] == "94.7"
 
 
 def test_what_tells_two_ways_apart_is_told_of_both() -> None:
-    plain, apart = in_short({"a": entry(), "b": entry(apart="lr 0.01")})
-    assert (plain["apart"], apart["apart"]) == ("-", "lr 0.01")
+    plain, apart = table2_short({"a": entry(), "b": entry(differs_by="lr 0.01")})
+    assert (plain["differs_by"], apart["differs_by"]) == ("-", "lr 0.01")
 
 
 def test_one_run_has_no_spread() -> None:
@@ -167,7 +168,7 @@ def test_entries_are_sorted_as_the_papers_table_honest_first() -> None:
         for name in names
         for split in ("row", "study")
     }
-    told = [*in_papers_order(entries)]
+    told = [*sort_as_paper(entries)]
     assert told[::2] == [
         f"{name} study" for name in ("vgg11", "vgg16", "resnet152", "aaa", "convnext")
     ]
@@ -175,7 +176,7 @@ def test_entries_are_sorted_as_the_papers_table_honest_first() -> None:
 
 
 def test_a_reference_line_stands_under_its_name() -> None:
-    ours, real = references_table({"mnasnet1_0": entry(split="row")})
+    ours, real = baselines_table({"mnasnet1_0": entry(split="row")})
     assert ours == {
         **{"split": "row", "tested on": "holdout, seed 3 5", "crops": "1,234"},
         **{"series type": "59.7", "side by coin": "79.6"},
@@ -191,7 +192,7 @@ def test_a_reference_line_stands_under_its_name() -> None:
 def test_backbones_with_one_test_set_share_a_line_and_others_do_not() -> None:
     folds = [run_row(fold=2), run_row(fold=0)]
     entries = {"a": entry(), "b": entry(backbone="vgg11"), "c": entry(runs=folds)}
-    *ours, _ = references_table(entries)
+    *ours, _ = baselines_table(entries)
     assert [row["tested on"] for row in ours] == ["holdout", "fold 0 2"]
 
 

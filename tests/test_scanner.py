@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.competition.vocab import CONDITIONS, FAMILIES, FAMILY_OF, LEVELS, SPINAL
+from src.competition.constants import CONDITIONS, FAMILIES, FAMILY_OF, LEVELS, SPINAL
 from src.imaging.geometry import SliceGeometry
 from src.phantom.anatomy import Anatomy, draw_anatomy
-from src.phantom.reader import draw_narrowing
+from src.phantom.rater import draw_narrowing
 from src.phantom.scanner import Contrast, Grid, render
 from src.phantom.tissue import STIR, T1, T2
 

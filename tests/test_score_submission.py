@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from evaluate import score_submission
+from src.competition.constants import SEVERITIES, TARGETS
 from src.competition.submission import row_ids
-from src.competition.vocab import SEVERITIES, TARGETS
-from src.errors import InputError
+from src.errors import UserError
 
 # Normal at l1/l2; below that one study is normal and the other severe.
 TRUTH = {
@@ -77,7 +77,7 @@ def test_a_score_joins_the_metrics_that_are_there_and_replaces_its_own(
     assert told["condition"] == {"n": 3}
     assert told["submission"]["score"] < 1
     metrics.write_text("{")
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(UserError, match="damaged"):
         score_submission(path, truth, tmp_path)
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from src.competition import submission, tables
-from src.competition.vocab import CONDITIONS
+from src.competition.constants import CONDITIONS
+from src.inference.findings import FINDINGS_COLUMNS
 from src.phantom.cohort import truth_folder
-from src.reading.findings import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 
@@ -106,7 +106,7 @@ def test_a_run_that_is_there_is_not_trained_again(kit: Path) -> None:
     told = succeed("train.py", *learn, "--epochs", 1, "--backbone", "resnet10t")
     assert "there already" in told
     told = refusal("train.py", *learn, "--epochs", 2, "--backbone", "resnet10t")
-    assert "settings" in told
+    assert "hyperparameters" in told
 
 
 def test_the_report_is_whole(kit: Path) -> None:
@@ -154,10 +154,12 @@ def test_a_test_study_is_read_without_coordinates(phantom: Path, reading: Path) 
         *("predict_submission.py", "--data", phantom, "--runs", reading, "--out", out)
     )
     assert "ALL ROWS" not in told
-    assert "leaks" in told  # the condition run of the row split is left aside
-    submission.check(submission.read(out), tables.test_studies(phantom))
+    assert "leaky" in told  # the condition run of the row split is left aside
+    submission.check_submission(
+        submission.read_submission(out), tables.list_test_studies(phantom)
+    )
     findings = pd.read_csv(out.with_name("findings.csv"))
-    assert list(findings.columns) == list(COLUMNS)
+    assert list(findings.columns) == list(FINDINGS_COLUMNS)
     read = findings[findings["source"] != "prior"]
     assert len(read) >= 20
     assert read["seen_condition"].isin(CONDITIONS).all()
@@ -173,13 +175,13 @@ def test_a_damaged_test_study_keeps_what_can_be_read(
     data, out = tmp_path / "data", tmp_path / "submission.csv"
     shutil.copytree(phantom, data)
     series = tables.read_test_series(data).set_index("series_description")["series_id"]
-    [study] = tables.test_studies(data)
+    [study] = tables.list_test_studies(data)
     folder = data / "test_images" / str(study)
     for path in (folder / str(series["Sagittal T1"])).iterdir():
         path.write_bytes(b"not DICOM")
     (data / "test_images" / "77").mkdir()
     succeed(*("predict_submission.py", "--data", data, "--runs", reading, "--out", out))
-    submission.check(submission.read(out), [77, study])
+    submission.check_submission(submission.read_submission(out), [77, study])
     findings = pd.read_csv(tmp_path / "findings.csv")
     prior = findings[findings["source"] == "prior"]
     foramina = findings["condition"].str.contains("foraminal")
@@ -204,7 +206,7 @@ def test_damaged_runs_cost_no_answer(
     told = succeed(
         *("predict_submission.py", "--data", phantom, "--runs", runs, "--out", out)
     )
-    assert told.count("Left aside: ") == 2
+    assert told.count("Skipped: ") == 2
     assert "Not calibrated" in told
     findings = pd.read_csv(tmp_path / "findings.csv")
     assert (findings["source"] != "prior").sum() >= 20
@@ -264,10 +266,10 @@ def test_predict_answers_every_study_and_says_it_is_the_prior(
         *("--out", out),
     )
     assert "ALL ROWS ARE THE PRIOR" in told
-    frame = submission.read(out)
-    submission.check(frame, tables.test_studies(phantom))
+    frame = submission.read_submission(out)
+    submission.check_submission(frame, tables.list_test_studies(phantom))
     findings = pd.read_csv(out.with_name("findings.csv"))
-    assert list(findings.columns) == list(COLUMNS)
+    assert list(findings.columns) == list(FINDINGS_COLUMNS)
     assert set(findings["source"]) == {"prior"}
     assert findings["reason"].notna().all()
     left, right = (
@@ -284,7 +286,9 @@ def test_predict_without_runs_still_answers(phantom: Path, tmp_path: Path) -> No
         *("--out", out),
     )
     assert "Warning" in told
-    submission.check(submission.read(out), tables.test_studies(phantom))
+    submission.check_submission(
+        submission.read_submission(out), tables.list_test_studies(phantom)
+    )
 
 
 def test_any_submission_is_scored_beside_the_floor(
@@ -361,8 +365,7 @@ def test_what_cannot_be_cut_is_listed_with_its_reason(
 
 def test_a_bar_is_drawn_on_a_terminal_alone() -> None:
     code = (
-        "from src.reporting.console import progress\n"
-        "with progress('studies') as tick: tick(1, 2)"
+        "from src.console import progress\nwith progress('studies') as tick: tick(1, 2)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

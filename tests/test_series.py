@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dicom_files import AXIAL, CORONAL, SAGITTAL, plane, write_series, write_slice
 
-from src.errors import InputError
+from src.errors import UserError
 from src.imaging.dicom import DicomError, SliceHeader
 from src.imaging.geometry import SliceGeometry
 from src.imaging.series import Series, read_series
@@ -100,7 +100,7 @@ def test_angled_blocks_are_stacks_from_head_to_foot(seed: int) -> None:
     assert series.stacks.tolist() == [
         number for number, one in enumerate(blocks) for _ in one
     ]
-    assert len(set(series.places)) == len(planes)
+    assert len(set(series.positions)) == len(planes)
 
 
 def test_blocks_that_overlap_in_height_stay_apart() -> None:
@@ -206,7 +206,7 @@ def test_other_files_are_rejected_with_reasons(tmp_path: Path) -> None:
     assert "not a DICOM file" in series.rejected["5.dcm"]
     with pytest.raises(DicomError, match=r"5\.dcm is not a DICOM file"):
         series.index_of(5)
-    with pytest.raises(InputError, match=r"7\.dcm is not there"):
+    with pytest.raises(UserError, match=r"7\.dcm is not there"):
         series.index_of(7)
 
 
@@ -229,5 +229,5 @@ def test_folder_without_a_slice_is_refused(tmp_path: Path, content: str | None) 
         folder.mkdir()
     if content:
         (folder / "1.dcm").write_text(content)
-    with pytest.raises(InputError, match=r"series (cannot be read|is empty|holds no)"):
+    with pytest.raises(UserError, match=r"series (cannot be read|is empty|holds no)"):
         read_series(folder)

@@ -7,16 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from condition_runs import description
+from fake_condition_runs import description
 
+from src.classification.calibration import (
+    cross_fitted_probabilities,
+    fit_calibration,
+    out_of_fold_probabilities,
+)
+from src.classification.severity_metrics import reliability, severity_metrics
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES
 from src.competition.metric import score
 from src.competition.prior import weighted_shares_by_level
 from src.competition.submission import from_prior, label_row_ids
-from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES
-from src.learning.run_config import RunConfig
-from src.learning.runs import Run
-from src.reading.calibration import fit, nested_chances, out_of_fold
-from src.reading.severity_metrics import reliability, severity_metrics
+from src.training.config import RunConfig
+from src.training.run_folder import Run
 
 CHANCES = list(SEVERITIES)
 NAMES = [f"p_{name}" for name in SEVERITIES]
@@ -29,8 +33,10 @@ UNMARKED = [(name, "l1_l2") for name in CONDITIONS]
 def _coarse() -> Iterator[None]:
     """Search two temperatures and no factor, so that calibrations are quick."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("src.reading.calibration.TEMPERATURES", np.array([1.0, 2.0]))
-        patch.setattr("src.reading.calibration.FACTORS", np.array([1.0]))
+        patch.setattr(
+            "src.classification.calibration.TEMPERATURES", np.array([1.0, 2.0])
+        )
+        patch.setattr("src.classification.calibration.FACTORS", np.array([1.0]))
         yield
 
 
@@ -100,8 +106,8 @@ TRUTH = LABELS[LABELS["study_id"] <= 12]
 def test_unmarked_rows_keep_the_prior_of_runs_that_have_not_seen_them(
     metrics: dict[str, Any],
 ) -> None:
-    together = out_of_fold(list(TABLES.values()))
-    expected = score(TRUTH, answers(["first", "second"], together)).as_dict()
+    together = out_of_fold_probabilities(list(TABLES.values()))
+    expected = score(TRUTH, answers(["first", "second"], together)).to_dict()
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
     assert (metrics["studies"], metrics["rows"]) == (12, TRUTH["severity"].count())
 
@@ -109,13 +115,15 @@ def test_unmarked_rows_keep_the_prior_of_runs_that_have_not_seen_them(
 def test_the_calibrated_score_is_of_corrections_by_other_studies(
     metrics: dict[str, Any],
 ) -> None:
-    together = out_of_fold(list(TABLES.values()))
-    nested = together.assign(**nested_chances(together))
-    expected = score(TRUTH, answers(["first", "second"], nested)).as_dict()
+    together = out_of_fold_probabilities(list(TABLES.values()))
+    nested = together.assign(**cross_fitted_probabilities(together))
+    expected = score(TRUTH, answers(["first", "second"], nested)).to_dict()
     assert metrics["calibrated"] == pytest.approx(expected)
     assert metrics["calibrated"]["score"] < metrics["score"] - 0.05
-    assert metrics["calibration"]["temperatures"] == fit(together).temperatures
-    assert set(fit(together).temperatures.values()) == {2.0}
+    assert (
+        metrics["calibration"]["temperatures"] == fit_calibration(together).temperatures
+    )
+    assert set(fit_calibration(together).temperatures.values()) == {2.0}
     assert metrics["reliability"] == reliability(together, nested)
 
 
@@ -128,10 +136,12 @@ def test_every_run_is_scored_on_its_own_studies(metrics: dict[str, Any]) -> None
     for told, one in zip(metrics["runs"], RUNS, strict=True):
         name = one.folder.name
         truth = LABELS[LABELS["study_id"].isin(TESTED[name])]
-        expected = score(truth, answers([name], out_of_fold([TABLES[name]]))).score
+        expected = score(
+            truth, answers([name], out_of_fold_probabilities([TABLES[name]]))
+        ).score
         assert told["score"] == pytest.approx(expected)
         assert (told["name"], told["studies"]) == (name, len(TESTED[name]))
-        assert (told["fold"], told["seed"]) == ("1", one.config.settings["seed"])
+        assert (told["fold"], told["seed"]) == ("1", one.config.hyperparameters["seed"])
 
 
 def test_reliability_worked_out_by_hand() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dicom_files import plane
 
-from src.competition.vocab import AXIAL_T2, SAGITTAL_T2, SPINAL
+from src.competition.constants import AXIAL_T2, SAGITTAL_T2, SPINAL
 from src.imaging.dicom import read_header, read_pixels
 from src.imaging.geometry import SliceGeometry
 from src.phantom.anatomy import Anatomy

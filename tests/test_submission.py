@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from src.competition import submission
-from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES, TARGETS
-from src.errors import InputError
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES, TARGETS
+from src.errors import UserError
 
 STUDIES = [44036939, 7, 123]
 
@@ -69,27 +69,27 @@ def test_a_prior_answers_each_study_alike_whatever_its_order() -> None:
         == [[0.1, 0.2, 0.7]] * 3
     )
     assert (frame.loc[~special, "normal_mild"] == 0.5).all()
-    submission.check(frame, STUDIES)
+    submission.check_submission(frame, STUDIES)
 
 
 # What passes
 
 
 def test_rows_and_columns_may_come_in_any_order() -> None:
-    submission.check(
+    submission.check_submission(
         shuffled(thirds())[["severe", "row_id", "moderate", "normal_mild"]]
     )
 
 
 def test_an_index_of_any_kind_is_no_matter() -> None:
-    submission.check(thirds().set_index(np.zeros(75)), STUDIES)
+    submission.check_submission(thirds().set_index(np.zeros(75)), STUDIES)
 
 
 @pytest.mark.parametrize("row", [(0.333, 0.333, 0.333), (1, 0, 0), (0.34, 0.34, 0.33)])
 def test_rounded_and_certain_rows_pass(row: tuple[float, ...]) -> None:
     frame = thirds()
     frame[list(SEVERITIES)] = row
-    submission.check(frame)
+    submission.check_submission(frame)
 
 
 # What does not
@@ -113,8 +113,8 @@ SPINE = "spinal_canal_stenosis_l1_l2"
 def test_other_columns_or_no_rows_are_refused(
     frame: pd.DataFrame, message: str
 ) -> None:
-    with pytest.raises(InputError, match=message):
-        submission.check(frame)
+    with pytest.raises(UserError, match=message):
+        submission.check_submission(frame)
 
 
 @pytest.mark.parametrize(
@@ -137,21 +137,21 @@ def test_other_columns_or_no_rows_are_refused(
 )
 def test_a_malformed_row_id_is_refused(row_id: object) -> None:
     with pytest.raises(
-        InputError, match=r"must be \{study_id\}_\{condition\}_\{level\}"
+        UserError, match=r"must be \{study_id\}_\{condition\}_\{level\}"
     ):
-        submission.check(with_cell(4, "row_id", row_id))
+        submission.check_submission(with_cell(4, "row_id", row_id))
 
 
 def test_a_missing_row_is_refused() -> None:
     frame = thirds().drop(index=[20, 70])
-    with pytest.raises(InputError, match=rf"'123_{SPINE}' .*first of 2 .*is missing"):
-        submission.check(frame)
+    with pytest.raises(UserError, match=rf"'123_{SPINE}' .*first of 2 .*is missing"):
+        submission.check_submission(frame)
 
 
 def test_a_row_that_comes_twice_is_refused() -> None:
     frame = pd.concat([thirds(), thirds().iloc[[20]]])
-    with pytest.raises(InputError, match=rf"'44036939_{SPINE}' .*stands there already"):
-        submission.check(frame)
+    with pytest.raises(UserError, match=rf"'44036939_{SPINE}' .*stands there already"):
+        submission.check_submission(frame)
 
 
 @pytest.mark.parametrize(
@@ -169,22 +169,22 @@ def test_a_row_that_comes_twice_is_refused() -> None:
 )
 def test_a_row_that_is_no_distribution_is_refused(value: object, message: str) -> None:
     place = f"'44036939_{SPINE}' of the submission has"
-    with pytest.raises(InputError, match=f"{place} .*{message}"):
-        submission.check(with_cell(20, "severe", value))
+    with pytest.raises(UserError, match=f"{place} .*{message}"):
+        submission.check_submission(with_cell(20, "severe", value))
 
 
 def test_the_first_bad_row_is_the_first_in_the_file() -> None:
     frame = with_cell(60, "severe", 2.0).iloc[::-1]
     frame.loc[10, "severe"] = 2.0
-    with pytest.raises(InputError, match=rf"Row '{frame['row_id'][60]}' .*first of 2"):
-        submission.check(frame)
+    with pytest.raises(UserError, match=rf"Row '{frame['row_id'][60]}' .*first of 2"):
+        submission.check_submission(frame)
 
 
 def test_a_study_left_out_or_not_asked_for_is_refused() -> None:
-    with pytest.raises(InputError, match=r"'9_left_.*first of 25 .*is missing"):
-        submission.check(thirds(), [*STUDIES, 9])
-    with pytest.raises(InputError, match=r"'123_left_.* not to be answered"):
-        submission.check(thirds(), [7, 44036939])
+    with pytest.raises(UserError, match=r"'9_left_.*first of 25 .*is missing"):
+        submission.check_submission(thirds(), [*STUDIES, 9])
+    with pytest.raises(UserError, match=r"'123_left_.* not to be answered"):
+        submission.check_submission(thirds(), [7, 44036939])
 
 
 # Files
@@ -194,8 +194,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "submission.csv"
     frame = thirds()
     frame[list(SEVERITIES)] = np.random.default_rng(0).dirichlet([4, 2, 1], len(frame))
-    submission.write(shuffled(frame), path)
-    again = submission.read(path)
+    submission.write_submission(shuffled(frame), path)
+    again = submission.read_submission(path)
     assert again["row_id"].tolist() == submission.row_ids(STUDIES)
     merged = again.merge(frame, on="row_id", suffixes=("", "_before"), validate="1:1")
     for name in SEVERITIES:
@@ -203,7 +203,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 
 def test_the_file_has_the_competitions_header(tmp_path: Path) -> None:
-    submission.write(
+    submission.write_submission(
         thirds()[["severe", "moderate", "normal_mild", "row_id"]], tmp_path / "s"
     )
     assert (tmp_path / "s").read_text().splitlines()[
@@ -215,34 +215,34 @@ def test_reading_keeps_the_files_order_of_rows(tmp_path: Path) -> None:
     frame = shuffled(thirds())
     frame.to_csv(tmp_path / "s.csv", index=False)
     assert (
-        submission.read(tmp_path / "s.csv")["row_id"].tolist()
+        submission.read_submission(tmp_path / "s.csv")["row_id"].tolist()
         == frame["row_id"].tolist()
     )
 
 
 def test_a_faulty_file_is_refused_when_it_is_read(tmp_path: Path) -> None:
     thirds().drop(index=20).to_csv(tmp_path / "s.csv", index=False)
-    with pytest.raises(InputError, match=rf"'44036939_{SPINE}' .*is missing"):
-        submission.read(tmp_path / "s.csv")
+    with pytest.raises(UserError, match=rf"'44036939_{SPINE}' .*is missing"):
+        submission.read_submission(tmp_path / "s.csv")
 
 
 def test_a_faulty_table_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "submission.csv"
-    submission.write(thirds(), path)
+    submission.write_submission(thirds(), path)
     before = path.read_bytes()
-    with pytest.raises(InputError):
-        submission.write(thirds().assign(severe=0.4), path)
+    with pytest.raises(UserError):
+        submission.write_submission(thirds().assign(severe=0.4), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_with_an_index_column_is_refused(tmp_path: Path) -> None:
     thirds().to_csv(tmp_path / "s.csv")
-    with pytest.raises(InputError, match=r"s.csv has a column 'Unnamed: 0'"):
-        submission.read(tmp_path / "s.csv")
+    with pytest.raises(UserError, match=r"s.csv has a column 'Unnamed: 0'"):
+        submission.read_submission(tmp_path / "s.csv")
 
 
 def test_a_cell_that_is_no_number_is_named_by_its_line(tmp_path: Path) -> None:
     with_cell(1, "severe", "much").to_csv(tmp_path / "s.csv", index=False)
-    with pytest.raises(InputError, match=r"severe 'much' on line 3 of s.csv"):
-        submission.read(tmp_path / "s.csv")
+    with pytest.raises(UserError, match=r"severe 'much' on line 3 of s.csv"):
+        submission.read_submission(tmp_path / "s.csv")

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from src.competition import tables
-from src.competition.vocab import CONDITIONS, LEVELS, TARGETS
-from src.errors import InputError
+from src.competition.constants import CONDITIONS, LEVELS, TARGETS
+from src.errors import UserError
 
 LABEL_HEADER = ["study_id", *sorted(TARGETS, reverse=True)]
 POINTS = """study_id,series_id,instance_number,condition,level,x,y
@@ -217,7 +217,7 @@ def test_a_wrong_cell_or_header_is_refused_by_its_place(
     text, read = READERS[name]
     assert old in text
     put(root, name, text.replace(old, new, 1))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(UserError, match=message):
         read(root / name)
 
 
@@ -225,10 +225,10 @@ def test_a_wrong_cell_or_header_is_refused_by_its_place(
 def test_a_file_without_rows_or_content_is_refused(root: Path, name: str) -> None:
     text, read = READERS[name]
     put(root, name, text.splitlines()[0] + "\n")
-    with pytest.raises(InputError, match=f"{name} has a header but no rows"):
+    with pytest.raises(UserError, match=f"{name} has a header but no rows"):
         read(root / name)
     put(root, name, "")
-    with pytest.raises(InputError, match=f"{name} is empty"):
+    with pytest.raises(UserError, match=f"{name} is empty"):
         read(root / name)
 
 
@@ -246,19 +246,19 @@ def test_a_file_without_rows_or_content_is_refused(root: Path, name: str) -> Non
 )
 def test_an_unreadable_file_is_refused(root: Path, name: str, content: bytes) -> None:
     (root / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf"{name} (cannot be read|has longer rows)"):
+    with pytest.raises(UserError, match=rf"{name} (cannot be read|has longer rows)"):
         READERS[name][1](root / name)
 
 
 def test_blank_lines_do_not_shift_the_line_that_is_named(root: Path) -> None:
     put(root, "s.csv", SERIES.replace("\n", "\n\n").replace("Axial", "Oblique"))
-    with pytest.raises(InputError, match="on line 7"):
+    with pytest.raises(UserError, match="on line 7"):
         tables.read_series(root / "s.csv")
 
 
 def test_the_number_of_wrong_rows_is_told(root: Path) -> None:
     put(root, "s.csv", SERIES.replace("Sagittal", "Coronal"))
-    with pytest.raises(InputError, match=r"line 2 of s.csv \(and 1 more\)"):
+    with pytest.raises(UserError, match=r"line 2 of s.csv \(and 1 more\)"):
         tables.read_series(root / "s.csv")
 
 
@@ -268,7 +268,7 @@ def test_the_number_of_wrong_rows_is_told(root: Path) -> None:
 def test_a_nested_folder_is_found_and_named(root: Path) -> None:
     (root / "inner").mkdir()
     (root / "train.csv").rename(root / "inner" / "train.csv")
-    with pytest.raises(InputError) as refusal:
+    with pytest.raises(UserError) as refusal:
         tables.read_training(root)
     assert str(refusal.value) == (
         f"train.csv is not in {root} but in {root / 'inner'}; give that one."
@@ -278,19 +278,19 @@ def test_a_nested_folder_is_found_and_named(root: Path) -> None:
 def test_a_file_of_another_spelling_is_named(root: Path) -> None:
     (root / "train.csv").rename(root / "Train.csv.zip")
     with pytest.raises(
-        InputError, match=r"train.csv is not in .*'Train.csv.zip'.*unzip"
+        UserError, match=r"train.csv is not in .*'Train.csv.zip'.*unzip"
     ):
         tables.read_training(root)
 
 
 def test_a_folder_of_another_spelling_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    with pytest.raises(InputError, match=r"looked for in .*dta, .*'data' beside it"):
+    with pytest.raises(UserError, match=r"looked for in .*dta, .*'data' beside it"):
         tables.read_training(tmp_path / "dta")
 
 
 def test_a_folder_unlike_any_other_is_refused_too(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="which is no folder; check its name"):
+    with pytest.raises(UserError, match="which is no folder; check its name"):
         tables.read_training(tmp_path / "nowhere" / "data")
 
 
@@ -298,8 +298,8 @@ def test_a_folder_unlike_any_other_is_refused_too(tmp_path: Path) -> None:
 
 
 def test_image_folders_stand_beside_the_tables(tmp_path: Path) -> None:
-    assert tables.images(tmp_path, "train") == tmp_path / "train_images"
-    assert tables.images(tmp_path, "test") == tmp_path / "test_images"
+    assert tables.image_folder(tmp_path, "train") == tmp_path / "train_images"
+    assert tables.image_folder(tmp_path, "test") == tmp_path / "test_images"
 
 
 def test_a_study_may_be_listed_by_a_series_a_folder_or_both(tmp_path: Path) -> None:
@@ -307,32 +307,32 @@ def test_a_study_may_be_listed_by_a_series_a_folder_or_both(tmp_path: Path) -> N
     for name in ("4646740", "99", "100", ".cache", "12a", "007", "-5"):
         (tmp_path / "test_images" / name).mkdir(parents=True)
     put(tmp_path, "test_images/123", "a file, not a folder")
-    assert tables.test_studies(tmp_path) == [99, 100, 4003253, 4646740]
+    assert tables.list_test_studies(tmp_path) == [99, 100, 4003253, 4646740]
 
 
 def test_the_test_series_are_not_the_training_ones(root: Path) -> None:
     assert tables.read_test_series(root).empty
     text = SERIES.replace("4003253", "55").replace("4646740", "56")
     put(root, "test_series_descriptions.csv", text)
-    assert tables.test_studies(root) == [55, 56]
+    assert tables.list_test_studies(root) == [55, 56]
 
 
 def test_studies_are_listed_without_folders(tmp_path: Path) -> None:
     put(tmp_path, tables.TEST_SERIES_FILE, SERIES)
-    assert tables.test_studies(tmp_path) == [4003253, 4646740]
+    assert tables.list_test_studies(tmp_path) == [4003253, 4646740]
 
 
 def test_studies_are_listed_without_a_table(tmp_path: Path) -> None:
     (tmp_path / "test_images" / "44036939" / "1").mkdir(parents=True)
-    assert tables.test_studies(tmp_path) == [44036939]
+    assert tables.list_test_studies(tmp_path) == [44036939]
     assert tables.read_test_series(tmp_path).empty
 
 
 def test_no_study_at_all_is_refused(tmp_path: Path) -> None:
     put(tmp_path, tables.TEST_SERIES_FILE, SERIES.splitlines()[0] + "\n")
     (tmp_path / "test_images" / "images").mkdir(parents=True)
-    with pytest.raises(InputError, match="lists no test study"):
-        tables.test_studies(tmp_path)
+    with pytest.raises(UserError, match="lists no test study"):
+        tables.list_test_studies(tmp_path)
 
 
 def test_an_unknown_test_series_stays_without_a_description(tmp_path: Path) -> None:
@@ -345,5 +345,5 @@ def test_an_unknown_test_series_stays_without_a_description(tmp_path: Path) -> N
 
 def test_the_test_table_still_needs_whole_numbers(tmp_path: Path) -> None:
     put(tmp_path, tables.TEST_SERIES_FILE, SERIES.replace("4646740", "../x"))
-    with pytest.raises(InputError, match=r"study_id '\.\./x' on line 4"):
-        tables.test_studies(tmp_path)
+    with pytest.raises(UserError, match=r"study_id '\.\./x' on line 4"):
+        tables.list_test_studies(tmp_path)

@@ -12,17 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from condition_runs import CROP, LEVELS, description, sites, write_cache, write_run
+from fake_condition_runs import CROP, LEVELS, description, sites, write_cache, write_run
 
 import train
+from src.cache.crop_cache import CropCache, open_cache
+from src.classification.calibration import CALIBRATION_FILE, Calibration
+from src.competition.constants import CONDITIONS, FAMILIES, SEVERITIES, TARGETS
 from src.competition.folds import read_folds
-from src.competition.prior import fallback
-from src.competition.vocab import CONDITIONS, FAMILIES, SEVERITIES, TARGETS
-from src.imaging.cache import Cache, open_cache
-from src.learning.backbones import PAPER
-from src.learning.run_config import RunConfig
-from src.learning.settings import Settings
-from src.reading.calibration import CALIBRATION_FILE, Calibration
+from src.competition.prior import smoothed_prior
+from src.models.backbones import PAPER_BACKBONES
+from src.training.config import Hyperparameters, RunConfig
 
 STUDIES = 40
 FLAGS = {"--cache": "c", "--runs": "r", "--task": "condition", "--backbone": "vgg11"}
@@ -60,47 +59,49 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cache(kit: Path) -> Cache:
+def cache(kit: Path) -> CropCache:
     cache = open_cache(kit)
     hashes = {"points": "of points", "labels": "of labels", "series": "of series"}
-    return replace(cache, key={**cache.key, **hashes})
+    return replace(cache, fingerprint={**cache.fingerprint, **hashes})
 
 
-def folds_of(cache: Cache) -> pd.DataFrame:
+def folds_of(cache: CropCache) -> pd.DataFrame:
     return read_folds(cache.path / "folds.csv")
 
 
-def configured(args: Namespace, cache: Cache, fold: str = "holdout") -> RunConfig:
+def configured(args: Namespace, cache: CropCache, fold: str = "holdout") -> RunConfig:
     return train.configure(args, cache, folds_of(cache), "vgg16", fold)
 
 
 # One run's description
 
 
-def test_every_flag_lands_in_its_place(flags: Callable, cache: Cache) -> None:
+def test_every_flag_lands_in_its_place(flags: Callable, cache: CropCache) -> None:
     args = flags(
         *("--split", "row", "--slices", "repeat", "--limit", 12, "--weights", "w.pth"),
         *("--optimizer", "sgd", "--lr", 0.5, "--weight-decay", 0.25),
         *("--schedule", "constant", "--epochs", 7, "--patience", 3),
         *("--batch-size", 9, "--input-px", 64, "--augment", 0.75),
-        *("--batch-norm", "keep", "--seed", 11),
+        *("--bn-stats", "running", "--seed", 11),
     )
     config = configured(args, cache, "2")
-    assert config.settings == {
+    assert config.hyperparameters == {
         **{"optimizer": "sgd", "lr": 0.5, "weight_decay": 0.25, "augment": 0.75},
         **{"schedule": "constant", "epochs": 7, "patience": 3, "batch_size": 9},
-        **{"input_px": 64, "batch_norm": "keep", "seed": 11},
+        **{"input_px": 64, "bn_stats": "running", "seed": 11},
     }
     told = (config.task, config.backbone, config.split, config.fold, config.slices)
     assert told == ("condition", "vgg16", "row", "2", "repeat")
     assert (config.weights, config.limit) == ("w.pth", 12)
-    assert (config.offsets, config.steps) == (None, None)
+    assert (config.canal_offsets, config.level_spacing) == (None, None)
 
 
-def test_a_description_names_the_cache_it_is_of(flags: Callable, cache: Cache) -> None:
+def test_a_description_names_the_cache_it_is_of(
+    flags: Callable, cache: CropCache
+) -> None:
     config = configured(flags(), cache)
     assert config.crop == CROP
-    assert config.cache_key == {
+    assert config.cache_fingerprint == {
         **{"points": "of points", "labels": "of labels", "series": "of series"}
     }
 
@@ -110,7 +111,7 @@ def test_a_description_names_the_cache_it_is_of(flags: Callable, cache: Cache) -
     [("condition", CONDITIONS), ("severity", SEVERITIES), ("location", TARGETS)],
 )
 def test_labels_are_the_tasks(
-    task: str, labels: tuple, flags: Callable, cache: Cache
+    task: str, labels: tuple, flags: Callable, cache: CropCache
 ) -> None:
     assert configured(flags(task=task), cache).labels == list(labels)
 
@@ -118,7 +119,7 @@ def test_labels_are_the_tasks(
 @pytest.mark.parametrize("fold", ["holdout", "1", "4"])
 @pytest.mark.parametrize("split", ["study", "row"])
 def test_the_prior_is_of_studies_that_the_fold_does_not_test(
-    fold: str, split: str, flags: Callable, cache: Cache
+    fold: str, split: str, flags: Callable, cache: CropCache
 ) -> None:
     config = configured(flags(split=split), cache, fold)
     folds = folds_of(cache).set_index("study_id")
@@ -126,9 +127,9 @@ def test_the_prior_is_of_studies_that_the_fold_does_not_test(
         folds["split"] == "test" if fold == "holdout" else folds["fold"] == int(fold)
     )
     seen = cache.labels[~cache.labels["study_id"].map(tested)]
-    expected = fallback(seen)
+    expected = smoothed_prior(seen)
     assert not np.allclose(
-        fallback(cache.labels)[list(SEVERITIES)], expected[list(SEVERITIES)]
+        smoothed_prior(cache.labels)[list(SEVERITIES)], expected[list(SEVERITIES)]
     )
     pd.testing.assert_frame_equal(pd.DataFrame(config.prior), expected)
 
@@ -142,8 +143,8 @@ def recipe(args: Namespace) -> dict:
 
 @pytest.mark.parametrize("task", ["condition", "severity", "location"])
 def test_without_flags_a_recipe_is_the_settings_own(task: str, flags: Callable) -> None:
-    own = Settings(input_px=160 if task == "location" else 0)
-    assert train.recipe_for(flags(task=task), "vgg11") == (own.as_dict(), "none")
+    own = Hyperparameters(input_px=160 if task == "location" else 0)
+    assert train.recipe_for(flags(task=task), "vgg11") == (own.to_dict(), "none")
 
 
 def test_zero_is_a_size_that_can_be_asked_for(flags: Callable) -> None:
@@ -161,9 +162,9 @@ def test_a_preset_stands_between_flags_and_defaults(
         "[vgg11]\nepochs = 3\n[vgg16]\nepochs = 4\n"
     )
     args = flags("--config", path, "--lr", 0.5, task=task)
-    settings, weights = train.recipe_for(args, "vgg11")
-    assert settings == {
-        **Settings(lr=0.5, input_px=96, augment=0.0, epochs=3).as_dict()
+    hyperparameters, weights = train.recipe_for(args, "vgg11")
+    assert hyperparameters == {
+        **Hyperparameters(lr=0.5, input_px=96, augment=0.0, epochs=3).to_dict()
     }
     assert weights == "p.pth"
     assert train.recipe_for(args, "vgg16")[0]["epochs"] == 4
@@ -195,7 +196,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     made: list[tuple] = []
     monkeypatch.setattr(
         train,
-        "job_for",
+        "make_task",
         lambda cache, folds, config: SimpleNamespace(config=config, cache=cache),
     )
 
@@ -232,7 +233,7 @@ def test_the_papers_backbones_are_six_runs(
 ) -> None:
     flags("--cache", kit, backbone="paper")
     train.main()
-    assert [backbone for _, _, backbone, _ in made] == list(PAPER)
+    assert [backbone for _, _, backbone, _ in made] == list(PAPER_BACKBONES)
 
 
 def test_all_is_done_while_the_processes_are_joined(
@@ -244,7 +245,7 @@ def test_all_is_done_while_the_processes_are_joined(
         yield
         made.append(("leave",))
 
-    monkeypatch.setattr("src.learning.distributed.process_group", joined)
+    monkeypatch.setattr("src.training.distributed.process_group", joined)
     flags("--cache", kit, task="severity")
     train.main()
     assert [what for what, *_ in made] == ["join", "train", "calibrate", "leave"]
@@ -269,18 +270,18 @@ def test_tuning_trains_and_calibrates_nothing(
 
 @pytest.mark.parametrize("task", ["condition", "severity", "location"])
 def test_a_job_is_its_tasks(
-    task: str, monkeypatch: pytest.MonkeyPatch, cache: Cache, flags: Callable
+    task: str, monkeypatch: pytest.MonkeyPatch, cache: CropCache, flags: Callable
 ) -> None:
     called: dict[str, tuple] = {}
-    jobs = {"crop": "src.learning.crop_job.crop_job"}
-    jobs |= {"location": "src.reading.location_job.location_job"}
+    jobs = {"crop": "src.classification.crop_task.make_crop_task"}
+    jobs |= {"location": "src.localization.location_task.make_location_task"}
     for name, place in jobs.items():
         monkeypatch.setattr(
             place, lambda *given, name=name: called.setdefault(name, given)
         )
-    monkeypatch.setattr("src.imaging.overview_cache.open_overviews", lambda path: path)
+    monkeypatch.setattr("src.cache.overview_cache.open_overviews", lambda path: path)
     folds, config = folds_of(cache), configured(flags(task=task), cache)
-    train.job_for(cache, folds, config)
+    train.make_task(cache, folds, config)
     if task == "location":
         assert list(called) == ["location"]
         given_cache, overviews, *rest = called["location"]
@@ -306,10 +307,10 @@ def test_a_run_is_trained_unless_it_is_there(
         asked.append((runs, config))
         return there
 
-    monkeypatch.setattr("src.learning.runs.finished", finished)
-    monkeypatch.setattr("src.learning.distributed.rank", lambda: rank)
+    monkeypatch.setattr("src.training.run_folder.is_finished", finished)
+    monkeypatch.setattr("src.training.distributed.rank", lambda: rank)
     monkeypatch.setattr(
-        "src.learning.training.train_run", lambda *given: trained.append(given)
+        "src.training.train_run.train_and_save", lambda *given: trained.append(given)
     )
     train.train_one(tmp_path, job)
     assert asked == [(tmp_path, config)]
@@ -359,7 +360,8 @@ def test_calibration_is_fitted_on_runs_split_by_study_alone(
     fitted = []
     some = Calibration(dict.fromkeys(FAMILIES, 1.5), 1.25, 0.1)
     monkeypatch.setattr(
-        "src.reading.calibration.fit", lambda table: fitted.append(table) or some
+        "src.classification.calibration.fit_calibration",
+        lambda table: fitted.append(table) or some,
     )
     train.calibrate(severity_runs)
     [table] = fitted
@@ -376,7 +378,7 @@ def test_calibration_is_fitted_on_runs_split_by_study_alone(
 def test_another_process_than_the_first_calibrates_nothing(
     severity_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("src.learning.distributed.rank", lambda: 1)
+    monkeypatch.setattr("src.training.distributed.rank", lambda: 1)
     train.calibrate(severity_runs)
     assert not (severity_runs / CALIBRATION_FILE).exists()
 
@@ -396,7 +398,7 @@ def test_the_tuner_gets_its_trials_storage_and_place(
     given = []
     row = {"optimizer": "sgd", "loss": 0.5}
     monkeypatch.setattr(
-        "src.learning.tune.tune", lambda *some: given.append(some) or [row]
+        "src.training.tuning.tune", lambda *some: given.append(some) or [row]
     )
     job = SimpleNamespace(config=RunConfig(**description(backbone="resnet10t")))
     args = flags("--tune", 17, "--storage", "sqlite:///x.db", runs=tmp_path)

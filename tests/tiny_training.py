@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from src.learning.engine import Trainer
-from src.learning.settings import Settings
+from src.training.config import Hyperparameters
+from src.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -25,9 +25,11 @@ def tiny_model(dropout: float = 0.0, norm: bool = True, seed: int = 0) -> nn.Mod
     )
 
 
-def tiny_trainer(settings: Settings, model: nn.Module | None = None) -> Trainer:
+def tiny_trainer(
+    hyperparameters: Hyperparameters, model: nn.Module | None = None
+) -> Trainer:
     """Make a trainer in float32, of a tiny model if none is given."""
-    return Trainer(model or tiny_model(), settings, CPU, precision=torch.float32)
+    return Trainer(model or tiny_model(), hyperparameters, CPU, precision=torch.float32)
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:

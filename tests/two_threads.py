@@ -27,7 +27,7 @@ class Group:
         """Return the calling thread's rank."""
         return self._own.rank
 
-    def sum_over_all(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce_sum(self, values: torch.Tensor) -> torch.Tensor:
         """Add a tensor up over the threads, in place."""
         self._given[self.rank()] = values.detach().clone()
         self._barrier.wait()
@@ -37,13 +37,11 @@ class Group:
             return values.copy_(total)
 
     @contextmanager
-    def shared_gradients(
-        self, model: nn.Module, device: torch.device
-    ) -> Iterator[nn.Module]:
+    def wrap_ddp(self, model: nn.Module, device: torch.device) -> Iterator[nn.Module]:
         """Average a model's gradients over the threads, as they are computed."""
 
         def average(weight: nn.Parameter) -> None:
-            self.sum_over_all(weight.grad).div_(WORLD)
+            self.all_reduce_sum(weight.grad).div_(WORLD)
 
         hooks = [
             weight.register_post_accumulate_grad_hook(average)
@@ -53,7 +51,7 @@ class Group:
         for hook in hooks:
             hook.remove()
 
-    def wait_for_all(self) -> None:
+    def barrier(self) -> None:
         """Go on when both threads have come here."""
         self._barrier.wait()
 
@@ -74,11 +72,11 @@ class Group:
 
 @contextmanager
 def two_processes() -> Iterator[Group]:
-    """Put a group of two threads in the place of src.learning.distributed's."""
+    """Put a group of two threads in the place of src.training.distributed's."""
     group = Group()
     with pytest.MonkeyPatch.context() as patch:
-        place = "src.learning.distributed."
-        for name in ("rank", "sum_over_all", "shared_gradients", "wait_for_all"):
+        place = "src.training.distributed."
+        for name in ("rank", "all_reduce_sum", "wrap_ddp", "barrier"):
             patch.setattr(place + name, getattr(group, name))
         patch.setattr(place + "world_size", lambda: WORLD)
         yield group

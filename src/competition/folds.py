@@ -9,19 +9,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.competition.columns import Kind, whole_number, word
-from src.competition.csvfile import read_csv
-from src.competition.vocab import SEVERITIES, SPINAL
-from src.errors import InputError
+from src.competition.constants import SEVERITIES, SPINAL
+from src.competition.csv_schema import ColumnParser, category, read_csv, whole_number
+from src.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 TEST_SHARE, VALIDATION_SHARE = 0.15, 0.05
 FOLDS = 5
 
-FOLD_COLUMNS: dict[str, Kind] = {
+FOLD_COLUMNS: dict[str, ColumnParser] = {
     "study_id": whole_number,
-    "split": word(SPLITS),
-    "fold": word(map(str, range(FOLDS))),
+    "split": category(SPLITS),
+    "fold": category(map(str, range(FOLDS))),
 }
 
 
@@ -61,7 +60,7 @@ def strata(labels: pd.DataFrame) -> pd.Series:
     return stratum.groupby(labels["study_id"]).max()
 
 
-def roles(folds: pd.DataFrame, fold: int | str) -> pd.Series:
+def fold_splits(folds: pd.DataFrame, fold: int | str) -> pd.Series:
     """Give each study's role in one run, indexed by study_id.
 
     "holdout": its split. A fold k: test if in fold k, else validation if that is its
@@ -72,14 +71,14 @@ def roles(folds: pd.DataFrame, fold: int | str) -> pd.Series:
     if fold == "holdout":
         return by_study["split"].rename("role")
     if fold not in range(FOLDS):
-        raise InputError(f"Fold {fold!r} is not holdout or one of 0 to {FOLDS - 1}.")
+        raise UserError(f"Fold {fold!r} is not holdout or one of 0 to {FOLDS - 1}.")
     role = by_study["split"].where(by_study["split"] == "validation", "train")
     role = role.mask(by_study["fold"] == fold, "test").rename("role")
     if not (role == "validation").any():
         role = _with_validation(role)
     for needed in SPLITS:
         if not (role == needed).any():
-            raise InputError(
+            raise UserError(
                 f"Fold {fold} of these {len(role)} studies leaves none for {needed}; "
                 "use the holdout, or a cohort of at least 30 studies."
             )
@@ -94,7 +93,7 @@ def _with_validation(role: pd.Series) -> pd.Series:
     return role.where(~role.index.isin(train[places]), "validation")
 
 
-def row_roles(n_rows: int, seed: int = 0) -> np.ndarray:
+def row_splits(n_rows: int, seed: int = 0) -> np.ndarray:
     """Give each row a role at random, 80/5/15, as the paper's code did.
 
     This leaks: rows of one study, even of one image, land in train and in test.
@@ -105,7 +104,7 @@ def row_roles(n_rows: int, seed: int = 0) -> np.ndarray:
 def _split_evenly(count: int) -> np.ndarray:
     """Give the places 0..count-1 of an order their splits, evenly spaced."""
     if count < len(SPLITS):
-        raise InputError(
+        raise UserError(
             f"{count} cannot be split into train, validation and test; give at least 3."
         )
     split = np.full(count, "train", dtype=object)

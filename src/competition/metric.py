@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from src.competition.constants import FAMILIES, FAMILY_OF, SEVERITIES, SEVERITY_WEIGHTS
 from src.competition.submission import label_row_ids
-from src.competition.vocab import FAMILIES, FAMILY_OF, SEVERITIES, SEVERITY_WEIGHTS
-from src.errors import InputError
+from src.errors import UserError
 
 _WEIGHTS = np.array(SEVERITY_WEIGHTS)
 
@@ -28,7 +28,7 @@ class Score:
     subarticular: float
     any_severe: float
 
-    def as_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float]:
         """Return the numbers by name, the score first."""
         return asdict(self)
 
@@ -60,7 +60,7 @@ def log_loss(classes: np.ndarray, predicted: np.ndarray, weights: np.ndarray) ->
 def _family_loss(rows: pd.DataFrame, family: str) -> float:
     chosen = rows[rows["family"] == family]
     if chosen.empty:
-        raise InputError(
+        raise UserError(
             f"The labels have no {family} row with a severity, so that term of the "
             "score is not defined; give labels of more studies."
         )
@@ -82,7 +82,7 @@ def _scored_rows(truth: pd.DataFrame, submission: pd.DataFrame) -> pd.DataFrame:
     ids = label_row_ids(labelled)
     absent = ids[~ids.isin(submission["row_id"])]
     if len(absent):
-        raise InputError(
+        raise UserError(
             f"The submission lacks {len(absent):,} labelled rows, the first "
             f"{absent.iloc[0]!r}; predict all 25 rows of each study."
         )

@@ -8,9 +8,7 @@ weighted log loss; unweighted ones score worse than 1/3.
 import numpy as np
 import pandas as pd
 
-from src.competition.metric import Score, score
-from src.competition.submission import from_prior
-from src.competition.vocab import (
+from src.competition.constants import (
     CONDITIONS,
     FAMILIES,
     FAMILY_OF,
@@ -18,7 +16,9 @@ from src.competition.vocab import (
     SEVERITIES,
     SEVERITY_WEIGHTS,
 )
-from src.errors import InputError
+from src.competition.metric import Score, score
+from src.competition.submission import from_prior
+from src.errors import UserError
 
 _THIRDS = np.full(len(SEVERITIES), 1 / len(SEVERITIES))
 
@@ -28,7 +28,7 @@ def uniform() -> pd.DataFrame:
     return _everywhere(_THIRDS)
 
 
-def raw_shares(labels: pd.DataFrame) -> pd.DataFrame:
+def class_frequencies(labels: pd.DataFrame) -> pd.DataFrame:
     """Give each severity its share of the labels."""
     counts = _counts(labels).sum(axis=(0, 1))
     return _everywhere(counts / counts.sum())
@@ -40,7 +40,7 @@ def weighted_shares(labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def weighted_shares_by_level(
-    labels: pd.DataFrame, borrowed_rows: float = 0.0
+    labels: pd.DataFrame, pseudo_count: float = 0.0
 ) -> pd.DataFrame:
     """Give the weighted shares of each condition and level, both sides pooled.
 
@@ -49,31 +49,31 @@ def weighted_shares_by_level(
     thirds that is added to all labels, so that nothing is called impossible.
     """
     weighted = _weighted(labels)
-    overall = _shares(weighted.sum(axis=(0, 1)) + borrowed_rows * _THIRDS)
+    overall = _shares(weighted.sum(axis=(0, 1)) + pseudo_count * _THIRDS)
     seen = weighted.sum(axis=-1, keepdims=True) > 0
-    shares = _shares(np.where(seen, weighted + borrowed_rows * overall, overall))
+    shares = _shares(np.where(seen, weighted + pseudo_count * overall, overall))
     families = list(FAMILIES)
     return _table(np.stack([shares[families.index(FAMILY_OF[c])] for c in CONDITIONS]))
 
 
-def fallback(labels: pd.DataFrame) -> pd.DataFrame:
+def smoothed_prior(labels: pd.DataFrame) -> pd.DataFrame:
     """Give the prior for studies not in `labels`: by level, one row borrowed.
 
     Without it, a severity that a small cohort happens to lack would cost 36 a row.
     """
-    return weighted_shares_by_level(labels, borrowed_rows=1.0)
+    return weighted_shares_by_level(labels, pseudo_count=1.0)
 
 
 def floor(labels: pd.DataFrame, truth: pd.DataFrame) -> Score:
     """Score the fallback made from `labels` on the labels in `truth`."""
-    return _constant(fallback(labels), truth)
+    return _constant(smoothed_prior(labels), truth)
 
 
 def floors(labels: pd.DataFrame) -> dict[str, Score]:
     """Score each constant on the very labels it is made from."""
     priors = {
         "uniform": uniform(),
-        "raw_shares": raw_shares(labels),
+        "class_frequencies": class_frequencies(labels),
         "weighted_shares": weighted_shares(labels),
         "weighted_shares_by_level": weighted_shares_by_level(labels),
     }
@@ -88,7 +88,7 @@ def _counts(labels: pd.DataFrame) -> np.ndarray:
     """Count labels as [family, level, severity]."""
     labelled = labels[labels["severity"].notna()]
     if labelled.empty:
-        raise InputError("The labels name no severity, so there are no shares of it.")
+        raise UserError("The labels name no severity, so there are no shares of it.")
     counts = np.zeros((len(FAMILIES), len(LEVELS), len(SEVERITIES)))
     family = labelled["condition"].map(FAMILY_OF).map(list(FAMILIES).index)
     level = labelled["level"].map(LEVELS.index)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES, TARGETS
 from src.competition.tables import SUBMISSION_COLUMNS, read_sample_submission
-from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES, TARGETS
-from src.errors import InputError
+from src.errors import UserError
 from src.files import write_csv
 
 # How far a row's sum may be from 1. The metric rescales rows, so rounding is no fault:
@@ -42,7 +42,7 @@ def from_prior(studies: Iterable[int], prior: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def check(frame: pd.DataFrame, studies: Iterable[int] | None = None) -> None:
+def check_submission(frame: pd.DataFrame, studies: Iterable[int] | None = None) -> None:
     """Refuse what the competition would, by the first bad row and how many there are.
 
     Rows and columns may be in any order. Without `studies`, each study that has a row
@@ -51,21 +51,21 @@ def check(frame: pd.DataFrame, studies: Iterable[int] | None = None) -> None:
     """
     _check_columns(frame)
     if frame.empty:
-        raise InputError("The submission has no rows; it needs 25 for each study.")
+        raise UserError("The submission has no rows; it needs 25 for each study.")
     _check_rows(frame["row_id"], studies)
     _check_probabilities(frame)
 
 
-def read(path: Path) -> pd.DataFrame:
+def read_submission(path: Path) -> pd.DataFrame:
     """Read a submission file and check it, keeping its order of rows."""
     frame = read_sample_submission(path)
-    check(frame)
+    check_submission(frame)
     return frame
 
 
-def write(frame: pd.DataFrame, path: Path) -> None:
+def write_submission(frame: pd.DataFrame, path: Path) -> None:
     """Check a submission and write it whole, in the competition's order of rows."""
-    check(frame)
+    check_submission(frame)
     write_csv(ordered(frame), path)
 
 
@@ -79,7 +79,7 @@ def ordered(frame: pd.DataFrame) -> pd.DataFrame:
 def _check_columns(frame: pd.DataFrame) -> None:
     columns = [str(name) for name in frame.columns]
     if sorted(columns) != sorted(SUBMISSION_COLUMNS):
-        raise InputError(
+        raise UserError(
             f"The submission's columns are {', '.join(columns) or 'none'}; "
             f"they must be {', '.join(SUBMISSION_COLUMNS)}."
         )
@@ -115,4 +115,4 @@ def _refuse(bad: pd.Series, ids: pd.Series, fault: str) -> None:
         first = ids[bad.to_numpy()].iloc[0]
         count = int(bad.sum())
         which = f" (the first of {count:,} such rows)" if count > 1 else ""
-        raise InputError(f"Row {first!r} of the submission{which} {fault}.")
+        raise UserError(f"Row {first!r} of the submission{which} {fault}.")

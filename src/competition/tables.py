@@ -11,11 +11,17 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from src.competition.columns import Kind, anything, number, whole_number, word
-from src.competition.csvfile import read_csv
-from src.competition.vocab import CONDITIONS, LEVELS, SEVERITIES, TARGETS
-from src.competition.vocab import SERIES_DESCRIPTIONS as DESCRIPTIONS
-from src.errors import InputError
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES, TARGETS
+from src.competition.constants import SERIES_DESCRIPTIONS as DESCRIPTIONS
+from src.competition.csv_schema import (
+    ColumnParser,
+    any_text,
+    category,
+    number,
+    read_csv,
+    whole_number,
+)
+from src.errors import UserError
 
 LABEL_FILE = "train.csv"
 POINT_FILE = "train_label_coordinates.csv"
@@ -23,31 +29,31 @@ SERIES_FILE = "train_series_descriptions.csv"
 TEST_SERIES_FILE = "test_series_descriptions.csv"
 SAMPLE_FILE = "sample_submission.csv"
 
-LABEL_COLUMNS: dict[str, Kind] = {
+LABEL_COLUMNS: dict[str, ColumnParser] = {
     "study_id": whole_number,
-    **dict.fromkeys(TARGETS, word(SEVERITIES, blank=True)),
+    **dict.fromkeys(TARGETS, category(SEVERITIES, blank=True)),
 }
-POINT_COLUMNS: dict[str, Kind] = {
+POINT_COLUMNS: dict[str, ColumnParser] = {
     "study_id": whole_number,
     "series_id": whole_number,
     "instance_number": whole_number,
-    "condition": word(CONDITIONS),
-    "level": word(LEVELS),
+    "condition": category(CONDITIONS),
+    "level": category(LEVELS),
     "x": number,
     "y": number,
 }
-SERIES_COLUMNS: dict[str, Kind] = {
+SERIES_COLUMNS: dict[str, ColumnParser] = {
     "study_id": whole_number,
     "series_id": whole_number,
-    "series_description": word(DESCRIPTIONS),
+    "series_description": category(DESCRIPTIONS),
 }
 # The hidden test must be answered, so a series of a kind not known is kept, unnamed.
-TEST_SERIES_COLUMNS: dict[str, Kind] = {
+TEST_SERIES_COLUMNS: dict[str, ColumnParser] = {
     **SERIES_COLUMNS,
-    "series_description": word(DESCRIPTIONS, unknown=True),
+    "series_description": category(DESCRIPTIONS, unknown=True),
 }
-SUBMISSION_COLUMNS: dict[str, Kind] = {
-    "row_id": anything,
+SUBMISSION_COLUMNS: dict[str, ColumnParser] = {
+    "row_id": any_text,
     **dict.fromkeys(SEVERITIES, number),
 }
 
@@ -118,20 +124,20 @@ def read_sample_submission(path: Path) -> pd.DataFrame:
     return read_csv(path, SUBMISSION_COLUMNS, exact=True)
 
 
-def images(root: Path, split: Literal["train", "test"]) -> Path:
+def image_folder(root: Path, split: Literal["train", "test"]) -> Path:
     """Name the folder of a split's images: {study_id}/{series_id}/{instance}.dcm."""
     return root / f"{split}_images"
 
 
-def test_studies(root: Path) -> list[int]:
+def list_test_studies(root: Path) -> list[int]:
     """List the studies to answer, ascending: those with a series row or a folder."""
-    folder = images(root, "test")
+    folder = image_folder(root, "test")
     entries = folder.iterdir() if folder.is_dir() else ()
     names = {entry.name for entry in entries if entry.is_dir()}
     numbered = {int(n) for n in names if n.isdecimal() and n == str(int(n))}
     studies = numbered.union(read_test_series(root)["study_id"].tolist())
     if not studies:
-        raise InputError(
+        raise UserError(
             f"{root} lists no test study: neither a row of {TEST_SERIES_FILE} nor a "
             f"numbered folder in {folder.name}; give the folder that holds them."
         )

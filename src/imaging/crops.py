@@ -1,14 +1,50 @@
-"""The neighbourhood of a point, cut from its slice and the slices beside it."""
+"""What to cut around a point."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from src.errors import InputError
-from src.imaging.crop_spec import CropSpec
+from src.errors import UserError
 from src.imaging.dicom import DicomError
 from src.imaging.series import Series
+
+
+@dataclass(frozen=True)
+class CropSpec:
+    """The size of a crop.
+
+    crop_px: pixels along each side.
+    field_mm: millimetres along each side; None keeps the labelled slice's own pixels,
+    as the paper does.
+    slices: the labelled slice and as many before as after it, so an odd number.
+    """
+
+    crop_px: int = 100
+    field_mm: float | None = 50.0
+    slices: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be cut."""
+        if not 8 <= self.crop_px <= 1024:
+            raise UserError(f"A crop of {self.crop_px} px is not within 8 to 1024 px.")
+        if self.slices < 1 or self.slices % 2 == 0:
+            raise UserError(f"A crop of {self.slices} slices is not an odd number.")
+        field_mm = 50.0 if self.field_mm is None else self.field_mm
+        if not (math.isfinite(field_mm) and 5 <= field_mm <= 500):
+            raise UserError(f"A field of {field_mm:g} mm is not within 5 to 500 mm.")
+
+    @property
+    def middle(self) -> int:
+        """The channel of the labelled slice."""
+        return self.slices // 2
+
+    def __str__(self) -> str:
+        """The crop in words."""
+        field = "native pixels" if self.field_mm is None else f"{self.field_mm:g} mm"
+        return f"{self.slices} slices of {self.crop_px} px over {field}"
+
 
 WINDOW_PERCENTILES = (0.5, 99.5)
 
@@ -21,27 +57,29 @@ class Crop:
     notes: tuple[str, ...] = ()
 
 
-def cut(series: Series, index: int, x: float, y: float, spec: CropSpec) -> Crop:
+def extract_crop(
+    series: Series, index: int, x: float, y: float, spec: CropSpec
+) -> Crop:
     """Cut around (x, y) of slice `index`; the point comes to lie on (px - 1) / 2.
 
     A neighbour is cut at the same patient point, dropped onto its plane; one that
     cannot be decoded is replaced by the labelled slice, which a note tells. Raises
-    InputError for a point outside its image, DicomError for an undecodable slice.
+    UserError for a point outside its image, DicomError for an undecodable slice.
     """
     header = series.headers[index]
     if not header.contains(x, y):
-        raise InputError(
+        raise UserError(
             f"Point ({x:g}, {y:g}) is outside {header.path}, "
             f"{header.columns} x {header.rows} pixels; correct it or leave it out."
         )
-    low, high = window(series.pixels(index))
+    low, high = intensity_window(series.pixels(index))
     corners_mm = _crop_axes_mm(series, index, x, y, spec)
     chosen, notes = _decodable(series, index, spec.middle)
     cuts = {one: _resampled(series, one, corners_mm, spec, low) for one in set(chosen)}
-    return Crop(to_grey(np.stack([cuts[one] for one in chosen]), low, high), notes)
+    return Crop(to_uint8(np.stack([cuts[one] for one in chosen]), low, high), notes)
 
 
-def window(pixels: np.ndarray) -> tuple[float, float]:
+def intensity_window(pixels: np.ndarray) -> tuple[float, float]:
     """Return the values to show as black and as white."""
     # A third of the pixels says the same in a third of the time, and an odd step does
     # not keep to every other pixel of an interpolated picture.
@@ -49,7 +87,7 @@ def window(pixels: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def to_grey(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
+def to_uint8(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
     """Map values to uint8, low and below to 0, high and above to 255."""
     scale = 255 / (high - low) if high > low else 0
     return np.rint(np.clip((pixels - low) * scale, 0, 255)).astype(np.uint8)

@@ -16,7 +16,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from src.imaging.pydicom_guard import DAMAGED, RAISED_ON_DAMAGE, DicomError
+from src.imaging.dicom_errors import DAMAGED, RAISED_ON_DAMAGE, DicomError
 
 PLUGIN_OF = {
     **dict.fromkeys(JPEGTransferSyntaxes, "pylibjpeg-libjpeg"),

@@ -9,8 +9,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from src.imaging.decoding import stored_values
+from src.imaging.dicom_errors import DAMAGED, DicomError, translate_errors
 from src.imaging.geometry import SliceGeometry
-from src.imaging.pydicom_guard import DAMAGED, DicomError, guarded
 
 # Neither SliceThickness nor SpacingBetweenSlices: some of the competition's files
 # have none, and the positions say where each slice is.
@@ -49,7 +49,7 @@ def read_header(path: Path) -> SliceHeader:
     """
     number = _instance_number(path)
     tags = SHAPE_TAGS + GREY_TAGS + PLANE_TAGS
-    with guarded(path):
+    with translate_errors(path):
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=tags)
         _require_one_grey_slice(dataset, path)
         geometry = _geometry(dataset, path)
@@ -63,7 +63,7 @@ def read_pixels(path: Path) -> np.ndarray:
     Raises DicomError if the file is damaged or has no installed decoder.
     """
     tags = [*SHAPE_TAGS, *GREY_TAGS, *BIT_TAGS, "PixelData"]
-    with guarded(path):
+    with translate_errors(path):
         dataset = dcmread(path, specific_tags=tags)
         _require_one_grey_slice(dataset, path)
         if "PixelData" not in dataset:

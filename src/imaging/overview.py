@@ -11,13 +11,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from src.competition.vocab import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from src.imaging.crop_spec import CropSpec
-from src.imaging.crops import cut
+from src.competition.constants import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from src.imaging.crops import CropSpec, extract_crop
 from src.imaging.dicom import DicomError, SliceHeader
 from src.imaging.geometry import SliceGeometry
 from src.imaging.series import Series
-from src.imaging.stacks import neighbours
+from src.imaging.slice_order import neighbours
 
 OVERVIEW_PX = 224
 FIELD_MM = {SAGITTAL_T1: 280.0, SAGITTAL_T2: 280.0, AXIAL_T2: 180.0}
@@ -122,11 +121,11 @@ def overview_of(
     for index, header in enumerate(series.headers):
         middle = ((header.columns - 1) / 2, (header.rows - 1) / 2)
         try:
-            images.append(cut(series, index, *middle, spec).pixels[0])
+            images.append(extract_crop(series, index, *middle, spec).pixels[0])
         except DicomError as error:
             rejected[header.path.name] = error.reason
         else:
-            where = (series.stacks[index], series.places[index])
+            where = (series.stacks[index], series.positions[index])
             rows.append((series_id, *_row(header, where)))
     shape = (-1, OVERVIEW_PX, OVERVIEW_PX)
     table = pd.DataFrame(rows, columns=list(SLICE_COLUMNS))

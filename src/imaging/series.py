@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from src.errors import InputError
+from src.errors import UserError
 from src.imaging.dicom import DicomError, SliceHeader, read_header, read_pixels
-from src.imaging.stacks import into_stacks, neighbours, places
+from src.imaging.slice_order import into_stacks, neighbours, slice_positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Series:
 
     headers: tuple[SliceHeader, ...]
     stacks: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
     rejected: dict[str, str]
     _decoded: dict[int, np.ndarray | DicomError] = field(
         default_factory=dict, init=False, repr=False
@@ -36,7 +36,7 @@ class Series:
         """Bring at least one slice, in whatever order, into patient order."""
         stacks = into_stacks(headers)
         sizes = [len(stack) for stack in stacks]
-        position = np.concatenate([places(stack) for stack in stacks])
+        position = np.concatenate([slice_positions(stack) for stack in stacks])
         number = np.repeat(np.arange(len(stacks)), sizes)
         # Room between stacks keeps positions of different stacks apart.
         place = position + number * len(headers)
@@ -68,22 +68,22 @@ class Series:
         path = self.headers[0].path.with_name(f"{instance_number}.dcm")
         if path.name in self.rejected:
             raise DicomError(path, self.rejected[path.name])
-        raise InputError(f"{path} is not there; download the series again.")
+        raise UserError(f"{path} is not there; download the series again.")
 
     def neighbours(self, index: int, before_after: int = 1) -> tuple[int, ...]:
-        """Return the slices around one, as `stacks.neighbours` does."""
-        return neighbours(self.stacks, self.places, index, before_after)
+        """Return the slices around one, as `slice_order.neighbours` does."""
+        return neighbours(self.stacks, self.positions, index, before_after)
 
 
 def read_series(folder: Path) -> Series:
     """Read the headers of a folder of `<instance number>.dcm` files.
 
-    Raises InputError if the folder is missing or holds no readable slice.
+    Raises UserError if the folder is missing or holds no readable slice.
     """
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
-        raise InputError(
+        raise UserError(
             f"{folder} cannot be read ({error.strerror}); download the series again."
         ) from error
     headers, rejected = [], {}
@@ -93,7 +93,7 @@ def read_series(folder: Path) -> Series:
         except DicomError as error:
             rejected[path.name] = error.reason
     if not headers:
-        raise InputError(_nothing_to_read(folder, rejected))
+        raise UserError(_nothing_to_read(folder, rejected))
     return Series.of(headers, rejected)
 
 

@@ -1,0 +1,19 @@
+"""Kaggle: bundling, publishing, the notebooks and their rehearsal.
+
+names             competition, dataset, notebooks: owner/slug
+mounts            inputs found under /kaggle/input
+manifest          manifest.json: hashes of a kit
+kit               code and weights in one folder
+wheels            optional decoders for Kaggle
+bundle            staging a dataset and two notebooks
+lint              metadata checked before Kaggle sees it
+cli               the kaggle CLI: commands, results, polling
+datasets          uploading the dataset
+kernels           pushing and following notebooks, submitting
+publish           upload, push, follow, fetch, submit
+download          the competition, resumable
+run_inference     what the inference notebook runs
+run_training      what the training notebook runs
+notebook_display  tables and pictures in the notebook
+rehearse          the hidden rerun, offline
+"""

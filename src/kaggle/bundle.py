@@ -13,15 +13,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from src.errors import InputError
+from src.command_line import make_parser, run_script
+from src.console import say, show_table, timed
+from src.errors import UserError
 from src.files import write_json
 from src.kaggle.kit import ROOT, stage_kit
 from src.kaggle.lint import DATASET_FILE, KERNEL_FILE, check_dataset, check_kernel
 from src.kaggle.manifest import read_manifest
-from src.kaggle.names import OWNER, STEM, Names
+from src.kaggle.names import OWNER, SLUG_PREFIX, Names
 from src.kaggle.wheels import fetch_wheels
-from src.reporting.command_line import parser_of, run
-from src.reporting.console import say, show_table, step
 
 SUBTITLE = "Code and weights for the RSNA 2024 lumbar spine competition"
 DESCRIPTION = "Made by `python -m src.kaggle.bundle`. Kit {kit}, commit {commit}.\n\n"
@@ -29,12 +29,12 @@ DESCRIPTION = "Made by `python -m src.kaggle.bundle`. Kit {kit}, commit {commit}
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = parser_of(__doc__)
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("--runs", type=Path, help="the folder of train.py's runs")
     add("--owner", help="your name on Kaggle, as in kaggle.com/NAME")
     add("--out", type=Path, default=Path("staged"), help="where it is staged")
-    add("--stem", default=STEM, help="how the slugs begin")
+    add("--slug-prefix", default=SLUG_PREFIX, help="how the slugs begin")
     text = "where the inference notebook finds the runs: the dataset, or the output of"
     text += " the training notebook"
     places = ["dataset", "train"]
@@ -53,10 +53,10 @@ def main() -> None:
     """Stage everything and say what to do next."""
     args = parse()
     kit = args.out / "kit" if args.kit_only else args.out / "dataset" / "kit"
-    with step(f"Staged {kit}"):
+    with timed(f"Staged {kit}"):
         stage_kit(args.runs, kit, fetch_wheels if args.wheels else None)
     if not args.kit_only:
-        stage_metadata(args.out, Names(args.owner, args.stem), args.weights_from)
+        stage_metadata(args.out, Names(args.owner, args.slug_prefix), args.weights_from)
     report(kit)
     if not args.kit_only:
         say(f"Next: python -m src.kaggle.publish --staged {args.out} --dry-run")
@@ -81,12 +81,14 @@ def stage_metadata(out: Path, names: Names, weights_from: str) -> None:
 
 
 def stage_kernel(folder: Path, kernel: str, names: Names, **changes: Any) -> None:
-    """Copy a notebook and fill owner, slugs and `changes` into its metadata."""
+    """Copy a notebook and fill owner, slugs and `make_transforms` into its metadata."""
     source = ROOT / "kernels" / kernel
     if not source.is_dir():
-        raise InputError(f"{source} is not there; bundle from a clone of the kit.")
+        raise UserError(f"{source} is not there; bundle from a clone of the kit.")
     text = (source / KERNEL_FILE).read_text(encoding="utf-8")
-    text = text.replace(f"{OWNER}/{STEM}-", f"{names.owner}/{names.stem}-")
+    text = text.replace(
+        f"{OWNER}/{SLUG_PREFIX}-", f"{names.owner}/{names.slug_prefix}-"
+    )
     metadata = {**json.loads(text), "title": names.title(kernel), **changes}
     write_json(metadata, folder / KERNEL_FILE)
     shutil.copyfile(source / metadata["code_file"], folder / metadata["code_file"])
@@ -111,4 +113,4 @@ def _runs_as_text(manifest: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

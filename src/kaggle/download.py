@@ -1,6 +1,6 @@
 """Fetching the competition: its archive, checked, unpacked file by file.
 
-Everything goes on where it was after a kill: the archive through the CLI's own
+Everything resumes after a kill: the archive through the CLI's own
 resumption, the files because one that is there in its full size is left alone.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from src.competition.tables import LABEL_FILE
-from src.errors import InputError
+from src.console import progress, say, timed
+from src.errors import UserError
 from src.files import replacing
-from src.kaggle import commands
-from src.kaggle.cli import order
+from src.kaggle import cli
+from src.kaggle.cli import run_checked
 from src.kaggle.names import COMPETITION
-from src.reporting.console import progress, say, step
 
 # The archive's size is not told beforehand; 147,000 files are about 35 GB unpacked.
 ARCHIVE_BYTES = UNPACKED_BYTES = 35 * 10**9
@@ -25,7 +25,7 @@ ARCHIVE_BYTES = UNPACKED_BYTES = 35 * 10**9
 def fetch_competition(data: Path) -> None:
     """Download and unpack the competition into `data`, if it is not there already.
 
-    Raises InputError that says what to do if the disk is too small, credentials or
+    Raises UserError that says what to do if the disk is too small, credentials or
     accepted rules are missing, or the archive is damaged.
     """
     if (data / LABEL_FILE).is_file():
@@ -36,13 +36,13 @@ def fetch_competition(data: Path) -> None:
     if not _whole(archive):
         held = archive.stat().st_size if archive.is_file() else 0
         require_room(data, ARCHIVE_BYTES + UNPACKED_BYTES - held)
-        with step(f"Downloaded {archive}"):
-            order(commands.download(data), live=True)
+        with timed(f"Downloaded {archive}"):
+            run_checked(cli.download(data), live=True)
         if not _whole(archive):
-            raise InputError(
+            raise UserError(
                 f"{archive} is not whole after the download; run this again to go on."
             )
-    with step(f"Unpacked it into {data}"), progress("files") as tick:
+    with timed(f"Unpacked it into {data}"), progress("files") as tick:
         unpack(archive, data, tick)
     archive.unlink()
 
@@ -51,7 +51,7 @@ def require_room(folder: Path, needed: int) -> None:
     """Refuse a disk with too little room, before anything is written."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise InputError(
+        raise UserError(
             f"{folder} has {free / 1e9:.1f} GB free and {needed / 1e9:.1f} GB are "
             "needed for the archive and its files; make room or choose another --data."
         )
@@ -60,7 +60,7 @@ def require_room(folder: Path, needed: int) -> None:
 def unpack(archive: Path, data: Path, tick: Callable[[int, int], None]) -> None:
     """Unpack what is not there yet, each file whole or not at all, train.csv last.
 
-    Each file's checksum is compared. Raises InputError where one is damaged.
+    Each file's checksum is compared. Raises UserError where one is damaged.
     """
     with zipfile.ZipFile(archive) as opened:
         entries = [entry for entry in opened.infolist() if not entry.is_dir()]
@@ -82,7 +82,7 @@ def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> N
         ):
             shutil.copyfileobj(source, sink, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InputError(
+        raise UserError(
             f"{entry.filename} is damaged in {opened.filename}; delete the archive and "
             "run this again to fetch it anew."
         ) from error
@@ -92,7 +92,7 @@ def _target(entry: zipfile.ZipInfo, data: Path) -> Path:
     """Place an entry below `data`, and nowhere else."""
     path = PurePosixPath(entry.filename)
     if path.is_absolute() or ".." in path.parts:
-        raise InputError(
+        raise UserError(
             f"The archive names {entry.filename}, outside of its own folder; do not "
             "trust it, delete it and run this again."
         )

@@ -7,12 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from src.competition.submission import read
-from src.errors import InputError
-from src.kaggle import commands
-from src.kaggle.cli import ask, order, refused
+from src.competition.submission import read_submission
+from src.errors import UserError
+from src.kaggle import cli
+from src.kaggle.cli import Polling, error_in, run_checked, run_cli
 from src.kaggle.lint import KERNEL_FILE
-from src.kaggle.polling import Patience
 
 _PUSHED = r"Kernel version (\d+) successfully pushed.*?/code/([\w-]+/[\w-]+)"
 _STATUS = r'has status "(?:\w+\.)?(\w+)"'
@@ -20,15 +19,15 @@ _SOURCES = ("dataset_sources", "kernel_sources", "competition_sources", "model_s
 
 
 def push(folder: Path, metadata: dict[str, Any]) -> int:
-    """Push a notebook; return its version. InputError where Kaggle took it amiss."""
+    """Push a notebook; return its version. UserError where Kaggle took it amiss."""
     ref = metadata["id"]
-    command = commands.push_kernel(folder, metadata["machine_shape"])
-    match = order(command, _PUSHED)
+    command = cli.push_kernel(folder, metadata["machine_shape"])
+    match = run_checked(command, _PUSHED)
     version, found = int(match[1]), match[2]
     if found != ref:
-        raise InputError(
+        raise UserError(
             f"Kaggle put the notebook at {found}, not at {ref}; delete one of the two "
-            "there, or stage again with another --stem."
+            "there, or stage again with another --slug-prefix."
         )
     check_sources(ref, metadata)
     return version
@@ -40,27 +39,27 @@ def check_sources(ref: str, metadata: dict[str, Any]) -> None:
     The CLI is silent about a model it left out, so Kaggle is asked what it has.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        order(commands.pull_kernel(ref, Path(scratch)), "downloaded to")
+        run_checked(cli.pull_kernel(ref, Path(scratch)), "downloaded to")
         held = json.loads((Path(scratch) / KERNEL_FILE).read_text(encoding="utf-8"))
     for key in _SOURCES:
         kept = {_bare(source) for source in held.get(key) or []}
         lost = [each for each in metadata[key] if _bare(each) not in kept]
         if lost:
-            raise InputError(
+            raise UserError(
                 f"Kaggle dropped {lost[0]} from the notebook's {key}; check that it "
                 "exists and is yours to use, then push again."
             )
 
 
-def follow(ref: str, patience: Patience) -> None:
-    """Wait until the run is complete. InputError, with its last words, if it fails."""
+def follow(ref: str, patience: Polling) -> None:
+    """Wait until the run is complete. UserError, with its last words, if it fails."""
 
     def done() -> bool:
-        status = order(commands.kernel_status(ref), _STATUS)
+        status = run_checked(cli.kernel_status(ref), _STATUS)
         if status[1].startswith(("ERROR", "CANCEL")):
             told = re.search(r'Failure message: "(.*)"', status.string)
             because = f" ({told[1]})" if told else ""
-            raise InputError(
+            raise UserError(
                 f"The run of {ref} ended as {status[1]}{because}; its log is at "
                 f"https://www.kaggle.com/code/{ref}."
             )
@@ -72,7 +71,7 @@ def follow(ref: str, patience: Patience) -> None:
 def fetch_output(ref: str, folder: Path) -> None:
     """Fetch the run's files into an emptied folder."""
     shutil.rmtree(folder, ignore_errors=True)
-    order(commands.kernel_output(ref, folder), "downloaded to")
+    run_checked(cli.kernel_output(ref, folder), "downloaded to")
 
 
 def check_output(folder: Path, kit: str | None) -> None:
@@ -81,13 +80,13 @@ def check_output(folder: Path, kit: str | None) -> None:
     Kaggle gives the files of the last run that went well, whichever that was, and the
     CLI writes a server's error message into a file as if it were the file.
     """
-    read(folder / commands.SUBMISSION)
+    read_submission(folder / cli.SUBMISSION_FILE)
     try:
-        made_by = json.loads((folder / commands.ANSWERED).read_text())["kit"]
+        made_by = json.loads((folder / cli.RUN_INFO_FILE).read_text())["kit"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"The run left no readable {commands.ANSWERED}.") from None
+        raise UserError(f"The run left no readable {cli.RUN_INFO_FILE}.") from None
     if kit not in (None, made_by):
-        raise InputError(
+        raise UserError(
             f"The output was made by kit {made_by}, not by {kit} that is staged: the "
             "notebook ran on an older version; push again."
         )
@@ -96,17 +95,17 @@ def check_output(folder: Path, kit: str | None) -> None:
 def submit(ref: str, version: int, message: str) -> None:
     """Hand a version in, and see that it is listed."""
     before = _submissions()
-    order(commands.submit(ref, version, message), "Successfully submitted")
+    run_checked(cli.submit(ref, version, message), "Successfully submitted")
     new = [each for each in _submissions() if each not in before]
     if not new:
-        raise InputError("Kaggle said that it was submitted but does not list it.")
+        raise UserError("Kaggle said that it was submitted but does not list it.")
 
 
 def _submissions() -> set[str]:
-    answer = ask(commands.submissions())
-    if refusal := refused(answer):
-        raise InputError(refusal)
-    match = re.search(r"\[.*\]", answer.words, re.DOTALL)
+    answer = run_cli(cli.submissions())
+    if refusal := error_in(answer):
+        raise UserError(refusal)
+    match = re.search(r"\[.*\]", answer.output, re.DOTALL)
     return {str(each.get("ref")) for each in json.loads(match[0])} if match else set()
 
 

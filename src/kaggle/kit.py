@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from src.errors import InputError
+from src.classification.calibration import CALIBRATION_FILE
+from src.errors import UserError
 from src.kaggle.manifest import MANIFEST, WHEELS, read_manifest, write_manifest
-from src.reading.calibration import CALIBRATION_FILE
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("input_prep.py", "train.py", "evaluate.py", "predict_submission.py")
@@ -44,11 +44,11 @@ def stage_kit(
 
 
 def finished_runs(runs: Path) -> list[Path]:
-    """List the folders with a config and weights; InputError if there is none."""
+    """List the folders with a config and weights; UserError if there is none."""
     found = sorted(path.parent for path in runs.glob(f"[!.]*/{WEIGHTS}"))
     found = [folder for folder in found if (folder / CONFIG).is_file()]
     if not found:
-        raise InputError(
+        raise UserError(
             f"{runs} holds no finished run (a folder with {CONFIG} and {WEIGHTS}); "
             "train one with train.py, or leave --runs out to ship the code alone."
         )
@@ -63,7 +63,7 @@ def describe(folder: Path) -> dict[str, Any]:
             name: config.get(name) for name in ("task", "backbone", "split", "fold")
         }
     except (ValueError, AttributeError) as error:
-        raise InputError(
+        raise UserError(
             f"{folder / CONFIG} is no run's config; train the run again."
         ) from error
     return {"name": folder.name, **told, **_best_epoch(folder / "history.jsonl")}
@@ -87,7 +87,7 @@ def _code() -> list[Path]:
 def _fresh(kit: Path) -> None:
     """Empty the folder if a kit is in it; touch nothing else."""
     if kit.is_dir() and any(kit.iterdir()) and not (kit / MANIFEST).is_file():
-        raise InputError(f"{kit} holds something else; choose another --out.")
+        raise UserError(f"{kit} holds something else; choose another --out.")
     shutil.rmtree(kit, ignore_errors=True)
     kit.mkdir(parents=True)
 

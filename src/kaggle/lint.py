@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from src.errors import InputError
+from src.errors import UserError
 from src.kaggle.names import OWNER, slugify
 
 KERNEL_FILE, DATASET_FILE = "kernel-metadata.json", "dataset-metadata.json"
@@ -33,7 +33,7 @@ _SHAPES = ("", "None", "NvidiaTeslaT4")  # the P100 is gone
 
 
 def check_kernel(folder: Path, offline: bool) -> dict[str, Any]:
-    """Return a notebook's metadata; InputError names what Kaggle would not take well.
+    """Return a notebook's metadata; UserError names what Kaggle would not take well.
 
     offline: it will be submitted, so the internet must be off.
     """
@@ -43,7 +43,7 @@ def check_kernel(folder: Path, offline: bool) -> dict[str, Any]:
 
 
 def check_dataset(folder: Path) -> dict[str, Any]:
-    """Return a dataset's metadata; InputError names what Kaggle would not take."""
+    """Return a dataset's metadata; UserError names what Kaggle would not take."""
     metadata = _read(folder / DATASET_FILE)
     _refuse(folder / DATASET_FILE, list(_dataset_faults(metadata)))
     return metadata
@@ -132,14 +132,14 @@ def _read(path: Path) -> dict[str, Any]:
         metadata = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         way_out = "stage it with `python -m src.kaggle.bundle`"
-        raise InputError(f"{path} is not there; {way_out}.") from None
+        raise UserError(f"{path} is not there; {way_out}.") from None
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); mend it.") from None
+        raise UserError(f"{path} is not JSON ({error}); mend it.") from None
     if not isinstance(metadata, dict):
-        raise InputError(f"{path} holds no JSON object; stage it again.")
+        raise UserError(f"{path} holds no JSON object; stage it again.")
     return metadata
 
 
 def _refuse(path: Path, faults: list[str]) -> None:
     if faults:
-        raise InputError(f"{path}: {'; '.join(faults)}.")
+        raise UserError(f"{path}: {'; '.join(faults)}.")

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from src.errors import InputError
+from src.errors import UserError
 from src.files import write_json
 
 MANIFEST = "manifest.json"
@@ -40,18 +40,18 @@ def write_manifest(kit: Path, commit: str, runs: list[dict[str, Any]]) -> str:
 
 
 def read_manifest(kit: Path) -> dict[str, Any]:
-    """Read a kit's manifest. Raises InputError where there is none."""
+    """Read a kit's manifest. Raises UserError where there is none."""
     try:
         manifest = json.loads((kit / MANIFEST).read_text(encoding="utf-8"))
         return {name: manifest[name] for name in _KEYS}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
+        raise UserError(
             f"{kit / MANIFEST} is missing or unreadable; stage the kit again with "
             "`python -m src.kaggle.bundle`."
         ) from error
 
 
-def faults(kit: Path) -> list[str]:
+def verify(kit: Path) -> list[str]:
     """Say which of the manifest's files are missing or changed; wheels do not count."""
     files = read_manifest(kit)["files"]
     # Nor does an empty file, which an upload may lose: nothing is in it.

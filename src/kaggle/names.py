@@ -9,7 +9,7 @@ from dataclasses import dataclass
 COMPETITION = "rsna-2024-lumbar-spine-degenerative-classification"
 KERNELS = ("inference", "train")
 OWNER = "OWNER"  # stands in kernels/*/kernel-metadata.json until the bundle is staged
-STEM = "rsna-lumbar"
+SLUG_PREFIX = "rsna-lumbar"
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class Names:
     """An owner's references: `owner/slug` of the dataset and of each notebook."""
 
     owner: str
-    stem: str = STEM
+    slug_prefix: str = SLUG_PREFIX
 
     def ref(self, part: str) -> str:
         """Name the `kit` dataset, or the `inference` or `train` notebook."""
-        return f"{self.owner}/{self.stem}-{part}"
+        return f"{self.owner}/{self.slug_prefix}-{part}"
 
     def title(self, part: str) -> str:
         """Give a title that Kaggle turns back into the slug."""
-        return f"{self.stem}-{part}".replace("-", " ").title()
+        return f"{self.slug_prefix}-{part}".replace("-", " ").title()
 
 
 def slugify(title: str) -> str:

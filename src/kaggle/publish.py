@@ -10,21 +10,21 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from src.errors import InputError
-from src.kaggle import commands
+from src.command_line import make_parser, run_script
+from src.console import say, timed
+from src.errors import UserError
+from src.kaggle import cli
+from src.kaggle.cli import Polling
 from src.kaggle.datasets import upload
 from src.kaggle.kernels import check_output, fetch_output, follow, push, submit
 from src.kaggle.lint import check_dataset, check_kernel
-from src.kaggle.manifest import faults, read_manifest
+from src.kaggle.manifest import read_manifest, verify
 from src.kaggle.names import KERNELS
-from src.kaggle.polling import Patience
-from src.reporting.command_line import parser_of, run
-from src.reporting.console import say, step
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = parser_of(__doc__)
+    parser = make_parser(__doc__)
     add = parser.add_argument
     text = "the folder that src.kaggle.bundle made"
     add("--staged", type=Path, default=Path("staged"), help=text)
@@ -34,7 +34,7 @@ def parse() -> argparse.Namespace:
     add("--no-upload", action="store_true", help="the dataset is there already")
     add("--no-submit", action="store_true", help="stop when the output is fetched")
     add("--poll-seconds", type=float, default=20.0, help="how often to ask")
-    add("--patience-minutes", type=float, default=720.0, help="how long to wait")
+    add("--timeout-minutes", type=float, default=720.0, help="how long to wait")
     add("--dry-run", action="store_true", help="show each command, run none")
     return parser.parse_args()
 
@@ -45,8 +45,8 @@ def main() -> None:
     dataset, folder = args.staged / "dataset", args.staged / args.kernel
     check_dataset(dataset)
     metadata = check_kernel(folder, offline=args.kernel == "inference")
-    if broken := faults(dataset / "kit"):
-        raise InputError(f"The staged kit is not whole: {broken[0]}; stage it again.")
+    if broken := verify(dataset / "kit"):
+        raise UserError(f"The staged kit is not whole: {broken[0]}; stage it again.")
     say(f"{dataset} and {folder} are in order")
     if args.dry_run:
         for command in plan(args, metadata["id"]):
@@ -61,21 +61,21 @@ def plan(args: argparse.Namespace, ref: str) -> list[list[str]]:
     known = check_dataset(dataset)["id"]
     shape = check_kernel(folder, offline=False)["machine_shape"]
     uploading = [
-        commands.dataset_status(known),
-        commands.create_dataset(dataset),
-        commands.version_dataset(dataset, args.message),
-        commands.dataset_status(known),
+        cli.dataset_status(known),
+        cli.create_dataset(dataset),
+        cli.version_dataset(dataset, args.message),
+        cli.dataset_status(known),
     ]
     running = [
-        commands.push_kernel(folder, shape),
-        commands.pull_kernel(ref, Path("SCRATCH")),
-        commands.kernel_status(ref),
-        commands.kernel_output(ref, output_folder(args)),
+        cli.push_kernel(folder, shape),
+        cli.pull_kernel(ref, Path("SCRATCH")),
+        cli.kernel_status(ref),
+        cli.kernel_output(ref, output_folder(args)),
     ]
     submitting = [
-        commands.submissions(),
-        commands.submit(ref, "VERSION", args.message),
-        commands.submissions(),
+        cli.submissions(),
+        cli.submit(ref, "VERSION", args.message),
+        cli.submissions(),
     ]
     return [
         *([] if args.no_upload else uploading),
@@ -87,14 +87,14 @@ def plan(args: argparse.Namespace, ref: str) -> list[list[str]]:
 def publish(args: argparse.Namespace, metadata: dict[str, Any]) -> None:
     """Do it, step by step."""
     ref = metadata["id"]
-    patience = Patience(args.poll_seconds, 60 * args.patience_minutes)
+    patience = Polling(args.poll_seconds, 60 * args.timeout_minutes)
     if not args.no_upload:
-        with step("Uploaded the dataset"):
+        with timed("Uploaded the dataset"):
             version = upload(args.staged / "dataset", args.message, patience)
         say(f"The dataset is ready at version {version}")
-    with step("Pushed the notebook"):
+    with timed("Pushed the notebook"):
         version = push(args.staged / args.kernel, metadata)
-    with step(f"Version {version} of {ref} ran to its end"):
+    with timed(f"Version {version} of {ref} ran to its end"):
         follow(ref, patience)
     fetch_output(ref, output_folder(args))
     if args.kernel == "inference":
@@ -105,7 +105,7 @@ def publish(args: argparse.Namespace, metadata: dict[str, Any]) -> None:
     if submits(args):
         submit(ref, version, args.message)
         say("Submitted; the hidden rerun takes hours. Its score will be listed by")
-        say(f"  kaggle {' '.join(commands.submissions()[:3])}")
+        say(f"  kaggle {' '.join(cli.submissions()[:3])}")
 
 
 def submits(args: argparse.Namespace) -> bool:
@@ -124,4 +124,4 @@ def kit_id(staged: Path) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

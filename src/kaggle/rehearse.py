@@ -17,16 +17,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from src.competition.submission import check, read
-from src.competition.tables import TEST_SERIES_FILE, images, test_studies
-from src.errors import InputError
+from src.command_line import make_parser, positive_int, run_script
+from src.competition.submission import check_submission, read_submission
+from src.competition.tables import TEST_SERIES_FILE, image_folder, list_test_studies
+from src.console import say, show_table
+from src.errors import UserError
 from src.files import write_text
-from src.kaggle.answer import noted
 from src.kaggle.kit import ROOT
 from src.kaggle.names import COMPETITION, Names
-from src.kaggle.tables import HIDDEN_STUDIES
-from src.reporting.command_line import count, parser_of, run
-from src.reporting.console import say, show_table
+from src.kaggle.notebook_display import HIDDEN_STUDIES
+from src.kaggle.run_inference import read_run_info
 
 NAMES = Names("alice")
 MEMORY_GROWTH = 1.2
@@ -41,12 +41,19 @@ TRAINED = {
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = parser_of(__doc__)
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add("--folder", type=Path, default=Path("rehearsal"), help="where it happens")
     add("--runs", type=Path, help="the folder of train.py's runs")
     text = "numbers of test studies, one rehearsal each"
-    add("--studies", type=count, nargs="+", default=[1, 25], metavar="N", help=text)
+    add(
+        "--studies",
+        type=positive_int,
+        nargs="+",
+        default=[1, 25],
+        metavar="N",
+        help=text,
+    )
     return parser.parse_args()
 
 
@@ -73,7 +80,7 @@ def main() -> None:
                 work = folder / f"{layout}-{studies}-{'re' * rerun}run"
                 rows.append(rehearse(staged, test, work, layout, rerun))
     bad = folder / "test-damaged"
-    damage(hidden_test(data, bad, DAMAGED), images(bad, "test"))
+    damage(hidden_test(data, bad, DAMAGED), image_folder(bad, "test"))
     odd = [
         rehearse(staged, bad, folder / f"damaged-{'re' * rerun}run", "new", rerun)
         for rerun in (True, False)
@@ -88,11 +95,11 @@ def main() -> None:
 def estimate(rows: list[dict[str, Any]]) -> str:
     """Say what the hidden test would take: the start once, each study 750 times.
 
-    Raises InputError if the peak of memory grows with the studies.
+    Raises UserError if the peak of memory grows with the studies.
     """
     few, many = (pick(rows, key=lambda row: row["studies"]) for pick in (min, max))
     if many["peak MB"] > MEMORY_GROWTH * few["peak MB"]:
-        raise InputError(
+        raise UserError(
             f"Memory grows with the studies, from {few['peak MB']} MB for "
             f"{few['studies']} to {many['peak MB']} MB for {many['studies']}."
         )
@@ -108,7 +115,7 @@ def estimate(rows: list[dict[str, Any]]) -> str:
 def rehearse(
     staged: Path, data: Path, work: Path, layout: str, rerun: bool
 ) -> dict[str, Any]:
-    """Run the notebook once; InputError if it ended as it should not have."""
+    """Run the notebook once; UserError if it ended as it should not have."""
     start = time.monotonic()
     done = run_notebook(
         staged / "inference" / "inference.ipynb",
@@ -118,12 +125,14 @@ def rehearse(
         RERUN="1" if rerun else "",
     )
     try:
-        check(read(work / "submission.csv"), test_studies(data))
-        told = noted(work)
-    except (InputError, OSError) as error:
-        raise InputError(f"{work} has no good submission: {error}") from error
+        check_submission(
+            read_submission(work / "submission.csv"), list_test_studies(data)
+        )
+        told = read_run_info(work)
+    except (UserError, OSError) as error:
+        raise UserError(f"{work} has no good submission: {error}") from error
     if (done.returncode != 0) != (bool(told["problems"]) and not rerun):
-        raise InputError(f"The notebook in {work} ended with {done.returncode}.")
+        raise UserError(f"The notebook in {work} ended with {done.returncode}.")
     return {
         "layout": layout,
         "rerun": "yes" if rerun else "no",
@@ -151,7 +160,7 @@ def run_notebook(
 
 def hidden_test(source: Path, root: Path, studies: int) -> list[int]:
     """Make a test of linked copies of a competition's first study; return their ids."""
-    original = test_studies(source)[0]
+    original = list_test_studies(source)[0]
     lines = (source / TEST_SERIES_FILE).read_text().splitlines()
     series = [
         line.partition(",")[2] for line in lines if line.startswith(f"{original},")
@@ -159,8 +168,8 @@ def hidden_test(source: Path, root: Path, studies: int) -> list[int]:
     shutil.rmtree(root, ignore_errors=True)  # an earlier rehearsal's may be damaged
     numbers = list(range(101, 101 + studies))
     for number in numbers:
-        for path in (images(source, "test") / str(original)).rglob("*.dcm"):
-            folder = images(root, "test") / str(number) / path.parent.name
+        for path in (image_folder(source, "test") / str(original)).rglob("*.dcm"):
+            folder = image_folder(root, "test") / str(number) / path.parent.name
             folder.mkdir(parents=True, exist_ok=True)
             os.link(path, folder / path.name)
     rows = [f"{number},{rest}" for number in numbers for rest in series]
@@ -199,8 +208,8 @@ def _dataset() -> str:
 def _call(*command: object) -> None:
     done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=False)
     if done.returncode:
-        raise InputError(f"{command[0]} ended with {done.returncode}; see above.")
+        raise UserError(f"{command[0]} ended with {done.returncode}; see above.")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_script(main)

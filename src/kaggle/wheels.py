@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from src.errors import InputError
+from src.errors import UserError
 
 DECODERS = ("pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
 PYTHONS = ("3.12", "3.13")  # Kaggle's, and what it may move to
@@ -21,7 +21,7 @@ def fetch_wheels(folder: Path) -> None:
     for python in PYTHONS:
         target = [f"--python-version={python}", "--implementation=cp", *platforms]
         if _pip("download", *options, *target, *DECODERS):
-            raise InputError(
+            raise UserError(
                 f"pip could not fetch the decoders' wheels for Python {python}; check "
                 "the network, or leave --wheels out."
             )
@@ -31,12 +31,12 @@ def install_wheels(folder: Path, target: Path) -> list[Path]:
     """Install the wheels in `folder` to `target`; return what to put on the path.
 
     No dependencies: an upgrade of numpy would break Kaggle's image. A wheel that Kaggle
-    has unpacked is used as it is. Raises InputError if none of a package fits.
+    has unpacked is used as it is. Raises UserError if none of a package fits.
     """
     names = {path.name.partition("-")[0] for path in folder.glob("*.whl")}
     options = ["--quiet", "--no-index", "--no-deps", f"--target={target}"]
     if names and _pip("install", *options, f"--find-links={folder}", *sorted(names)):
-        raise InputError("The kit's decoders do not fit this Python")
+        raise UserError("The kit's decoders do not fit this Python")
     return [target, *(path for path in sorted(folder.glob("*-*")) if path.is_dir())]
 
 

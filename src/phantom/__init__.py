@@ -1,0 +1,14 @@
+"""A phantom cohort in the competition's layout, with known truth.
+
+spine         the spine's curve and its straight coordinates
+anatomy       a person: sizes along the spine, the sites
+tissue        brightness of tissues by contrast
+canvas        soft shapes in straight coordinates
+painting      structures painted on a slice
+scanner       slices with contrast, shading and noise
+protocol      series, planes and quirks of a study
+rater         narrowing, labels, the ideal observer
+dicom_writer  slices written as DICOM
+study         one study, written and marked
+cohort        a whole competition and its truth
+"""

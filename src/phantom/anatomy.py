@@ -10,7 +10,14 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from src.competition.vocab import CONDITIONS, FAMILIES, FAMILY_OF, LEVELS, SIDES, SPINAL
+from src.competition.constants import (
+    CONDITIONS,
+    FAMILIES,
+    FAMILY_OF,
+    LEVELS,
+    SIDES,
+    SPINAL,
+)
 from src.phantom.spine import (
     FIRST_LUMBAR_DISC,
     LUMBAR_DISCS,
@@ -46,18 +53,22 @@ class Anatomy:
     start_mm: float
     profiles: dict[str, np.ndarray]
     sites: pd.DataFrame
-    habits: dict[str, float]
+    habitus: dict[str, float]
     texture: np.ndarray
 
 
 def draw_anatomy(rng: np.random.Generator, narrowing: pd.DataFrame) -> Anatomy:
-    """Draw a person whose graded structures are narrowed as given (reader.py)."""
+    """Draw a person whose graded structures are narrowed as given (rater.py)."""
     table = narrowing.pivot(index="condition", columns="level", values="narrowing")
     size = rng.normal(1, 0.05)
-    wear = np.clip(0.5 * table.mean().to_numpy() + rng.beta(2, 3, 5), 0, 1)
-    spine = draw_spine(rng, 0.45 * wear**2, size, transitional=rng.random() < 0.06)
+    degeneration = np.clip(0.5 * table.mean().to_numpy() + rng.beta(2, 3, 5), 0, 1)
+    spine = draw_spine(
+        rng, 0.45 * degeneration**2, size, transitional=rng.random() < 0.06
+    )
     t = np.arange(spine.t_mm[0], spine.t_mm[-1], PROFILE_STEP_MM)
-    profiles = _bone_profiles(t, spine, size) | _disc_profiles(t, spine, wear, rng)
+    profiles = _bone_profiles(t, spine, size) | _disc_profiles(
+        t, spine, degeneration, rng
+    )
     profiles |= _canal_profiles(t, spine, size, table.loc[SPINAL].to_numpy(), rng)
     for family in ("foraminal", "subarticular"):
         sided = dict(zip(SIDES, FAMILIES[family], strict=True))
@@ -65,7 +76,7 @@ def draw_anatomy(rng: np.random.Generator, narrowing: pd.DataFrame) -> Anatomy:
         profiles[family] = _per_level(t, spine, closed)
     profiles["fascia"] = _fascia(t, spine, size)
     profiles = {name: values.astype(np.float32) for name, values in profiles.items()}
-    habits = {
+    habitus = {
         "back_fat_mm": rng.uniform(8, 35),
         "fatty_muscle": rng.uniform(0, 0.55),
         "aorta_mm": rng.normal(9, 1),
@@ -73,7 +84,7 @@ def draw_anatomy(rng: np.random.Generator, narrowing: pd.DataFrame) -> Anatomy:
         "brightness_of_marrow": rng.normal(1, 0.12),
     }
     return Anatomy(
-        spine, t[0], profiles, _sites(spine, profiles, t), habits, _texture(rng)
+        spine, t[0], profiles, _sites(spine, profiles, t), habitus, _texture(rng)
     )
 
 
@@ -122,10 +133,10 @@ def _bone_profiles(t: np.ndarray, spine: Spine, size: float) -> dict[str, np.nda
 
 
 def _disc_profiles(
-    t: np.ndarray, spine: Spine, wear: np.ndarray, rng: np.random.Generator
+    t: np.ndarray, spine: Spine, degeneration: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     wear_of_discs = np.full(len(spine.disc_mm), 0.3) + rng.uniform(-0.2, 0.2, 13)
-    wear_of_discs[LUMBAR_DISCS] = wear
+    wear_of_discs[LUMBAR_DISCS] = degeneration
     disc = _nearest_disc(t, spine)
     return {
         "nucleus": np.clip(1.05 - 1.15 * wear_of_discs, 0, 1)[disc],

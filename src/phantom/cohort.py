@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from src.competition.constants import SEVERITIES, TARGETS
 from src.competition.metric import score
-from src.competition.submission import label_row_ids, row_ids, write
+from src.competition.submission import label_row_ids, row_ids, write_submission
 from src.competition.tables import (
     LABEL_FILE,
     POINT_FILE,
@@ -17,10 +18,9 @@ from src.competition.tables import (
     SERIES_FILE,
     TEST_SERIES_FILE,
 )
-from src.competition.vocab import SEVERITIES, TARGETS
-from src.errors import InputError
+from src.errors import UserError
 from src.files import write_csv, write_json
-from src.phantom.reader import READER_NOISE, THRESHOLDS, ideal_probabilities
+from src.phantom.rater import RATER_NOISE, THRESHOLDS, ideal_probabilities
 from src.phantom.study import StudyPlan, StudyTruth, write_study
 
 SEEN_SITES_FILE = "training_sites.csv"  # the training studies', narrowing included
@@ -43,7 +43,7 @@ def write_cohort(
     """Write `count` training and `count` // 5 test studies, at least one.
 
     Images come first and train.csv last: a folder with train.csv is whole. A killed
-    call is repeated from the start, to the same files. Raises InputError where the
+    call is repeated from the start, to the same files. Raises UserError where the
     folder holds something else.
     """
     _claim(root, count, seed)
@@ -64,13 +64,13 @@ def _claim(root: Path, count: int, seed: int) -> None:
     marker, recipe = root / "phantom.json", {"studies": count, "seed": seed}
     if root.is_dir() and any(root.iterdir()):
         if not marker.is_file():
-            raise InputError(
+            raise UserError(
                 f"{root} holds files but no train.csv, so no phantom is written there: "
                 "point --data at an empty folder or at a whole competition"
             )
         held = json.loads(marker.read_text())
         if held != recipe:
-            raise InputError(
+            raise UserError(
                 f"{root} holds an unfinished phantom of {held['studies']} studies, not "
                 f"of {count}: delete it or ask for --phantom {held['studies']}"
             )
@@ -117,10 +117,10 @@ def _write_truth(studies: list[StudyTruth], folder: Path) -> None:
     sites = _joined(studies, "sites")
     ideal = pd.DataFrame({"row_id": label_row_ids(sites)})
     ideal[list(SEVERITIES)] = ideal_probabilities(sites["narrowing"].to_numpy())
-    write(ideal, folder / "ideal_submission.csv")
-    reader = {"thresholds": THRESHOLDS, "reader_noise": READER_NOISE}
+    write_submission(ideal, folder / "ideal_submission.csv")
+    reader = {"thresholds": THRESHOLDS, "reader_noise": RATER_NOISE}
     write_json(
-        {"score": score(sites, ideal).as_dict(), **reader}, folder / "ideal.json"
+        {"score": score(sites, ideal).to_dict(), **reader}, folder / "ideal.json"
     )
     write_csv(sites, folder / "sites.csv")
     _write_labelled(studies, folder)

@@ -29,7 +29,7 @@ def _midline(canvas: Canvas) -> None:
 
 def _vessels(canvas: Canvas) -> None:
     """Draw the aorta on the left, the vena cava on the right, forked above l4/l5."""
-    radius = canvas.anatomy.habits["aorta_mm"]
+    radius = canvas.anatomy.habitus["aorta_mm"]
     fork = np.clip((30 - canvas["above_sacrum"]) / 60, 0, 1.2)
     ahead = canvas.b + canvas["body_depth"] + radius + 3 - 14 * fork
     half = radius * (1 - 0.35 * np.minimum(fork, 1))
@@ -62,11 +62,11 @@ def _body_outline(canvas: Canvas, swell: np.ndarray | float) -> np.ndarray:
 
 
 def _vertebral_bodies(canvas: Canvas) -> None:
-    habits = canvas.anatomy.habits
+    habitus = canvas.anatomy.habitus
     past = canvas["past_endplate"]
     outline = _body_outline(canvas, -1.6 * np.clip(past / 9, 0, 1))
     canvas.paint(outline + 1.0, "cortex")
-    marrow = canvas.light("marrow") * habits["brightness_of_marrow"]
+    marrow = canvas.light("marrow") * habitus["brightness_of_marrow"]
     change = canvas["marrow_change"] * np.clip(1 - past / 7, 0, 1)
     canvas.paint_value(box(outline, past - 0.7), marrow * (1 + 0.45 * change))
     basin = box(2.0 - np.abs(canvas["from_vertebra"]), canvas.b + 9, 3 - canvas.out)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.competition.vocab import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
+from src.competition.constants import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from src.imaging.geometry import SliceGeometry
 from src.phantom.anatomy import Anatomy
 from src.phantom.scanner import Contrast, draw_contrast

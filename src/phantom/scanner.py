@@ -116,7 +116,7 @@ def _surroundings(
     weighting: str,
 ) -> np.ndarray:
     """Paint all but the spine: skin, fat, the back's muscles, the abdomen."""
-    habits = anatomy.habits
+    habitus = anatomy.habitus
     (x, y, _), (a, b, _) = points, straight
     image = np.zeros(a.shape, np.float32)
     fat, muscle, bowel = (
@@ -127,12 +127,12 @@ def _surroundings(
         cover = np.clip(inside + 0.5, 0, 1)
         np.add(image, cover * (value - image), out=image)
 
-    belly = y + habits["girth_mm"] + 25 + x**2 / 400
+    belly = y + habitus["girth_mm"] + 25 + x**2 / 400
     fascia = _fascia(anatomy, straight)
-    lay(box(belly, fascia + habits["back_fat_mm"], 165 - np.abs(x)), fat)
+    lay(box(belly, fascia + habitus["back_fat_mm"], 165 - np.abs(x)), fat)
     gut = np.clip(0.6 * texture[0] + 0.4 * texture[1] + 0.5, 0, 1)
     lay(box(belly - 14, fascia), fat + (bowel - fat) * gut)
-    streaks = 0.5 * texture[1] + 0.5 * texture[2] - 1.1 + 1.8 * habits["fatty_muscle"]
+    streaks = 0.5 * texture[1] + 0.5 * texture[2] - 1.1 + 1.8 * habitus["fatty_muscle"]
     meat = muscle + (fat - muscle) * 0.75 * np.clip(streaks, 0, 1)
     lay(box(fascia, ellipse(a, b - 30, 80, 42)), meat)
     sheath = box(1.2 - np.abs(fascia), b - 10)

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from src.competition.vocab import FAMILY_OF, SERIES_OF
+from src.competition.constants import FAMILY_OF, SERIES_OF
 from src.phantom.anatomy import Anatomy, draw_anatomy
+from src.phantom.dicom_writer import write_slice
 from src.phantom.protocol import Scan, draw_scans
-from src.phantom.reader import draw_narrowing, draw_severity
+from src.phantom.rater import draw_narrowing, draw_severity
 from src.phantom.scanner import render
-from src.phantom.writing import write_slice
 
 UNGRADED_STUDIES = 0.1  # share of studies with a level that nobody graded
 MARGIN_PX = 4  # a site closer to the border is out of view: nobody marks it

@@ -1,0 +1,11 @@
+"""The report: sections, tables and plots.
+
+html_report        report.html, one self-contained page
+condition_section  the condition task's section
+severity_section   the severity task's section
+location_section   the location task's section
+tables             Table 2, baselines, leakage, runs
+plots              the figures
+preview            preview.png: a study's slices and crops
+paper_results      the paper's numbers
+"""

@@ -5,10 +5,10 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 
-from src.competition.vocab import SERIES_DESCRIPTIONS
+from src.cache.crop_cache import CropCache
+from src.competition.constants import SERIES_DESCRIPTIONS
 from src.files import replacing
-from src.imaging.cache import Cache
-from src.imaging.crops import to_grey, window
+from src.imaging.crops import intensity_window, to_uint8
 from src.imaging.series import read_series
 
 matplotlib.use("Agg")  # no window is opened, none is needed
@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 
-def draw_preview(cache: Cache, images: Path, path: Path) -> None:
+def draw_preview(cache: CropCache, images: Path, path: Path) -> None:
     """Draw the study with the most crops: a slice of each series type it has.
 
     Below a slice stand three channels of the crop around its ringed point.
@@ -58,7 +58,9 @@ def _draw_slice(
     folder = images / str(chosen["study_id"]) / str(chosen["series_id"])
     series = read_series(folder)
     pixels = series.pixels(series.index_of(int(chosen["instance_number"])))
-    axes.imshow(to_grey(pixels, *window(pixels)), cmap="gray", vmin=0, vmax=255)
+    axes.imshow(
+        to_uint8(pixels, *intensity_window(pixels)), cmap="gray", vmin=0, vmax=255
+    )
     axes.plot(points["x"], points["y"], "+", color="red", markersize=6)
     axes.plot(chosen["x"], chosen["y"], "o", color="red", fillstyle="none")
     for point in points.itertuples():

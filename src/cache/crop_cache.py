@@ -1,0 +1,101 @@
+"""A finished crop cache: a folder that training reads without decoding anything."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.cache.fingerprint import CUT_VERSION, Fingerprint, read_fingerprint
+from src.errors import UserError
+from src.imaging.crops import CropSpec
+
+# Written last: a folder without it is no cache.
+KEY_FILE = "cache.json"
+PARTS = "parts"
+# What names a marked site.
+SITE = ["study_id", "series_id", "instance_number", "condition", "level"]
+CROP_COLUMNS = (
+    "crop",
+    "study_id",
+    "series_id",
+    "instance_number",
+    "condition",
+    "level",
+    "severity",
+    "x",
+    "y",
+    "series_description",
+    "slice",
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "note",
+)
+REJECT_COLUMNS = (
+    "study_id",
+    "series_id",
+    "instance_number",
+    "condition",
+    "level",
+    "reason",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CropCache:
+    """An opened cache.
+
+    crops: uint8 [n, slices, px, px], read-only on the disk; pickling copies it whole.
+    table: one row a crop, CROP_COLUMNS; labels, series: the competition's tables.
+    """
+
+    path: Path
+    crops: np.memmap
+    table: pd.DataFrame
+    labels: pd.DataFrame
+    series: pd.DataFrame
+    spec: CropSpec
+    fingerprint: Fingerprint
+
+
+def open_cache(cache: Path) -> CropCache:
+    """Open the cache that input_prep.py made; raises UserError if it is not whole."""
+    key = _finished_key(cache)
+    spec = CropSpec(**key["crop"])
+    try:
+        crops = np.load(cache / "crops.npy", mmap_mode="r", allow_pickle=False)
+        table, labels, series = (
+            _read_csv(cache / f"{name}.csv") for name in ("crops", "labels", "series")
+        )
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(cache) from error
+    shape = (len(table), spec.slices, spec.crop_px, spec.crop_px)
+    if crops.shape != shape or tuple(table.columns) != CROP_COLUMNS:
+        raise _damaged(cache)
+    return CropCache(cache, crops, table, labels, series, spec, key)
+
+
+def _finished_key(cache: Path) -> Fingerprint:
+    path = cache / KEY_FILE
+    if (cache / PARTS).is_dir() and not path.exists():
+        raise UserError(f"{cache} is unfinished; run input_prep.py again to go on.")
+    if not path.exists():
+        raise UserError(f"{cache} is no crop cache; make one with input_prep.py.")
+    key = read_fingerprint(path)
+    if key["cut_version"] != CUT_VERSION:
+        raise UserError(
+            f"{cache} was cut by version {key['cut_version']} of the code and this is "
+            f"version {CUT_VERSION}; delete it and run input_prep.py again."
+        )
+    return key
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a table; an empty note is a note without words, the rest is missing."""
+    missing = {"severity": [""], "series_description": [""]}
+    return pd.read_csv(path, keep_default_na=False, na_values=missing)
+
+
+def _damaged(cache: Path) -> UserError:
+    return UserError(f"{cache} is damaged; delete it and run input_prep.py again.")

@@ -1,0 +1,54 @@
+"""Finding what is mounted on Kaggle, by what it holds and not by its path.
+
+Since 2026 a competition lies in /kaggle/input/competitions/SLUG, a dataset in
+/kaggle/input/datasets/OWNER/SLUG and a notebook's output in
+/kaggle/input/notebooks/OWNER/SLUG; before, and sometimes still, all of them lay in
+/kaggle/input/SLUG.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from src.competition.tables import TEST_SERIES_FILE
+from src.errors import UserError
+from src.kaggle.names import COMPETITION
+
+ROOT_VARIABLE = "KAGGLE_INPUT"  # the mounts' root, where it is not /kaggle/input
+_MAX_DEPTH = 4
+
+
+def input_root() -> Path:
+    """Name the folder that everything is mounted under."""
+    return Path(os.environ.get(ROOT_VARIABLE, "/kaggle/input"))
+
+
+def find_competition(root: Path) -> Path:
+    """Return the competition's folder: one with the test's series or its images.
+
+    Raises UserError, with what is there, if none is found.
+    """
+    known = (root / "competitions" / COMPETITION, root / COMPETITION)
+    for folder in (*known, *_folders(root)):
+        if (folder / TEST_SERIES_FILE).is_file() or (folder / "test_images").is_dir():
+            return folder
+    raise UserError(
+        f"No competition is mounted in {root}, which holds {_listing(root)}; add the "
+        "competition to the notebook's inputs."
+    )
+
+
+def _folders(root: Path, depth: int = 1) -> Iterator[Path]:
+    """Walk downwards, but never into images: there are 147,000 of them."""
+    if depth > _MAX_DEPTH or not root.is_dir():
+        return
+    inside = sorted(path for path in root.iterdir() if path.is_dir())
+    inside = [path for path in inside if not path.name.endswith("_images")]
+    yield from inside
+    for path in inside:
+        yield from _folders(path, depth + 1)
+
+
+def _listing(root: Path) -> str:
+    names = [path.relative_to(root).as_posix() for path in _folders(root, 3)]
+    return ", ".join(names[:12]) or "nothing"

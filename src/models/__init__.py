@@ -1,0 +1,6 @@
+"""Networks.
+
+backbones        torchvision and timm backbones by name, their weights
+slice_attention  gated attention over several slices
+heatmap_fpn      heatmaps from a feature pyramid: the locator
+"""

@@ -1,0 +1,164 @@
+"""Backbones by name: torchvision's where it has one, as in the paper, else timm's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torchvision.models import get_model, list_models
+
+from src.errors import UserError
+
+CHANNELS = 3  # that ImageNet's backbones take
+PAPER_BACKBONES = (
+    *("vgg11", "vgg16", "mnasnet0_75", "mnasnet1_0"),
+    *("resnet101", "resnet152"),
+)
+
+
+def build(name: str, classes: int, weights: str = "none") -> nn.Module:
+    """Build a backbone with a head of `classes` outputs.
+
+    weights: `none` (random), `imagenet` (fetched by torchvision or timm) or the path
+    of a state dict (.safetensors or .pth); a head of another size stays random.
+    Raises UserError for an unknown name, or weights that cannot be had or do not fit.
+    """
+    model = _create(name, classes)
+    if weights != "none":
+        load_matching_weights(model, *_published(name, weights, _imagenet))
+    return model
+
+
+def build_encoder(name: str, weights: str = "none") -> nn.Module:
+    """Build a timm backbone that returns its maps at every scale, finest first.
+
+    weights: as `build` takes them. Raises UserError also where timm has no such
+    backbone, or none that gives its maps.
+    """
+    try:
+        model = timm.create_model(name, features_only=True)
+    except (RuntimeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"timm has no backbone {name!r} that gives maps at every scale, which a "
+            "locator is built on: take resnet18, or one of timm.list_models()"
+        ) from error
+    if weights != "none":
+        load_matching_weights(model, *_published(name, weights, _imagenet_timm))
+    return model
+
+
+def check_names(names: list[str]) -> list[str]:
+    """Spell `paper` out as the six, and refuse a name that nobody knows."""
+    spelt = [
+        one
+        for name in names
+        for one in (PAPER_BACKBONES if name == "paper" else [name])
+    ]
+    for name in spelt:
+        if not (_in_torchvision(name) or timm.is_model(name)):
+            raise UserError(
+                f"Backbone {name!r} is known to neither torchvision nor timm: take one "
+                f"of {', '.join(PAPER_BACKBONES)}, or a name from timm.list_models()"
+            )
+    return list(dict.fromkeys(spelt))
+
+
+def _in_torchvision(name: str) -> bool:
+    return name in list_models(module=_classifiers())
+
+
+def _classifiers() -> object:
+    import torchvision.models
+
+    return torchvision.models
+
+
+def _create(name: str, classes: int) -> nn.Module:
+    check_names([name])
+    if _in_torchvision(name):
+        return get_model(name, num_classes=classes)
+    return timm.create_model(name, num_classes=classes)
+
+
+def _published(
+    name: str, weights: str, fetch: Callable[[str], nn.Module]
+) -> tuple[dict[str, torch.Tensor], str]:
+    """Read or fetch weights, and name their source.
+
+    torchvision and timm keep what they fetch for the next time.
+    """
+    if weights != "imagenet":
+        return read_state(Path(weights)), weights
+    try:
+        return fetch(name).state_dict(), "ImageNet's"
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"ImageNet weights of {name} could not be fetched "
+            f"({type(error).__name__}): connect to the network, or pass --weights none "
+            "or --weights FILE"
+        ) from error
+
+
+def _imagenet(name: str) -> nn.Module:
+    if _in_torchvision(name):
+        return get_model(name, weights="IMAGENET1K_V1")
+    return _imagenet_timm(name)
+
+
+def _imagenet_timm(name: str) -> nn.Module:
+    return timm.create_model(name, pretrained=True)
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict, .safetensors or .pth; raises UserError if it is no file."""
+    if not path.is_file():
+        raise UserError(
+            f"--weights {path} is no file: give none, imagenet or a .safetensors file"
+        )
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def load_matching_weights(
+    model: nn.Module, state: dict[str, torch.Tensor], source: str
+) -> None:
+    """Load all tensors that fit, by name or else by order: all but a new head."""
+    own = model.state_dict()
+    in_order = dict(zip(_measured(own), _measured(state).values(), strict=False))
+    for candidates in (state, in_order):
+        fitting = {
+            name: value
+            for name, value in candidates.items()
+            if name in own and own[name].shape == value.shape
+        }
+        if len(fitting) >= 0.9 * len(_measured(own)):
+            load_state(model, {**own, **fitting})
+            return
+    raise UserError(
+        f"{source} weights do not fit the backbone's {len(own)} tensors, by name or by "
+        "order: give the weights of the same backbone"
+    )
+
+
+def _measured(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Leave out the counters that some frameworks store beside the tensors."""
+    return {n: v for n, v in state.items() if not n.endswith("num_batches_tracked")}
+
+
+def load_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Load a whole state dict by name.
+
+    By way of the model's own, which carries the versions that MNASNet asks for and a
+    file of tensors has no room for.
+    """
+    own = model.state_dict()
+    if own.keys() != state.keys():
+        raise UserError(
+            f"The weights hold {len(state)} tensors under other names than the "
+            f"backbone's {len(own)}: give the weights of the same backbone"
+        )
+    own.update(state)
+    model.load_state_dict(own)

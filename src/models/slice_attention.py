@@ -1,0 +1,35 @@
+"""Several slices seen by one encoder, and attention over what it saw."""
+
+import torch
+from torch import nn
+
+from src.models.backbones import CHANNELS, build
+
+FEATURES = 128  # of a slice
+
+
+class SliceAttention(nn.Module):
+    """Gated-attention pooling over per-slice features of a backbone.
+
+    Gated attention (Ilse, Tomczak, Welling; Attention-based Deep Multiple Instance
+    Learning, 2018), with a learnt mark of each slice's place in the crop.
+    """
+
+    def __init__(self, backbone: str, classes: int, slices: int, weights: str) -> None:
+        """Build it; weights: of the backbone, as `backbones.build` takes them."""
+        super().__init__()
+        self.encoder = build(backbone, FEATURES, weights)
+        self.place = nn.Parameter(torch.zeros(slices, FEATURES))
+        self.values = nn.Linear(FEATURES, FEATURES)
+        self.gates = nn.Linear(FEATURES, FEATURES)
+        self.scores = nn.Linear(FEATURES, 1)
+        self.head = nn.Linear(FEATURES, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Grade crops [n, slices, px, px]: [n, classes]."""
+        count, slices = images.shape[:2]
+        each = images.flatten(0, 1)[:, None].expand(-1, CHANNELS, -1, -1)
+        seen = self.encoder(each).view(count, slices, -1) + self.place
+        gated = torch.tanh(self.values(seen)) * torch.sigmoid(self.gates(seen))
+        share = torch.softmax(self.scores(gated), dim=1)
+        return self.head((share * seen).sum(dim=1))

@@ -1,0 +1,18 @@
+"""What all tasks share: configuration, loop, optimizers, run folders, tuning.
+
+config        hyperparameters, epoch metrics, what makes a run
+presets       hyperparameters from TOML
+splits        train, validation and test rows of a run
+augmentation  random transforms of crops
+mirror        left-right flip of a crop, with the label swap
+trainer       the training loop, early stopping
+predictor     a model at inference on its device
+optimizers    optimizers; the learning rate schedule with warmup
+batch_norm    batch norm statistics recomputed
+checkpoint    resumable training checkpoints
+distributed   several processes: DDP and reductions
+device        device and number format (mixed precision)
+run_folder    run folders: config, history, weights, predictions
+train_run     one run from its task to its folder
+tuning        hyperparameter search with Optuna
+"""

@@ -1,0 +1,88 @@
+"""Random changes to training crops that leave their labels true, or change both.
+
+What happens to a crop follows from the seed, the epoch and the crop's row alone: a
+training that is resumed, or shared by several processes, sees the same crops.
+"""
+
+import os
+
+import numpy as np
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the web
+
+import albumentations as A  # noqa: N812  (its documented name, after the switch)
+
+from src.training.mirror import SWAPPED_CLASS, mirror_where
+
+FLIP_PROBABILITY = 0.5
+
+
+def derive_seed(*numbers: int) -> int:
+    """Make one seed of several numbers, the same in every process and version."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def make_transforms(strength: float) -> list[A.BasicTransform]:
+    """List changes of place and of light; 1 turns by 25 degrees and shifts by 12 %."""
+    return [
+        A.Affine(
+            translate_percent=(-0.12 * strength, 0.12 * strength),
+            rotate=(-25 * strength, 25 * strength),
+            scale=(1 - 0.2 * strength, 1 + 0.2 * strength),
+            p=0.9,
+        ),
+        A.RandomBrightnessContrast(0.4 * strength, 0.4 * strength, p=0.7),
+        A.GaussNoise(std_range=(0.0, 0.06 * strength), p=0.3),
+    ]
+
+
+class Augmenter:
+    """Shift, turn, scale and re-light crops, a crop's slices alike; mirror some."""
+
+    def __init__(
+        self, strength: float, seed: int, mirrors: bool, slice_jitter: float = 0.0
+    ) -> None:
+        """Set the strength, as `make_transforms` takes it.
+
+        mirrors: whether left and right may change places, labels included.
+        slice_jitter: the share of crops taken one slice before or after their own, as
+        a locator's may be; the crops must have slices to spare.
+        """
+        self.strength, self.seed, self.mirrors = strength, seed, mirrors
+        self.slice_jitter = slice_jitter
+        self._change = A.Compose(make_transforms(strength))
+
+    def __call__(
+        self,
+        crops: np.ndarray,
+        classes: np.ndarray,
+        axial: np.ndarray,
+        rows: np.ndarray,
+        epoch: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Change uint8 crops [n, slices, px, px] and their condition classes [n]."""
+        if not self.strength:
+            return crops, classes
+        seeds = [derive_seed(self.seed, epoch, int(row)) for row in rows]
+        if self.slice_jitter:
+            crops = self._jittered(crops, np.array(seeds))
+        if self.mirrors:
+            chosen = np.array(seeds) % 1000 < 1000 * FLIP_PROBABILITY
+            crops = mirror_where(crops, chosen, axial)
+            classes = np.where(chosen, SWAPPED_CLASS[classes], classes)
+        changed = [
+            self._one(crop, seed) for crop, seed in zip(crops, seeds, strict=True)
+        ]
+        return np.stack(changed), classes
+
+    def _jittered(self, crops: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """Shift the slices of some crops by one, the outermost repeated."""
+        chosen = seeds // 1000 % 1000 < 1000 * self.slice_jitter
+        steps = np.where(seeds // 10**6 % 2, 1, -1) * chosen
+        places = np.arange(crops.shape[1]) + steps[:, None]
+        places = np.clip(places, 0, crops.shape[1] - 1)
+        return np.take_along_axis(crops, places[:, :, None, None], axis=1)
+
+    def _one(self, crop: np.ndarray, seed: int) -> np.ndarray:
+        self._change.set_random_seed(seed)
+        return self._change(image=crop.transpose(1, 2, 0))["image"].transpose(2, 0, 1)

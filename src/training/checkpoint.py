@@ -1,0 +1,89 @@
+"""Resumable training checkpoint: tensors, and JSON in the header; nothing pickled.
+
+A kill loses the epochs since the last file. They are trained again just as they were,
+because all that is random follows from the seed, the epoch and the row.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from src.files import replacing
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass
+class Checkpoint:
+    """Where a training is.
+
+    config: of the run, so that no other run goes on from it; epochs: the history so
+    far; weights, best: the model's tensors now and at its best; optimizer, scaler:
+    their state dicts.
+    """
+
+    config: dict[str, Any]
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    weights: Tensors = field(default_factory=dict)
+    best: Tensors = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(state: Checkpoint, path: Path) -> None:
+    """Write a checkpoint whole or not at all."""
+    tensors = {f"weights.{name}": value for name, value in state.weights.items()}
+    tensors |= {f"best.{name}": value for name, value in state.best.items()}
+    numbers: dict[str, dict[str, Any]] = {}
+    for parameter, values in state.optimizer["state"].items():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimizer.{parameter}.{name}"] = value
+            else:
+                numbers.setdefault(str(parameter), {})[name] = value
+    header = {
+        "config": state.config,
+        "epochs": state.epochs,
+        "groups": state.optimizer["param_groups"],
+        "numbers": numbers,
+        "scaler": state.scaler,
+    }
+    # Clones, because safetensors refuses tensors that share memory, and it stores
+    # them row by row whatever their layout.
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(whole, temporary, {"training": json.dumps(header)})
+
+
+def load_checkpoint(path: Path, config: dict[str, Any]) -> Checkpoint | None:
+    """Read the checkpoint of this very run; None where there is none."""
+    if not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as stored:
+        header = json.loads(stored.metadata()["training"])
+        if header["config"] != json.loads(json.dumps(config)):
+            return None
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a dict)
+    parts: dict[str, Tensors] = {"weights": {}, "best": {}, "optimizer": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = value
+    state: dict[int, dict[str, Any]] = {
+        int(parameter): dict(values) for parameter, values in header["numbers"].items()
+    }
+    for name, value in parts["optimizer"].items():
+        parameter, _, key = name.partition(".")
+        state.setdefault(int(parameter), {})[key] = value
+    return Checkpoint(
+        config,
+        header["epochs"],
+        parts["weights"],
+        parts["best"],
+        {"state": state, "param_groups": header["groups"]},
+        header["scaler"],
+    )

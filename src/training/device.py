@@ -1,0 +1,57 @@
+"""Where a model runs, and in which number format."""
+
+import ctypes
+import sys
+
+import torch
+from torch import nn
+
+from src.training import distributed
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # as glibc's malloc.h numbers them
+
+
+def choose_device() -> torch.device:
+    """Take this process's GPU if it answers a small sum, else the CPU."""
+    if torch.cuda.is_available():
+        device = torch.device("cuda", distributed.rank() % torch.cuda.device_count())
+        try:
+            torch.ones(2, device=device).sum().item()
+        except RuntimeError:  # a GPU that this torch has no kernels for
+            return torch.device("cpu")
+        return device
+    return torch.device("cpu")
+
+
+def choose_precision(device: torch.device, model: nn.Module) -> torch.dtype:
+    """bfloat16 where the device computes in it, float16 on older GPUs, else float32.
+
+    On a CPU a model of grouped convolutions (MNASNet's are) stays with float32, since
+    their gradients take three times as long in bfloat16 (docs/results.md).
+    """
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    mixed = _cpu_has_bfloat16() and not _is_grouped(model)
+    return torch.bfloat16 if mixed else torch.float32
+
+
+def _is_grouped(model: nn.Module) -> bool:
+    return any(isinstance(m, nn.Conv2d) and m.groups > 1 for m in model.modules())
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Say whether the CPU multiplies bfloat16 itself: emulated, it would be slower."""
+    told = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11 or so
+    return any(told.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def keep_malloc_arena() -> None:
+    """Let a training's large blocks be used again rather than given back each step.
+
+    glibc hands every large block back to the kernel when it is freed and asks for it
+    anew at the next step, page by page: up to a third of a step's time on a CPU.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -1,0 +1,54 @@
+"""A model at work on its device, in the number format that the device likes."""
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from src.training import distributed
+from src.training.device import choose_precision
+
+# Mean and deviation of the crops' pixels; the authors of the paper measured these.
+MEAN, STD = 0.2124, 0.1608
+
+
+class Predictor:
+    """Turns uint8 images into a model's outputs."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        input_px: int,
+        device: torch.device,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        """Move the model to the device; precision: as the device likes it if None."""
+        self.input_px, self.device = input_px, device
+        self.precision = precision or choose_precision(device, model)
+        model = model.to(device, memory_format=torch.channels_last)
+        self.model = distributed.sync_batch_norms(model, device)
+
+    @torch.inference_mode()
+    def outputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the model's float32 outputs for uint8 images, on the device."""
+        self.model.eval()
+        with self._autocast():
+            return self.model(self._images(images)).float()
+
+    def _images(self, crops: torch.Tensor) -> torch.Tensor:
+        """Send uint8 crops to the device, a quarter of float32's bytes, then scale."""
+        crops = crops.to(self.device, memory_format=torch.channels_last)
+        images = normalize(crops)
+        if self.input_px in (0, images.shape[-1]):
+            return images
+        side = (self.input_px, self.input_px)
+        return interpolate(images, side, mode="bilinear", antialias=True)
+
+    def _autocast(self) -> torch.autocast:
+        mixed = self.precision is not torch.float32
+        dtype = self.precision if mixed else None
+        return torch.autocast(self.device.type, dtype=dtype, enabled=mixed)
+
+
+def normalize(crops: torch.Tensor) -> torch.Tensor:
+    """Normalise uint8 crops [n, channels, px, px] to float32 images, where they are."""
+    return (crops.float() / 255 - MEAN) / STD

@@ -1,0 +1,178 @@
+"""Run folders: a trained model that describes itself.
+
+config.json says what was trained on what; history.jsonl has a line an epoch;
+weights.safetensors the best weights; predictions.csv the test crops' probabilities.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from src.competition.constants import SEVERITIES
+from src.errors import UserError
+from src.files import write_csv, write_json, write_text
+from src.models.backbones import build, load_state
+from src.models.heatmap_fpn import build_heatmap_fpn
+from src.models.slice_attention import SliceAttention
+from src.training.config import EpochMetrics, RunConfig
+from src.training.device import choose_device
+from src.training.predictor import Predictor
+
+CHECKPOINT_FILE = "state.safetensors"  # of a training half way, see checkpoint.py
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run folder."""
+
+    folder: Path
+    config: RunConfig
+
+    def history(self) -> pd.DataFrame:
+        """Read the training's history, a row an epoch."""
+        return pd.read_json(self.folder / "history.jsonl", lines=True)
+
+    def predictions(self) -> pd.DataFrame:
+        """Read the test crops' probabilities, a column a label."""
+        return pd.read_csv(self.folder / "predictions.csv")
+
+    def predictor(self) -> Predictor:
+        """Put the trained model to work on this process's device."""
+        side = self.config.hyperparameters["input_px"]
+        return Predictor(self.model(), side, choose_device())
+
+    def model(self) -> nn.Module:
+        """Rebuild the trained model, on the CPU and ready to predict."""
+        path = self.folder / "weights.safetensors"
+        try:
+            model = build_model(self.config)
+            load_state(model, load_file(path))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise UserError(
+                f"{path} is missing or damaged; train the run again"
+            ) from error
+        return model.eval()
+
+
+def partial_folder(runs: Path, config: RunConfig) -> Path:
+    """Where a run lies while it is trained: no reader takes it for a run."""
+    return runs / f".{config.name}.part"
+
+
+def write_history(epochs: list[EpochMetrics], folder: Path) -> None:
+    """Write the history so far, a line an epoch."""
+    lines = (json.dumps(epoch.to_dict()) + "\n" for epoch in epochs)
+    write_text("".join(lines), folder / "history.jsonl")
+
+
+def finalize_run(
+    runs: Path, config: RunConfig, model: nn.Module, predictions: pd.DataFrame
+) -> None:
+    """Write what makes a run whole, then give its folder the name readers look for."""
+    folder = partial_folder(runs, config)
+    write_csv(predictions, folder / "predictions.csv")
+    state = {
+        name: value.detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }
+    save_file(state, folder / "weights.safetensors")
+    write_json(config.to_dict(), folder / "config.json")
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    os.replace(folder, runs / config.name)
+
+
+def is_finished(runs: Path, config: RunConfig) -> bool:
+    """Say whether this very run is done; refuse another under its name."""
+    folder = runs / config.name
+    if not folder.is_dir():
+        return False
+    held, asked = read_run(folder).config.to_dict(), config.to_dict()
+    if changed := [key for key in asked if held[key] != asked[key]]:
+        raise UserError(
+            f"{folder} holds a run with another {', '.join(changed)}: choose another "
+            "--runs folder or another --seed, or delete it"
+        )
+    return True
+
+
+def read_run(folder: Path) -> Run:
+    """Open a finished run. Raises UserError where the folder is not one."""
+    try:
+        config = RunConfig(**json.loads((folder / "config.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{folder} is no finished run: its config.json is missing or of another "
+            "version; train it again with train.py"
+        ) from error
+    return Run(folder, config)
+
+
+def read_runs(runs: Path, task: str | None = None) -> list[Run]:
+    """Open all finished runs in a folder, by name; `task` keeps one task's."""
+    if not runs.is_dir():
+        raise UserError(
+            f"--runs {runs} is no folder: train a model there with train.py"
+        )
+    found = [read_run(folder) for folder in _folders(runs)]
+    return [run for run in found if task in (None, run.config.task)]
+
+
+def readable_runs(runs: Path, tell: Callable[[str], None]) -> list[Run]:
+    """Open the finished runs that can be opened, and tell of those that cannot."""
+    found = []
+    for folder in _folders(runs):
+        try:
+            found.append(read_run(folder))
+        except UserError as error:
+            tell(f"Skipped: {error}")
+    return found
+
+
+def _folders(runs: Path) -> list[Path]:
+    return sorted(path.parent for path in runs.glob("[!.]*/config.json"))
+
+
+def build_model(config: RunConfig, weights: str = "none") -> nn.Module:
+    """Build a run's network, with its backbone's weights as `build` takes them."""
+    size = len(config.labels)
+    if config.task == "location":
+        return build_heatmap_fpn(config.backbone, size, weights)
+    if config.slices == "attention":
+        slices = config.crop["slices"]
+        return SliceAttention(config.backbone, size, slices, weights)
+    return build(config.backbone, size, weights)
+
+
+LOSSES = ["train_loss", "validation_loss"]
+
+
+def mean_prior(runs: list[Run]) -> pd.DataFrame:
+    """Average the priors that the runs keep."""
+    tables = [pd.DataFrame(run.config.prior) for run in runs]
+    prior = tables[0].copy()
+    prior[list(SEVERITIES)] = sum(t[list(SEVERITIES)] for t in tables) / len(tables)
+    return prior
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Read epoch, train_loss and validation_loss, in order of epochs.
+
+    Losses are mean cross entropies a crop, each over its own set. Raises UserError
+    for a file that is not whole.
+    """
+    try:
+        table = pd.read_json(path, lines=True)[["epoch", *LOSSES]].astype(float)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path} is missing or damaged; train the run {path.parent.name} again"
+        ) from error
+    if table.empty:
+        raise UserError(f"{path} has no epoch; train the run again")
+    return table.sort_values("epoch", ignore_index=True)

@@ -1,0 +1,232 @@
+"""Looking for a good recipe: Optuna tries some, judged on validation alone.
+
+Many workers may share one database: start the same command on each with one --storage.
+A killed search goes on, counting the trials that are done.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from src.errors import UserError
+from src.files import write_text
+from src.training.config import EpochMetrics, Hyperparameters, RunConfig
+from src.training.optimizers import OPTIMIZERS
+from src.training.train_run import TrainingTask
+
+BATCH_SIZES = (16, 32, 64, 128)
+RATES = (1e-5, 1e-1)
+RECIPE = {
+    "lr": "rate",
+    "weight_decay": "decay",
+    "batch_size": "batch",
+    "augment": "augment",
+}
+SGD_RATE = 30.0  # times the rate of the optimisers that scale their steps themselves
+OPENING_TRIES = 5  # two workers that make the same tables at once get in the way
+
+
+def tune(
+    job: TrainingTask,
+    trials: int,
+    storage: str | None,
+    best: Path,
+    tell: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Try recipes until `trials` are done in all; write the best as a preset.
+
+    job: of the run to find a recipe for; its own recipe is tried first, then the same
+    with each of the other optimisers. storage: an Optuna URL, or the path of a journal
+    file; beside `best` if None. Returns what `best_by_optimizer` tells of all trials.
+    """
+    config = job.config
+    place = storage or str(best.with_suffix(".journal"))
+    sampler = Sampler(first_recipes(config.hyperparameters), max(4, trials // 3))
+    study = _study(config.name, place, sampler)
+
+    def objective(trial: optuna.Trial) -> float:
+        hyperparameters = replace(
+            Hyperparameters(**config.hyperparameters), **suggest(trial)
+        )
+        trainer = job.trainer(hyperparameters)
+
+        def judge(epoch: EpochMetrics) -> None:
+            trial.report(epoch.validation_loss, epoch.epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        trainer.fit(job.train, job.validation, judge)
+        trial.set_user_attr("top1", max(e.validation_top1 for e in trainer.epochs))
+        return min(epoch.validation_loss for epoch in trainer.epochs)
+
+    while (
+        len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))) < trials
+    ):
+        study.optimize(
+            objective, n_trials=1, callbacks=[lambda _, done: tell(_sentence(done))]
+        )
+    write_preset(study, config, best)
+    return best_by_optimizer(study.trials)
+
+
+class Sampler(optuna.samplers.TPESampler):
+    """Suggests given recipes to the first trials, then what those tried promise.
+
+    By the trial's number, which no two workers share: of a queue of recipes two that
+    ask at once may get the same.
+    """
+
+    def __init__(self, first: list[dict[str, Any]], by_chance: int) -> None:
+        """Take the recipes.
+
+        first: of the first trials, each a value by name; by_chance: how many in all
+        are tried before their results steer the search.
+        """
+        super().__init__(n_startup_trials=by_chance)
+        self.first = first
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: optuna.distributions.BaseDistribution,
+    ) -> Any:
+        """Return the value of one of a trial's names, as Optuna asks for it."""
+        if trial.number < len(self.first):
+            return self.first[trial.number][param_name]
+        return super().sample_independent(study, trial, param_name, param_distribution)
+
+
+def best_by_optimizer(trials: list[optuna.trial.FrozenTrial]) -> list[dict[str, Any]]:
+    """Hold the optimisers against each other: a row each, the best one's first.
+
+    Trials tried, of them stopped early, and of the best one the validation loss, the
+    top-1 and the recipe.
+    """
+    rows = []
+    for name in OPTIMIZERS:
+        tried = [trial for trial in trials if trial.params.get("optimizer") == name]
+        whole = [trial for trial in tried if trial.state is TrialState.COMPLETE]
+        if not whole:
+            continue
+        best = min(whole, key=lambda trial: trial.value)
+        pruned = sum(trial.state is TrialState.PRUNED for trial in tried)
+        row = {"optimizer": name, "trials": len(tried), "stopped": pruned}
+        row |= {"loss": best.value, "top-1": best.user_attrs["top1"]}
+        row |= {word: _short(best.params.get(key)) for key, word in RECIPE.items()}
+        rows.append(row)
+    return sorted(rows, key=lambda row: row["loss"])
+
+
+def _study(name: str, place: str, sampler: Sampler) -> optuna.Study:
+    """Open the search, or begin it; of workers that begin at once all but one retry."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for attempt in range(OPENING_TRIES):
+        try:
+            return optuna.create_study(
+                storage=_storage(place),
+                study_name=name,
+                sampler=sampler,
+                pruner=optuna.pruners.MedianPruner(len(OPTIMIZERS), n_warmup_steps=1),
+                load_if_exists=True,
+            )
+        except (SQLAlchemyError, StorageInternalError) as error:
+            cause = type(error).__name__
+            time.sleep(1 + attempt)
+    raise UserError(
+        f"--storage {place} cannot be opened ({cause}): see that the database is there "
+        "and may be written"
+    )
+
+
+def write_preset(study: optuna.Study, config: RunConfig, path: Path) -> None:
+    """Write the best recipe found as a TOML preset.
+
+    Of workers that share a search the last to write has the best of all: another's
+    trial may have ended while this one wrote, so it looks again.
+    """
+    written = None
+    while (best := study.best_trial).number != written:
+        write_text(_preset(best, len(study.trials), config.name), path)
+        written = best.number
+
+
+def _preset(trial: optuna.trial.FrozenTrial, trials: int, name: str) -> str:
+    lines = [
+        f"# Best of {trials} recipes for {name}: validation loss",
+        f"# {trial.value:.4f}, top-1 {trial.user_attrs['top1']:.4f}.",
+        *(f"{name.replace('_', '-')} = {_toml(v)}" for name, v in trial.params.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _storage(place: str) -> Any:
+    if "://" in place:
+        return place
+    path = Path(place)
+    if path.is_dir():
+        raise UserError(f"--storage {place} is a folder: name a file, or a URL")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(place))
+
+
+def first_recipes(hyperparameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """List a run's own recipe, then it with every other optimiser: none is missed.
+
+    SGD's steps follow the gradient's size, the others' do not: its rate is another.
+    """
+    own = _own(hyperparameters)
+    recipes = [own]
+    for name in OPTIMIZERS:
+        if name != own["optimizer"]:
+            factor = SGD_RATE ** ((name == "sgd") - (own["optimizer"] == "sgd"))
+            rate = float(np.clip(own["lr"] * factor, *RATES))
+            recipes.append({**own, "optimizer": name, "lr": rate})
+    return recipes
+
+
+def _own(hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    """Take the searched values from the run's own recipe."""
+    names = ("optimizer", "lr", "weight_decay", "batch_size", "augment")
+    own = {name: hyperparameters[name] for name in names}
+    return own | {
+        "batch_size": min(BATCH_SIZES, key=lambda b: abs(b - own["batch_size"]))
+    }
+
+
+def suggest(trial: optuna.Trial) -> dict[str, Any]:
+    """Ask for a trial's recipe: settings by name."""
+    optimizer = trial.suggest_categorical("optimizer", list(OPTIMIZERS))
+    return {
+        "optimizer": optimizer,
+        "lr": trial.suggest_float("lr", *RATES, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
+        "batch_size": trial.suggest_categorical("batch_size", list(BATCH_SIZES)),
+        "augment": trial.suggest_float("augment", 0.0, 1.0),
+    }
+
+
+def _sentence(trial: optuna.trial.FrozenTrial) -> str:
+    state = trial.state.name.lower()
+    value = "-" if trial.value is None else f"{trial.value:.4f}"
+    params = ", ".join(f"{name} {_short(v)}" for name, v in trial.params.items())
+    return f"trial {trial.number}: {state}, validation loss {value} ({params})"
+
+
+def _short(value: object) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def _toml(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)

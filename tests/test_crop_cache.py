@@ -1,0 +1,259 @@
+"""The crop cache: what it holds, and what is no cache."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from cache_cohort import (
+    LABELS,
+    NUMBERS,
+    POINTS,
+    SERIES,
+    SITE,
+    SPEC,
+    build,
+    contents,
+    write_images,
+)
+from dicom_files import AXIAL, plane, write_slice
+
+from src.cache.crop_cache import CROP_COLUMNS, CropCache, open_cache
+from src.cache.fingerprint import crop_fingerprint
+from src.competition.constants import AXIAL_T2
+from src.errors import UserError
+from src.imaging.crops import extract_crop
+from src.imaging.series import read_series
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "images")
+
+
+def assert_crops_are_of_their_points(cache: CropCache, images: Path) -> None:
+    """Cut every row's crop a second time, from its own file."""
+    assert len(cache.crops) == len(cache.table)
+    for row in cache.table.itertuples():
+        series = read_series(images / str(row.study_id) / str(row.series_id))
+        index = series.index_of(row.instance_number)
+        expected = extract_crop(series, index, row.x, row.y, SPEC).pixels
+        np.testing.assert_array_equal(cache.crops[row.crop], expected)
+
+
+def test_every_row_is_the_crop_of_its_point(images: Path, tmp_path: Path) -> None:
+    summary = build(images, tmp_path / "cache")
+    assert (summary.crops, summary.rejects, summary.reused) == (6, 0, False)
+    cache = open_cache(tmp_path / "cache")
+    assert cache.crops.shape == (6, 3, 16, 16)
+    assert cache.spec == SPEC
+    assert_crops_are_of_their_points(cache, images)
+
+
+def test_rejected_points_leave_every_crop_its_own_row(
+    images: Path, tmp_path: Path
+) -> None:
+    points = POINTS.assign(x=POINTS["x"].replace([20.0, 12.5], 99.0))
+    assert build(images, tmp_path / "cache", points=points).rejects == 2
+    assert_crops_are_of_their_points(open_cache(tmp_path / "cache"), images)
+
+
+def test_series_that_two_studies_name_alike_keep_their_own_crops(
+    images: Path, tmp_path: Path
+) -> None:
+    (images / "2/21").rename(images / "2/11")
+    points, series = (one.replace({"series_id": {21: 11}}) for one in (POINTS, SERIES))
+    build(images, tmp_path / "cache", points=points, series=series)
+    assert_crops_are_of_their_points(open_cache(tmp_path / "cache"), images)
+
+
+def test_crops_cannot_be_overwritten(images: Path, tmp_path: Path) -> None:
+    build(images, tmp_path / "cache")
+    crops = open_cache(tmp_path / "cache").crops
+    with pytest.raises(ValueError, match="read-only"):
+        crops[0] = 0
+
+
+def test_table_tells_all_that_is_known_of_a_crop(images: Path, tmp_path: Path) -> None:
+    build(images, tmp_path / "cache")
+    table = open_cache(tmp_path / "cache").table
+    assert tuple(table.columns) == CROP_COLUMNS
+    assert table["crop"].tolist() == list(range(6))
+    assert table[SITE].equals(POINTS[SITE].sort_values(SITE, ignore_index=True))
+    found = table.set_index(["study_id", "level"])
+    assert found.loc[(2, "l2_l3"), "severity"] == "severe"
+    assert found["severity"].isna().sum() == 1
+    assert found.loc[(2, "l4_l5"), "series_description"] == AXIAL_T2
+    assert found.loc[(2, "l4_l5"), ["slice", "x_mm", "y_mm", "z_mm"]].tolist() == [
+        *(1, 15.0 * 0.75, 15.5 * 0.75, -4.0)
+    ]
+    assert found.loc[(1, "l4_l5"), ["slice", "x_mm", "y_mm", "z_mm"]].tolist() == [
+        *(1, 4.0, 20 * 0.75, -19 * 0.75)
+    ]
+
+
+def test_severity_slice_and_place_are_those_of_each_point(
+    images: Path, tmp_path: Path
+) -> None:
+    numbers = [6, 5, *POINTS["instance_number"][2:]]
+    points = POINTS.assign(instance_number=numbers)
+    build(images, tmp_path / "cache", points=points)
+    table = open_cache(tmp_path / "cache").table
+    severity = LABELS.set_index(SITE)["severity"].fillna("none").to_dict()
+    for row in table.fillna({"severity": "none"}).itertuples():
+        assert row.severity == severity[row.study_id, row.condition, row.level]
+        index = NUMBERS[row.series_id].index(row.instance_number)
+        right, down = 0.75 * row.x, 0.75 * row.y
+        axial = row.series_description == AXIAL_T2
+        place = (right, down, -4 * index) if axial else (4 * index, right, -down)
+        assert row.slice == index
+        assert (row.x_mm, row.y_mm, row.z_mm) == pytest.approx(place, abs=1e-3)
+
+
+def test_a_note_tells_of_the_series_and_of_a_neighbour_that_is_not_there(
+    images: Path, tmp_path: Path
+) -> None:
+    pixels, beside = np.ones((32, 32), "u2"), plane((8, 0, 0))
+    write_slice(images / "1/12/4.dcm", pixels, beside, PixelData=b"")
+    build(images, tmp_path / "cache")
+    notes = open_cache(tmp_path / "cache").table.set_index("level")["note"]
+    remark, neighbour = notes["l5_s1"].split("; ", 1)
+    assert remark == "on Sagittal T1, not Sagittal T2/STIR"
+    assert neighbour.startswith("4.dcm is cut short")
+    assert neighbour.endswith("replaced by its neighbour")
+
+
+def test_point_on_another_series_is_kept_with_a_note(
+    images: Path, tmp_path: Path
+) -> None:
+    build(images, tmp_path / "cache")
+    table = open_cache(tmp_path / "cache").table.set_index("level")
+    assert table.loc["l5_s1", "note"] == "on Sagittal T1, not Sagittal T2/STIR"
+    assert (table.drop("l5_s1")["note"] == "").all()
+
+
+def test_labels_and_series_come_along(images: Path, tmp_path: Path) -> None:
+    series = SERIES.assign(series_description=[None, *SERIES["series_description"][1:]])
+    build(images, tmp_path / "cache", series=series)
+    cache = open_cache(tmp_path / "cache")
+    for found, given in [(cache.labels, LABELS), (cache.series, series)]:
+        assert found.isna().equals(given.isna())
+        assert (
+            found.fillna("").to_numpy().tolist() == given.fillna("").to_numpy().tolist()
+        )
+
+
+def test_order_of_rows_makes_no_other_cache(images: Path, tmp_path: Path) -> None:
+    twice = POINTS[:1].assign(x=9.0, y=20.0)
+    points = pd.concat([POINTS, twice], ignore_index=True)
+    build(images, tmp_path / "one", points=points)
+    shuffled = {"points": points[::-1], "labels": LABELS.sample(frac=1, random_state=0)}
+    build(images, tmp_path / "two", **shuffled)
+    one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
+    assert one.pop("labels.csv") != two.pop("labels.csv")
+    assert one == two
+
+
+def test_every_point_without_a_crop_is_listed_with_its_reason(
+    images: Path, tmp_path: Path
+) -> None:
+    (images / "1/12/7.dcm").unlink()
+    pixels, above = np.ones((32, 32), "u2"), plane((0, 0, -4), AXIAL)
+    write_slice(images / "2/22/8.dcm", pixels, above, PixelData=b"")
+    for path in (images / "1/11").iterdir():
+        path.unlink()
+    points = POINTS.assign(x=POINTS["x"].replace(12.5, 32.0))
+    summary = build(images, tmp_path / "cache", points=points)
+    assert (summary.crops, summary.rejects) == (2, 4)
+    rejects = pd.read_csv(tmp_path / "cache/rejects.csv")
+    assert rejects["series_id"].tolist() == [11, 12, 22, 21]
+    for reason, said in zip(
+        rejects["reason"],
+        [
+            "11 is empty",
+            "7.dcm is not there",
+            "8.dcm is cut short",
+            "(32, 3.75) is out",
+        ],
+        strict=True,
+    ):
+        assert said in reason
+    table = open_cache(tmp_path / "cache").table
+    assert table["level"].tolist() == ["l1_l2", "l2_l3"]
+
+
+def test_cohort_without_a_crop_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"None of 6 points gave a crop.*1/12 cannot"):
+        build(tmp_path / "nowhere", tmp_path / "cache")
+    assert len(pd.read_csv(tmp_path / "cache/rejects.csv")) == 6
+    write_images(tmp_path / "nowhere")
+    assert build(tmp_path / "nowhere", tmp_path / "cache").crops == 6
+
+
+def test_no_points_are_refused(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no point"):
+        build(images, tmp_path / "cache", points=POINTS[:0])
+
+
+def test_key_changes_with_every_value_of_the_tables() -> None:
+    tables = {"points": POINTS, "labels": LABELS, "series": SERIES}
+    key = crop_fingerprint(**tables, spec=SPEC)
+    moved = POINTS.assign(x=POINTS["x"].replace(9.0, 9.0000001))
+    assert crop_fingerprint(**{**tables, "points": moved}, spec=SPEC) != key
+    assert json.loads(json.dumps(key)) == key
+
+
+def test_nothing_of_a_header_gets_into_a_cache(images: Path, tmp_path: Path) -> None:
+    for path in images.rglob("*.dcm"):
+        secret = {"PatientName": "Secret", "SeriesDescription": "Secret"}
+        write_slice(path, np.ones((32, 32), "u2"), plane((0, 0, 0)), **secret)
+    (images / "1/12/7.dcm").write_bytes(b"Secret")
+    build(images, tmp_path / "cache")
+    assert not any(b"Secret" in data for data in contents(tmp_path / "cache").values())
+
+
+def break_array(cache: Path) -> None:
+    (cache / "crops.npy").write_bytes((cache / "crops.npy").read_bytes()[:-1])
+
+
+def break_table(cache: Path) -> None:
+    lines = (cache / "crops.csv").read_text().splitlines()
+    (cache / "crops.csv").write_text("\n".join(lines[:-1]))
+
+
+def break_key(cache: Path) -> None:
+    (cache / "cache.json").write_text("{}")
+
+
+def age_key(cache: Path) -> None:
+    key = json.loads((cache / "cache.json").read_text())
+    (cache / "cache.json").write_text(json.dumps({**key, "cut_version": 0}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (break_array, "is damaged; delete"),
+        (break_table, "is damaged; delete"),
+        (break_key, "is damaged; delete"),
+        (lambda cache: (cache / "labels.csv").unlink(), "is damaged; delete"),
+        (lambda cache: (cache / "cache.json").unlink(), "is no crop cache; make one"),
+        (age_key, "was cut by version 0"),
+    ],
+)
+def test_cache_that_is_not_whole_is_not_opened(
+    images: Path, tmp_path: Path, harm: Callable[[Path], Any], said: str
+) -> None:
+    build(images, tmp_path / "cache")
+    harm(tmp_path / "cache")
+    with pytest.raises(UserError, match=said):
+        open_cache(tmp_path / "cache")
+
+
+def test_cache_cannot_be_a_file(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(UserError, match="choose another --cache"):
+        build(images, tmp_path / "cache")

@@ -1,0 +1,252 @@
+"""Grading: the same crop as in training, the patient's right in the mirror."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from dicom_files import AXIAL, SAGITTAL, plane, write_series
+from made_graders import SPEC, Fixed, fixed
+
+from src.competition.constants import CONDITIONS, SEVERITIES
+from src.imaging.crops import CropSpec, extract_crop
+from src.inference.grading import CropClassifier, predict_ensemble
+from src.inference.study import Study, read_study
+from src.localization.locate import LocatedSite
+from src.training.config import Hyperparameters, RunConfig
+from src.training.predictor import Predictor
+from src.training.run_folder import Run
+
+LEFT, RIGHT = (f"{side}_subarticular_stenosis" for side in ("left", "right"))
+
+
+class Bright(torch.nn.Module):
+    """Says that what is brighter on a crop's right half is severe."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Score [n, 3]."""
+        half = images.shape[-1] // 2
+        lean = (images[..., half:] - images[..., :half]).mean(dim=(1, 2, 3))
+        return torch.stack([-lean, torch.zeros_like(lean), lean], dim=1)
+
+
+class Slices(torch.nn.Module):
+    """Says how bright each of a crop's three slices is."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Score [n, 3]."""
+        return images.mean(dim=(2, 3))
+
+
+def grader(task: str, model: torch.nn.Module) -> CropClassifier:
+    labels = list(SEVERITIES if task == "severity" else CONDITIONS)
+    config = RunConfig(
+        *(task, "none", "study", "holdout", "neighbours", labels),
+        *(Hyperparameters().to_dict(), "none", SPEC, {}, None, []),
+    )
+    device = torch.device("cpu")
+    return CropClassifier(
+        Run(Path("run"), config), Predictor(model, 0, device, torch.float32)
+    )
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """An axial series, symmetric but for what its middle slice has on its right."""
+    volume = np.full((3, 40, 60), 300, np.uint16)
+    volume[:, :, :20] = 0  # the patient's right
+    volume[:, :, 40:] = 0
+    volume[2, :, 20:40] = 150  # the lowest slice is darker
+    planes = [plane((-30, 0, z), AXIAL) for z in (10, 6, 2)]
+    write_series(tmp_path / "9" / "4", volume, planes)
+    return read_study(tmp_path / "9", listed(4, "Axial T2"))
+
+
+def listed(series_id: int, description: str) -> pd.DataFrame:
+    rows = [(series_id, description)]
+    return pd.DataFrame(rows, columns=["series_id", "series_description"])
+
+
+def at(x: float, number: int = 2) -> LocatedSite:
+    return LocatedSite(4, number, x, 20.0, np.zeros(3), 0.9, "located")
+
+
+def test_both_sides_are_graded_as_one(study: Study) -> None:
+    # Mirrored, the border on the right looks like the one on the left.
+    sites = {(RIGHT, "l4_l5"): at(19.5), (LEFT, "l4_l5"): at(39.5)}
+    graded, read_errors = predict_ensemble(study, sites, [grader("severity", Bright())])
+    assert not read_errors
+    right, left = graded[RIGHT, "l4_l5"], graded[LEFT, "l4_l5"]
+    assert right == pytest.approx(left, abs=1e-6)
+    assert left[0] > left[2]
+    assert left.sum() == pytest.approx(1)
+
+
+def test_the_condition_is_asked_of_the_crop_as_it_is(study: Study) -> None:
+    class Five(Bright):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images)[:, [0, 1, 2, 1, 1]]
+
+    sites = {(RIGHT, "l4_l5"): at(19.5), (LEFT, "l4_l5"): at(39.5)}
+    graded, _ = predict_ensemble(study, sites, [grader("condition", Five())])
+    assert graded[RIGHT, "l4_l5"].argmax() != graded[LEFT, "l4_l5"].argmax()
+
+
+def test_slices_are_shown_from_head_to_foot(study: Study) -> None:
+    graded, _ = predict_ensemble(
+        study, {(LEFT, "l4_l5"): at(30)}, [grader("severity", Slices())]
+    )
+    first, middle, last = graded[LEFT, "l4_l5"]
+    assert last < middle == pytest.approx(first)
+    crop = extract_crop(study.series[4], 1, 30, 20, CropSpec(**SPEC)).pixels
+    assert crop[2].mean() < crop[0].mean()
+
+
+def test_graders_are_averaged(study: Study) -> None:
+    one, two = grader("severity", Slices()), grader("severity", Bright())
+    site = {(LEFT, "l4_l5"): at(39.5)}
+    both, _ = predict_ensemble(study, site, [one, two])
+    alone = [
+        predict_ensemble(study, site, [each])[0][LEFT, "l4_l5"] for each in (one, two)
+    ]
+    product = np.sqrt(alone[0] * alone[1])
+    assert both[LEFT, "l4_l5"] == pytest.approx(product / product.sum())
+
+
+def test_a_site_that_cannot_be_cut_says_why(study: Study) -> None:
+    sites = {(LEFT, "l4_l5"): at(30, number=77), (LEFT, "l3_l4"): at(30)}
+    graded, read_errors = predict_ensemble(study, sites, [grader("severity", Slices())])
+    assert set(graded) == {(LEFT, "l3_l4")}
+    assert "77.dcm" in read_errors[LEFT, "l4_l5"]
+
+
+def test_a_series_that_no_table_names_is_axial_by_its_planes(tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).integers(0, 99, (3, 30, 30)).astype(np.uint16)
+    write_series(
+        tmp_path / "9" / "4", volume, [plane((0, 0, z), AXIAL) for z in (8, 4, 0)]
+    )
+    write_series(tmp_path / "9" / "5", volume, [plane((x, 0, 0)) for x in (0, 4, 8)])
+    study = read_study(tmp_path / "9", listed(6, "Sagittal T1"))
+    assert set(study.overviews) == {"Axial T2"}
+    assert "6" in study.read_errors["Sagittal T1"]
+    assert "no Sagittal T2" in study.read_errors["Sagittal T2/STIR"]
+
+
+FORAMEN = "neural_foraminal_narrowing"
+NUMBERS = (9, 2, 30, 4, 11)  # from the patient's right to the left, or head to foot
+PLACES = {number: place for place, number in enumerate(NUMBERS)}
+
+
+@pytest.fixture
+def noisy(tmp_path: Path) -> Study:
+    """An axial series 4 and a sagittal series 5 of noise, wider than high."""
+    for series_id, axes, step in ((4, AXIAL, (0, 0, -4)), (5, SAGITTAL, (4, 0, 0))):
+        volume = np.random.default_rng(series_id).integers(0, 900, (5, 40, 60), "u2")
+        planes = [plane(place * np.array(step, float), axes) for place in range(5)]
+        write_series(tmp_path / "9" / str(series_id), volume, planes, NUMBERS)
+    rows = [(5, "Sagittal T1"), (4, "Axial T2")]
+    columns = ["series_id", "series_description"]
+    return read_study(tmp_path / "9", pd.DataFrame(rows, columns=columns))
+
+
+def place_of(
+    condition: str, number: int, x: float = 33.0, y: float = 14.0
+) -> LocatedSite:
+    series_id = 5 if "foraminal" in condition else 4
+    return LocatedSite(series_id, number, x, y, np.zeros(3), 0.9, "located")
+
+
+@pytest.mark.parametrize(
+    ("condition", "number", "turned"),
+    [
+        (f"left_{FORAMEN}", 2, (slice(None),)),
+        (f"right_{FORAMEN}", 4, (slice(None, None, -1),)),
+        (LEFT, 30, (slice(None),)),
+        (RIGHT, 2, (..., slice(None, None, -1))),
+    ],
+)
+def test_a_grader_sees_the_sites_own_file_with_the_right_in_the_mirror(
+    noisy: Study, condition: str, number: int, turned: tuple
+) -> None:
+    site = place_of(condition, number)
+    series = noisy.series[site.series_id]
+    crop = extract_crop(series, PLACES[number], 33, 14, CropSpec(**SPEC)).pixels
+    grading, naming = Fixed(), Fixed(*[0.2] * 5)
+    predict_ensemble(noisy, {(condition, "l4_l5"): site}, [fixed(grading)])
+    predict_ensemble(noisy, {(condition, "l4_l5"): site}, [fixed(naming, "condition")])
+    assert (grading.shown[0] == crop[turned]).all()
+    assert (naming.shown[0] == crop).all()
+
+
+def test_each_site_has_its_own_crop_and_its_own_grade(noisy: Study) -> None:
+    class Middle(Fixed):
+        def outputs(self, images: torch.Tensor) -> torch.Tensor:
+            middle = images[:, 1, 8, 8].float() / 100
+            return torch.stack([0 * middle, 0 * middle, middle], dim=1)
+
+    sites = {
+        (RIGHT, "l1_l2"): place_of(RIGHT, 4, 20, 20),
+        (f"left_{FORAMEN}", "l5_s1"): place_of(f"left_{FORAMEN}", 2, 40, 10),
+        (LEFT, "l1_l2"): place_of(LEFT, 9, 12, 30),
+    }
+    graded, _ = predict_ensemble(noisy, sites, [fixed(Middle())])
+    for target, site in sites.items():
+        crop = extract_crop(
+            noisy.series[site.series_id],
+            *(PLACES[site.instance_number], site.x, site.y, CropSpec(**SPEC)),
+        ).pixels
+        column = 7 if target[0] == RIGHT else 8  # of 16, seen in the mirror
+        expected = np.exp(crop[1, 8, column] / 100)
+        assert graded[target][2] == pytest.approx(expected / (expected + 2), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("slices", "channels"), [("repeat", [2, 2, 2]), ("attention", [0, 1, 2, 3, 4])]
+)
+def test_a_grader_sees_the_slices_that_it_was_trained_on(
+    noisy: Study, slices: str, channels: list[int]
+) -> None:
+    seen, crop = Fixed(), {**SPEC, "slices": 5}
+    site = {(LEFT, "l4_l5"): place_of(LEFT, 30)}
+    predict_ensemble(noisy, site, [fixed(seen, slices=slices, crop=crop)])
+    pixels = extract_crop(noisy.series[4], 2, 33, 14, CropSpec(**crop)).pixels
+    assert (seen.shown[0] == pixels[channels]).all()
+
+
+def test_graders_of_two_crop_sizes_count_alike(noisy: Study) -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.6, 0.2, 0.2], [0.1, 0.2, 0.7]])
+    seen = [Fixed(*row) for row in probabilities]
+    severity_models = [fixed(seen[0]), fixed(seen[1])]
+    severity_models.append(fixed(seen[2], crop={**SPEC, "crop_px": 24}))
+    graded, _ = predict_ensemble(
+        noisy, {(LEFT, "l4_l5"): place_of(LEFT, 30)}, severity_models
+    )
+    product = probabilities.prod(axis=0) ** (1 / 3)
+    assert graded[LEFT, "l4_l5"] == pytest.approx(product / product.sum(), rel=1e-4)
+    sides = [[one.shape[-1] for one in each.shown] for each in seen]
+    assert sides == [[16], [16], [24]]
+
+
+def test_no_grader_alone_rules_a_severity_out(noisy: Study) -> None:
+    sure, other = Fixed(1, 1e-30, 1e-30), Fixed(0.01, 0.01, 0.98)
+    site = {(LEFT, "l4_l5"): place_of(LEFT, 30)}
+    graded, _ = predict_ensemble(noisy, site, [fixed(sure), fixed(other)])
+    assert 0.005 < graded[LEFT, "l4_l5"][2] < 0.05
+
+
+def test_a_site_that_one_grader_gave_no_number_for_is_not_graded(noisy: Study) -> None:
+    class Overflows(Fixed):
+        def outputs(self, images: torch.Tensor) -> torch.Tensor:
+            answers = super().outputs(images)
+            answers[1] = torch.nan
+            return answers
+
+    targets = [(LEFT, "l3_l4"), (LEFT, "l4_l5"), (RIGHT, "l5_s1")]
+    sites = {target: place_of(LEFT, 30) for target in targets}
+    graded, read_errors = predict_ensemble(
+        noisy, sites, [fixed(Fixed()), fixed(Overflows())]
+    )
+    assert list(graded) == [targets[0], targets[2]]
+    assert list(read_errors) == [targets[1]]
+    assert "finite" in read_errors[targets[1]]

@@ -1,0 +1,104 @@
+"""Points that contradict geometry, on a cohort that has none of them at first."""
+
+import pandas as pd
+import pytest
+from fake_condition_runs import sites
+
+from src.cache.label_checks import (
+    ONE_SLICE,
+    WRONG_ORDER,
+    WRONG_SIDE,
+    inconsistent_points,
+    share_of_swapped_sides,
+)
+from src.competition.constants import swap_side
+
+
+def cohort() -> pd.DataFrame:
+    """Studies whose left is left and whose l4/l5 lies below l3/l4."""
+    table = sites(3)
+    low = (table["level"] == "l4_l5").astype(float)
+    return table.assign(z_mm=-30 * low, instance_number=table["slice"] + 1)
+
+
+def test_a_sound_cohort_has_no_suspects() -> None:
+    assert inconsistent_points(cohort()).empty
+    assert share_of_swapped_sides(cohort()) == 0
+
+
+def test_one_exchanged_pair_is_named() -> None:
+    table = cohort()
+    here = (table["study_id"] == 2) & (table["level"] == "l3_l4")
+    here &= table["series_description"] == "Axial T2"
+    table.loc[here, "condition"] = table.loc[here, "condition"].map(swap_side)
+    found = inconsistent_points(table)
+    assert set(found["reason"]) == {WRONG_SIDE}
+    assert len(found) == 2
+    assert set(found["study_id"]) == {2}
+    assert 0 < share_of_swapped_sides(table) < 0.2
+
+
+def test_a_cohort_with_all_sides_exchanged_stands_out() -> None:
+    table = cohort()
+    assert share_of_swapped_sides(table.assign(x_mm=-table["x_mm"])) == 1
+
+
+def points(*rows: tuple[str, str, int, int, float, float]) -> pd.DataFrame:
+    """Make crops of study 1: condition, level, series, instance, x_mm and z_mm."""
+    names = ["condition", "level", "series_id", "instance_number", "x_mm", "z_mm"]
+    table = pd.DataFrame(rows, columns=names).assign(study_id=1)
+    return table.assign(crop=range(100, 100 + len(table)))
+
+
+LEFT, RIGHT = "left_neural_foraminal_narrowing", "right_neural_foraminal_narrowing"
+CANAL = "spinal_canal_stenosis"
+
+
+def test_foramina_of_two_series_are_on_no_one_slice() -> None:
+    level = "l1_l2"
+    table = points((LEFT, level, 10, 5, 9.0, 0.0), (RIGHT, level, 11, 5, -9.0, 0.0))
+    assert inconsistent_points(table).empty
+    assert len(inconsistent_points(table.assign(series_id=10))) == 2
+
+
+def test_left_and_right_at_one_place_are_suspects() -> None:
+    level = "l1_l2"
+    table = points((LEFT, level, 10, 5, 3.0, 0.0), (RIGHT, level, 10, 6, 3.0, 0.0))
+    assert inconsistent_points(table)["reason"].tolist() == [WRONG_SIDE] * 2
+    assert share_of_swapped_sides(table) == 1
+
+
+def test_the_lower_of_two_levels_is_out_of_order_in_whatever_row_it_stands() -> None:
+    table = points(
+        (CANAL, "l3_l4", 10, 1, 0.0, 2.0),
+        (CANAL, "l4_l5", 10, 1, 0.0, 5.0),
+        (CANAL, "l1_l2", 10, 1, 0.0, 60.0),
+        (CANAL, "l2_l3", 10, 1, 0.0, 30.0),
+    )
+    for rows in (table, table[::-1]):
+        found = inconsistent_points(rows)
+        assert found[["level", "reason"]].values.tolist() == [["l4_l5", WRONG_ORDER]]
+
+
+@pytest.mark.parametrize(
+    ("condition", "level", "series_id"),
+    [(CANAL, "l1_l2", 10), (CANAL, "l2_l3", 11), (LEFT, "l2_l3", 10)],
+    ids=["one level twice", "two series", "two conditions"],
+)
+def test_heights_are_compared_between_levels_of_a_series_and_condition(
+    condition: str, level: str, series_id: int
+) -> None:
+    first = (CANAL, "l1_l2", 10, 1, 0.0, 2.0)
+    assert inconsistent_points(
+        points(first, (condition, level, series_id, 1, 0.0, 9.0))
+    ).empty
+
+
+def test_both_foramina_on_one_slice_and_levels_out_of_order_are_named() -> None:
+    table = cohort()
+    foramina = (table["study_id"] == 1) & (table["series_description"] == "Sagittal T1")
+    table.loc[foramina, "instance_number"] = 5
+    canal = (table["study_id"] == 3) & (table["condition"] == "spinal_canal_stenosis")
+    table.loc[canal, "z_mm"] *= -1
+    counts = inconsistent_points(table)["reason"].value_counts().to_dict()
+    assert counts == {ONE_SLICE: 4, WRONG_ORDER: 1}

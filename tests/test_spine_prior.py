@@ -1,0 +1,48 @@
+"""What several location runs learnt: the first that knows it is asked."""
+
+from typing import Any
+
+import pytest
+from fake_condition_runs import description
+
+from src.competition.constants import SPINAL
+from src.localization.spine_prior import load_spine_prior
+from src.training.config import RunConfig
+
+LEFT = "left_subarticular_stenosis"
+
+
+def config(offsets: dict[str, float], steps: dict[str, float]) -> RunConfig:
+    """A run that knows offsets to the left by condition, and steps by level."""
+    rows: list[dict[str, Any]] = [
+        {
+            "condition": name,
+            "level": "l4_l5",
+            "mean_mm": [x, 0, 0],
+            "sd_mm": [9] * 3,
+        }
+        for name, x in offsets.items()
+    ]
+    lengths = [
+        {"level": level, "mean_mm": length, "sd_mm": 4.0}
+        for level, length in steps.items()
+    ]
+    return RunConfig(
+        **description(task="location", canal_offsets=rows, level_spacing=lengths)
+    )
+
+
+def test_the_first_run_that_knows_an_offset_or_a_step_tells_it() -> None:
+    first = config({LEFT: 9.0}, {"l1_l2": 31.0})
+    second = config({LEFT: 12.0, SPINAL: 1.0}, {"l1_l2": 40.0, "l2_l3": 33.0})
+    offsets, steps = load_spine_prior([first, second])
+    assert {at: one.mean_mm[0] for at, one in offsets.items()} == {
+        (LEFT, "l4_l5"): 9,
+        (SPINAL, "l4_l5"): 1,
+    }
+    assert {level: one.mean_mm for level, one in steps.items()} == {
+        "l1_l2": 31,
+        "l2_l3": 33,
+    }
+    assert offsets[LEFT, "l4_l5"].sd_mm == pytest.approx([18] * 3)
+    assert steps["l1_l2"].sd_mm == 8

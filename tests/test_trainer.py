@@ -1,0 +1,540 @@
+"""The training loop: it learns, stops, keeps its best, and goes on after a kill."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import CPU, Scripted, same, tiny_model, tiny_trainer, weights_of
+from torch import nn
+from toy_crops import QUIET, crop_set, trainer
+
+from src.classification.crop_dataset import CropDataset
+from src.models.backbones import build
+from src.training.batch_norm import needs_recompute, recompute_statistics
+from src.training.checkpoint import load_checkpoint, save_checkpoint
+from src.training.config import EpochMetrics, Hyperparameters
+from src.training.device import choose_precision
+from src.training.optimizers import OPTIMIZERS, lr_factor, make_optimizer
+from src.training.predictor import normalize
+from src.training.trainer import Dataset, Trainer
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of a hand-made epoch: its loss is value + force * its mean output."""
+
+    count: int
+    value: float
+    force: float = 0.0
+    weight: float = 1.0
+
+
+class Lever(nn.Module):
+    """Two weights, at first 0, that push an output by 3 and by 4 times themselves."""
+
+    def __init__(self) -> None:
+        """Begin at rest."""
+        super().__init__()
+        self.first, self.second = (nn.Parameter(torch.zeros(1)) for _ in range(2))
+        self.modes: list[bool] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the same output for each image."""
+        self.modes.append(self.training)
+        return (3 * self.first + 4 * self.second).expand(len(images))
+
+    def moved(self) -> list[float]:
+        """Return where the two weights are."""
+        return [self.first.item(), self.second.item()]
+
+
+class ByHand:
+    """Dataset whose batches are given; it keeps what it is asked for."""
+
+    def __init__(self, *batches: Batch) -> None:
+        """Take an epoch's batches."""
+        self.given, self.asked = batches, []
+
+    def steps(self, size: int) -> int:
+        """Count the batches."""
+        return len(self.given)
+
+    def training(self, *asked: object) -> Iterator[tuple]:
+        """Yield black images, the batch itself, and its weight."""
+        self.asked.append(asked)
+        for batch in self.given:
+            images = torch.zeros(batch.count, 3, 4, 4, dtype=torch.uint8)
+            yield images, batch, batch.weight
+
+    def loss(self, outputs: torch.Tensor, target: Batch) -> torch.Tensor:
+        """Return the given loss."""
+        return target.value + target.force * outputs.float().mean()
+
+
+def descent(**changes: object) -> Hyperparameters:
+    """Plain steps of length 1 times the gradient; the second has momentum."""
+    return replace(QUIET, optimizer="sgd", lr=1.0, weight_decay=0.0, **changes)
+
+
+@pytest.mark.parametrize(
+    ("force", "weight", "step"),
+    [
+        (0.5, 1.0, (1.5, 2.0)),
+        (0.5, 0.5, (0.75, 1.0)),
+        (2.0, 1.0, (3.0, 4.0)),  # a gradient of (6, 8), cut to a length of 5
+        (2.0, 0.25, (1.5, 2.0)),  # weighed before it is cut
+    ],
+)
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_a_step_goes_along_the_weighted_gradient_up_to_a_length_of_5(
+    force: float, weight: float, step: tuple, precision: torch.dtype
+) -> None:
+    one = Trainer(Lever(), descent(), CPU, precision=precision)
+    one.train_epoch(ByHand(Batch(4, 1.0, force, weight)), 1)
+    assert one.model.moved() == pytest.approx([-step[0], -step[1]], rel=1e-3)
+
+
+def test_each_step_has_the_gradient_of_its_own_batch_alone() -> None:
+    one = tiny_trainer(descent(), Lever())
+    one.train_epoch(ByHand(Batch(4, 1.0, 0.5), Batch(4, 1.0, 0.1)), 1)
+    # Momentum: the second step is .9 of the first and its own gradient.
+    assert one.model.moved() == pytest.approx([-(1.5 + 1.35 + 0.3), -(2 + 1.8 + 0.4)])
+
+
+def test_the_train_loss_is_a_mean_over_crops_not_over_batches() -> None:
+    one = tiny_trainer(descent(), Lever())
+    examples = ByHand(Batch(4, 1.0), Batch(4, 2.0), Batch(2, 6.0))
+    assert one.train_epoch(examples, 1) == pytest.approx((4 + 8 + 12) / 10)
+
+
+def test_training_asks_for_the_batches_of_its_epoch_and_seed() -> None:
+    examples, augment = ByHand(Batch(4, 1.0)), object()
+    hyperparameters = descent(seed=7, epochs=2, patience=0, batch_size=5)
+    one = Trainer(
+        Lever(), hyperparameters, CPU, precision=torch.float32, augment=augment
+    )
+    one.fit(examples, Scripted([1.0, 1.0]))
+    assert examples.asked == [(5, 1, 7, augment), (5, 2, 7, augment)]
+
+
+def test_a_trainers_own_augmenter_is_as_the_settings_say() -> None:
+    hyperparameters = replace(QUIET, augment=0.3, seed=5)
+    for mirrors in (True, False):
+        own = Trainer(Lever(), hyperparameters, CPU, mirrors, torch.float32).augment
+        assert (own.strength, own.seed, own.mirrors) == (0.3, 5, mirrors)
+
+
+def test_every_epoch_trains_in_training_mode() -> None:
+    one = tiny_trainer(descent(epochs=2, patience=0), Lever())
+
+    class Judge(Scripted):
+        def judge(self, trainer: Trainer) -> tuple[float, float]:
+            trainer.outputs(torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
+            return super().judge(trainer)
+
+    one.fit(ByHand(Batch(4, 1.0)), Judge([2.0, 1.0]))
+    assert one.model.modes == [True, False, True, False]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_trainer_has_the_optimiser_of_its_settings(name: str) -> None:
+    hyperparameters = replace(QUIET, optimizer=name, lr=0.25, weight_decay=0.125)
+    optimizer = tiny_trainer(hyperparameters, Lever()).optimizer
+    assert type(optimizer).__name__.lower() == name
+    [group] = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.25, 0.125)
+    assert sum(weight.numel() for weight in group["params"]) == 2
+
+
+@pytest.mark.parametrize("begun", [0, 2])
+def test_each_step_has_the_rate_of_its_place_in_the_whole_course(begun: int) -> None:
+    hyperparameters = replace(QUIET, lr=0.5, epochs=4, patience=0, schedule="cosine")
+    examples = ByHand(*[Batch(4, 1.0)] * 10)
+    one, rates = tiny_trainer(hyperparameters, Lever()), []
+    one.epochs = [
+        EpochMetrics(n + 1, 1.0, 1.0, 0.0, 0.0, 0.0, True) for n in range(begun)
+    ]
+    one.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    one.fit(examples, Scripted([1.0] * 4))
+    fall = [0.01 + 0.99 * (1 + math.cos(math.pi * k / 38)) / 2 for k in range(38)]
+    course = [0.5 * factor for factor in (0.5, 1.0, *fall)]  # 2 of 40 to warm up
+    assert rates == pytest.approx(course[10 * begun :])
+    assert [epoch.lr for epoch in one.epochs[begun:]] == rates[9::10]
+
+
+def test_a_constant_schedule_keeps_the_rate() -> None:
+    examples = ByHand(*[Batch(4, 1.0)] * 10)
+    one, rates = tiny_trainer(descent(epochs=4, patience=0), Lever()), []
+    one.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    one.fit(examples, Scripted([1.0] * 4))
+    assert rates == [1.0] * 40
+
+
+def test_an_epoch_tells_each_figure_under_its_name() -> None:
+    one = tiny_trainer(descent(epochs=3, patience=0), Lever())
+    one.fit(ByHand(Batch(4, 5.0)), Scripted([3.0, 2.0, 2.0]))
+    told = [(e.epoch, e.train_loss, e.validation_loss, e.best) for e in one.epochs]
+    assert told == [(1, 5.0, 3.0, True), (2, 5.0, 2.0, True), (3, 5.0, 2.0, False)]
+    assert [epoch.validation_top1 for epoch in one.epochs] == [0.01, 0.02, 0.03]
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "trained"),
+    [
+        ((1, 2, 3, 0, 0), 2, 3),
+        ((1, 2, 0.5, 2, 0.9, 0.1), 2, 5),  # counted from the last best
+        ((3, 2, 2, 2, 1), 2, 4),  # as good is not better
+        ((5, 1, 4, 3, 2, 0), 4, 6),  # better than the one before is not the best
+        ((1, 2, 2, 2, 2), 0, 5),
+    ],
+)
+@pytest.mark.parametrize("killed", [0, 2])
+def test_patience_counts_the_epochs_since_the_best(
+    losses: tuple, patience: int, trained: int, killed: int, tmp_path: Path
+) -> None:
+    hyperparameters = descent(epochs=len(losses), patience=patience)
+    one = fitted(hyperparameters, Lever, Scripted(losses), killed, tmp_path)
+    assert len(one.epochs) == trained
+
+
+class Killed(Exception):  # noqa: N818  (not an error of anybody's)
+    """A training's sudden end."""
+
+
+def fitted(
+    hyperparameters: Hyperparameters,
+    model: Callable[[], nn.Module],
+    validation: Scripted,
+    killed: int,
+    folder: Path,
+    train: Dataset | None = None,
+) -> Trainer:
+    """Train, and again from the checkpoint where killed after so many epochs."""
+    train = train or ByHand(Batch(4, 1.0, 0.01))
+    one, path = tiny_trainer(hyperparameters, model()), folder / "state.safetensors"
+
+    def kill(epoch: EpochMetrics) -> None:
+        if epoch.epoch == killed:
+            save_checkpoint(one.checkpoint({}), path)
+            raise Killed
+
+    try:
+        one.fit(train, validation, kill)
+    except Killed:
+        torch.manual_seed(999)  # whatever happened in between
+        one = tiny_trainer(hyperparameters, model())
+        one.restore(load_checkpoint(path, {}))
+        one.fit(train, validation)
+    return one
+
+
+LOSSES = (3.0, 1.0, 2.0, 4.0, 5.0)
+
+
+@pytest.mark.parametrize("killed", [0, 1, 2, 3])
+@pytest.mark.parametrize("patience", [0, 3])
+def test_a_training_ends_with_its_best_weights_wherever_it_was_killed(
+    killed: int, patience: int, tmp_path: Path
+) -> None:
+    hyperparameters = replace(QUIET, epochs=5, patience=patience)
+    validation = Scripted(LOSSES)
+    model = partial(tiny_model, dropout=0.5)
+    crops = crop_set(24)
+    one = fitted(hyperparameters, model, validation, killed, tmp_path, crops)
+    whole = fitted(hyperparameters, model, Scripted(LOSSES), 0, tmp_path, crops)
+    assert same(weights_of(one.model), validation.judged[2 if patience else 5])
+    assert same(weights_of(one.model), weights_of(whole.model))
+    assert not same(validation.judged[2], validation.judged[5])
+    assert figures(one) == figures(whole)
+
+
+def test_the_best_weights_are_kept_before_an_epoch_is_told_of() -> None:
+    one = tiny_trainer(replace(QUIET, epochs=3))
+    kept = []
+
+    def told(epoch: EpochMetrics) -> None:
+        assert one.epochs[-1] is epoch
+        kept.append(same(one.best, weights_of(one.model)))
+
+    one.fit(crop_set(24), Scripted([2.0, 1.0, 3.0]), told)
+    assert kept == [True, True, False]
+
+
+class Dropped(nn.Module):
+    """Drops out of 99 ones and a weight, and keeps what was dropped."""
+
+    def __init__(self) -> None:
+        """Begin with nothing dropped."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.dropped: list[list[bool]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what is left of each image's hundred."""
+        left = nn.functional.dropout(torch.ones(len(images), 99), 0.5, self.training)
+        self.dropped.append((left == 0).ravel().tolist())
+        return left.sum(dim=1) + self.weight
+
+
+def dropped(seed: int, epoch: int) -> list[list[bool]]:
+    """Train an epoch of two batches; return what was dropped of each."""
+    one = tiny_trainer(replace(QUIET, seed=seed), Dropped())
+    one.train_epoch(ByHand(Batch(4, 1.0), Batch(4, 1.0)), epoch)
+    return one.model.dropped
+
+
+def test_drop_out_follows_from_seed_epoch_and_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = dropped(0, 1)
+    torch.rand(3)
+    assert dropped(0, 1) == first
+    assert first[0] != first[1]
+    assert dropped(0, 2) != first
+    assert dropped(1, 1) != first
+    monkeypatch.setattr("src.training.distributed.rank", lambda: 1)
+    assert dropped(0, 1) != first
+
+
+def test_the_statistics_judged_by_are_of_training_crops_as_they_are() -> None:
+    train = crop_set(24)
+    dark = replace(train, crops=train.crops // 4)
+    hyperparameters = replace(QUIET, epochs=2, augment=0.5, bn_stats="recompute")
+    mean = normalize(torch.from_numpy(train.crops)).mean(dim=(0, 2, 3))
+    one, validation = tiny_trainer(hyperparameters), Scripted([2.0, 1.0])
+    one.fit(train, validation)
+    for judged in validation.judged.values():
+        assert torch.allclose(judged["0.running_mean"], mean, atol=1e-4)
+    assert torch.allclose(one.model[0].running_mean, mean, atol=1e-4)
+    assert one.model[0].momentum == 0.1
+    kept = tiny_trainer(replace(hyperparameters, bn_stats="running"))
+    kept.fit(train, dark)
+    assert not torch.allclose(kept.model[0].running_mean, mean, atol=1e-2)
+
+
+def test_statistics_are_measured_on_twelve_batches_drawn_anew_each_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train, looked = crop_set(60), []
+    plain = CropDataset.batches
+
+    def spied(
+        crops: CropDataset, size: int, places: np.ndarray
+    ) -> Iterator[torch.Tensor]:
+        looked.append((size, sorted(places.tolist())))
+        return plain(crops, size, places)
+
+    monkeypatch.setattr(CropDataset, "batches", spied)
+    hyperparameters = replace(QUIET, epochs=2, batch_size=2, bn_stats="recompute")
+    tiny_trainer(hyperparameters).fit(train, Scripted([2.0, 1.0]))
+    assert [size for size, _ in looked] == [2, 2]
+    assert all(len(set(places)) == 12 * 2 for _, places in looked)
+    assert looked[0] != looked[1]
+
+
+def test_logits_are_in_the_order_of_the_crops() -> None:
+    crops = crop_set(10)
+    one = tiny_trainer(replace(QUIET, batch_size=4))
+    images = normalize(torch.from_numpy(crops.crops))
+    with torch.inference_mode():
+        by_hand = one.model.eval()(images)
+    assert torch.allclose(one.logits(crops), by_hand, atol=1e-5)
+
+
+def test_a_gradient_scale_is_gone_on_with(tmp_path: Path) -> None:
+    ones = [Trainer(Lever(), descent(), CPU, precision=torch.float16) for _ in range(2)]
+    ones[0].train_epoch(ByHand(Batch(4, 1.0, 0.01)), 1)
+    ones[0].scaler.update(new_scale=32.0)
+    save_checkpoint(ones[0].checkpoint({}), tmp_path / "state.safetensors")
+    ones[1].restore(load_checkpoint(tmp_path / "state.safetensors", {}))
+    assert ones[1].scaler.get_scale() == 32.0
+
+
+def test_a_training_learns_and_ends_with_its_best_weights() -> None:
+    crops = crop_set(48)
+    one = trainer(replace(QUIET, epochs=6))
+    one.fit(crops, crops)
+    best = min(one.epochs, key=lambda epoch: epoch.validation_loss)
+    assert best.validation_top1 == 1.0
+    assert best.best
+    classes = torch.from_numpy(crops.classes)
+    loss = nn.functional.cross_entropy(one.logits(crops), classes).item()
+    assert loss == pytest.approx(best.validation_loss, rel=1e-4)
+
+
+def test_a_training_stops_when_validation_stops_improving() -> None:
+    train = crop_set(24)
+    wrong = replace(train, classes=(train.classes + 1) % 3)
+    one = trainer(replace(QUIET, epochs=30, patience=2))
+    one.fit(train, wrong)
+    assert len(one.epochs) < 30
+    assert [epoch.best for epoch in one.epochs[-3:]] == [True, False, False]
+
+
+def test_without_patience_all_epochs_are_trained_and_the_last_weights_kept() -> None:
+    train = crop_set(24)
+    wrong = replace(train, classes=(train.classes + 1) % 3)
+    one = trainer(replace(QUIET, epochs=6, patience=0))
+    one.fit(train, wrong)
+    assert len(one.epochs) == 6
+    assert not one.epochs[-1].best
+    loss, _ = wrong.judge(one)
+    assert loss == pytest.approx(one.epochs[-1].validation_loss, rel=1e-4)
+
+
+def figures(one: Trainer) -> list[tuple]:
+    """Return the history without its times."""
+    return [
+        (e.epoch, e.train_loss, e.validation_loss, e.validation_top1, e.lr, e.best)
+        for e in one.epochs
+    ]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_killed_training_goes_on_as_if_it_had_not_been(
+    optimizer: str, tmp_path: Path
+) -> None:
+    crops = crop_set(24)
+    hyperparameters = replace(
+        QUIET, optimizer=optimizer, augment=0.5, schedule="cosine", epochs=4, lr=1e-3
+    )
+    whole = trainer(hyperparameters)
+    whole.fit(crops, crops)
+
+    class Killed(Exception):  # noqa: N818  (not an error of anybody's)
+        pass
+
+    half = trainer(hyperparameters)
+
+    def kill(epoch: object) -> None:
+        save_checkpoint(half.checkpoint({"a": 1}), tmp_path / "state.safetensors")
+        if len(half.epochs) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        half.fit(crops, crops, kill)
+    torch.manual_seed(999)  # whatever happened in between
+    resumed = trainer(replace(hyperparameters))
+    resumed.restore(load_checkpoint(tmp_path / "state.safetensors", {"a": 1}))
+    resumed.fit(crops, crops)
+    assert figures(resumed) == figures(whole)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path) -> None:
+    one = trainer(replace(QUIET, epochs=1))
+    one.fit(crop_set(12), crop_set(12))
+    save_checkpoint(one.checkpoint({"lr": 1}), tmp_path / "state.safetensors")
+    assert load_checkpoint(tmp_path / "state.safetensors", {"lr": 1}) is not None
+    assert load_checkpoint(tmp_path / "state.safetensors", {"lr": 2}) is None
+    assert load_checkpoint(tmp_path / "absent.safetensors", {"lr": 1}) is None
+
+
+def test_reestimated_statistics_are_the_mean_over_the_batches() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(2, momentum=3e-4))
+    batches = [torch.randn(8, 2, 4, 4) * 3 + 5 for _ in range(4)]
+    recompute_statistics(model, batches)
+    means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in batches]).mean(0)
+    spread = torch.stack([batch.var(dim=(0, 2, 3)) for batch in batches]).mean(0)
+    assert torch.allclose(model[0].running_mean, means, atol=1e-5)
+    assert torch.allclose(model[0].running_var, spread, atol=1e-4)
+    assert model[0].momentum == 3e-4
+
+
+def test_only_slow_statistics_are_reestimated_unless_asked() -> None:
+    slow, fast = build("mnasnet0_5", 3), build("resnet10t", 3)
+    assert needs_recompute(slow, "auto")
+    assert not needs_recompute(fast, "auto")
+    assert needs_recompute(fast, "recompute")
+    assert not needs_recompute(slow, "running")
+    assert not needs_recompute(build("vgg11", 3), "recompute")
+
+
+def test_mnasnet_without_reestimation_judges_another_network() -> None:
+    crops = crop_set(48)
+    top1 = {}
+    for choice in ("running", "recompute"):
+        hyperparameters = replace(
+            QUIET, epochs=12, lr=3e-3, patience=12, bn_stats=choice
+        )
+        one = trainer(hyperparameters, "mnasnet0_5")
+        one.fit(crops, crops)
+        top1[choice] = one.epochs[-1].validation_top1
+    assert top1["running"] < 0.7 < top1["recompute"]
+
+
+def test_bfloat16_learns_what_float32_learns() -> None:
+    crops = crop_set(48)
+    for precision in (torch.float32, torch.bfloat16):
+        torch.manual_seed(0)
+        model = build("resnet10t", 3)
+        one = Trainer(
+            model, replace(QUIET, epochs=5), torch.device("cpu"), precision=precision
+        )
+        one.fit(crops, crops)
+        assert one.epochs[-1].validation_top1 == 1.0
+        assert one.logits(crops).dtype is torch.float32
+
+
+def test_crops_are_scaled_for_a_backbone_that_wants_them_larger() -> None:
+    one = trainer(replace(QUIET, input_px=64))
+    [batch] = list(crop_set(4).batches(4, np.arange(4)))
+    assert one._images(batch).shape == (4, 3, 64, 64)
+
+
+def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
+    factors = [lr_factor("cosine", step, 100) for step in range(100)]
+    assert factors[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert factors[5:] == sorted(factors[5:], reverse=True)
+    assert factors[52] == pytest.approx(0.505, abs=0.02)
+    assert factors[-1] == pytest.approx(0.01, abs=0.001)
+    assert lr_factor("constant", 70, 100) == 1
+
+
+def test_sgd_has_momentum() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = make_optimizer("sgd", [parameter], lr=1.0, weight_decay=0.0)
+    for _ in range(2):
+        parameter.grad = torch.ones(1)
+        optimizer.step()
+    assert parameter.item() == pytest.approx(-(1 + 1.9))  # 1, then 1 + .9 * 1
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_fused_step_is_the_plain_one(name: str) -> None:
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    plain = kinds.get(name, partial(torch.optim.SGD, momentum=0.9))
+    weights = []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        weight = torch.randn(8, 3, 3, 3).to(memory_format=torch.channels_last)
+        parameter = nn.Parameter(weight)
+        given = {"lr": 0.1, "weight_decay": 0.01}
+        if fused:
+            optimizer = make_optimizer(name, [parameter], **given)
+        else:
+            optimizer = plain([parameter], **given, foreach=False)
+        for _ in range(3):
+            parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+        weights.append(parameter.detach())
+    torch.testing.assert_close(*weights)
+
+
+def test_grouped_convolutions_keep_float32_on_a_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("src.training.device._cpu_has_bfloat16", lambda: True)
+    cpu = torch.device("cpu")
+    assert choose_precision(cpu, build("mnasnet0_5", 3)) is torch.float32
+    assert choose_precision(cpu, build("resnet10t", 3)) is torch.bfloat16

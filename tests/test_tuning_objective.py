@@ -1,0 +1,160 @@
+"""What a tuner judges a recipe by, and what it hands on of the best."""
+
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_condition_runs import description
+
+from src.training.config import EpochMetrics, Hyperparameters, RunConfig
+from src.training.optimizers import OPTIMIZERS
+from src.training.train_run import TrainingTask
+from src.training.tuning import first_recipes, tune
+
+OWN = Hyperparameters(
+    **{"optimizer": "adam", "lr": 0.002, "weight_decay": 0.03, "batch_size": 64},
+    **{"augment": 0.25, "epochs": 3, "patience": 1, "schedule": "constant"},
+    **{"input_px": 48, "bn_stats": "running", "seed": 9},
+)
+CONFIG = RunConfig(**description(hyperparameters=OWN.to_dict()))
+TRAIN, VALIDATION = object(), object()
+
+
+class Script:
+    """A trainer that learns nothing: the losses of its epochs are given."""
+
+    def __init__(self, losses: Sequence[float]) -> None:
+        """Take the validation loss of each epoch."""
+        self.losses, self.epochs = losses, []
+
+    def fit(self, train: object, validation: object, on_epoch: Callable) -> None:
+        """Tell of each epoch in turn."""
+        assert (train, validation) == (TRAIN, VALIDATION)
+        for number, loss in enumerate(self.losses, 1):
+            epoch = EpochMetrics(number, 1 / loss, loss, 1 / (1 + loss), 0.1, 1.0, True)
+            self.epochs.append(epoch)
+            on_epoch(epoch)
+
+
+class Search:
+    """A search whose trials have given losses, in the order they are made."""
+
+    def __init__(self, best: Path, *losses: Sequence[float]) -> None:
+        """Take the losses of each trial, and where the best recipe goes."""
+        self.best, self.losses, self.config = best, losses, CONFIG
+        self.hyperparameters: list[Hyperparameters] = []
+        self.trainers: list[Script] = []
+        self.told: list[str] = []
+
+    def run(self, trials: int | None = None) -> list[dict]:
+        """Search, until all trials are made if no number is given."""
+        job = TrainingTask(self.config, TRAIN, VALIDATION, self._trainer, None)
+        count = len(self.losses) if trials is None else trials
+        return tune(job, count, None, self.best, self.told.append)
+
+    def preset(self) -> dict:
+        """Read the best recipe."""
+        return tomllib.loads(self.best.read_text())
+
+    def _trainer(self, hyperparameters: Hyperparameters) -> Script:
+        self.hyperparameters.append(hyperparameters)
+        self.trainers.append(Script(self.losses[len(self.trainers)]))
+        return self.trainers[-1]
+
+
+def as_preset(hyperparameters: Hyperparameters) -> dict:
+    return {
+        **{"optimizer": hyperparameters.optimizer, "lr": hyperparameters.lr},
+        **{
+            "weight-decay": hyperparameters.weight_decay,
+            "batch-size": hyperparameters.batch_size,
+        },
+        "augment": hyperparameters.augment,
+    }
+
+
+def test_the_best_is_of_the_least_validation_loss_of_any_epoch(tmp_path: Path) -> None:
+    # The second's best epoch is its middle one; the third is best to begin with.
+    search = Search(tmp_path / "best.toml", (5, 4, 3), (6, 1, 7), (2, 8, 9), (4, 4, 4))
+    rows = search.run()
+    assert search.preset() == pytest.approx(as_preset(search.hyperparameters[1]))
+    assert rows[0]["loss"] == 1
+    assert rows[0]["top-1"] == pytest.approx(1 / 2)
+    assert rows[0]["optimizer"] == search.hyperparameters[1].optimizer
+    assert len(search.told) == 4
+
+
+def test_a_trial_is_the_runs_own_recipe_but_for_what_is_searched(
+    tmp_path: Path,
+) -> None:
+    search = Search(tmp_path / "best.toml", *[(3.0, 2.0)] * 6)
+    search.run()
+    kept = ("epochs", "patience", "schedule", "input_px", "bn_stats", "seed")
+    for hyperparameters in search.hyperparameters:
+        assert [getattr(hyperparameters, name) for name in kept] == [
+            getattr(OWN, name) for name in kept
+        ]
+    assert search.hyperparameters[0] == OWN
+    firsts = [
+        hyperparameters.optimizer
+        for hyperparameters in search.hyperparameters[: len(OPTIMIZERS)]
+    ]
+    assert sorted(firsts) == sorted(OPTIMIZERS)
+    assert search.hyperparameters[5] != search.hyperparameters[4]
+
+
+def test_a_trial_worse_than_most_is_stopped_early(tmp_path: Path) -> None:
+    good, bad = (3.0, 2.0, 1.0), (9.0, 8.0, 0.5)
+    search = Search(tmp_path / "best.toml", *[good] * 4, bad, good)
+    rows = search.run()
+    trained = [len(trainer.epochs) for trainer in search.trainers]
+    assert trained[4] < 3
+    assert trained[:4] + trained[5:] == [3] * 5
+    assert sum(row["stopped"] for row in rows) == 1
+    # What it would have come to is not what it is judged by.
+    assert rows[0]["loss"] == 1.0
+
+
+def test_a_search_goes_on_with_the_trials_that_are_done(tmp_path: Path) -> None:
+    first = Search(tmp_path / "best.toml", (4, 3), (2, 1), (6, 5))
+    first.run()
+    second = Search(tmp_path / "best.toml", (8, 7))
+    rows = second.run(4)
+    assert len(second.trainers) == 1
+    assert sum(row["trials"] for row in rows) == 4
+    assert second.preset() == pytest.approx(as_preset(first.hyperparameters[1]))
+    again = Search(tmp_path / "best.toml")
+    again.run(4)
+    assert again.trainers == []
+
+
+def test_two_runs_searches_in_one_place_are_two(tmp_path: Path) -> None:
+    first = Search(tmp_path / "best.toml", (2, 1), (4, 3))
+    first.run()
+    other = Search(tmp_path / "best.toml", (6, 5), (8, 7))
+    other.config = replace(CONFIG, fold="3")
+    [best, *_] = other.run()
+    assert best["loss"] == 5
+    assert len(other.trainers) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "tried"), [(1, 16), (20, 16), (30, 32), (100, 128), (500, 128)]
+)
+def test_a_batch_size_that_is_not_searched_gives_way_to_the_nearest(
+    asked: int, tried: int
+) -> None:
+    own = Hyperparameters(batch_size=asked, lr=0.5, optimizer="adam").to_dict()
+    recipes = first_recipes(own)
+    assert {recipe["batch_size"] for recipe in recipes} == {tried}
+    [sgd] = [recipe for recipe in recipes if recipe["optimizer"] == "sgd"]
+    assert sgd["lr"] == 0.1  # the greatest that is searched
+
+
+def test_every_optimiser_is_tried_with_the_rest_of_the_recipe() -> None:
+    own = OWN.to_dict()
+    for recipe in first_recipes(own):
+        for name in ("weight_decay", "batch_size", "augment"):
+            assert recipe[name] == own[name]

@@ -17,7 +17,10 @@ def make_parser(story: str) -> argparse.ArgumentParser:
     ):
         pass
 
-    return argparse.ArgumentParser(description=story, formatter_class=Formatter)
+    # No abbreviations: a preset would win over a flag that it does not recognise.
+    return argparse.ArgumentParser(
+        description=story, formatter_class=Formatter, allow_abbrev=False
+    )
 
 
 def positive_int(text: str) -> int:

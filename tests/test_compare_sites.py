@@ -8,7 +8,7 @@ from synthetic_study import overview
 from src.competition.constants import AXIAL_T2, SAGITTAL_T2, SERIES_OF, SPINAL
 from src.imaging.overview import Overview
 from src.localization.locate import LocatedSite, Sites
-from src.localization.location_metrics import compare_sites
+from src.localization.location_metrics import compare_sites, location_metrics
 
 LEFT, RIGHT = (f"{side}_subarticular_stenosis" for side in ("left", "right"))
 FORAMEN = "left_neural_foraminal_narrowing"
@@ -132,3 +132,14 @@ def test_each_marked_site_is_held_against_its_own(axial: Overview) -> None:
     del sites[LEFT, LEVEL]
     table = compared(sites, marks, axial).set_index("condition")
     assert table["error_mm"].isna().to_dict() == {LEFT: True, RIGHT: False}
+
+
+def test_a_missed_site_counts_as_a_wrong_level_and_side(axial: Overview) -> None:
+    marks = [mark(LEFT, LEVEL, (9, 20, -4)), mark(RIGHT, LEVEL, (-9, 20, -4))]
+    sites = {(RIGHT, LEVEL): site((-9, 20, -4))}
+    [metrics] = location_metrics(
+        compared(sites, marks, axial).assign(run="one")
+    ).values()
+    assert (metrics["level_right"], metrics["side_right"]) == (0.5, 0.5)
+    assert metrics["studies_level_right"] == 0
+    assert metrics["missed"] == 0.5

@@ -152,6 +152,15 @@ def test_zero_is_a_size_that_can_be_asked_for(flags: Callable) -> None:
     assert given["input_px"] == 0
 
 
+def test_an_abbreviated_flag_is_refused(
+    flags: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        flags("--pat", 1)
+    assert ended.value.code == 2
+    assert "--pat" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("task", ["condition", "location"])
 def test_a_preset_stands_between_flags_and_defaults(
     task: str, flags: Callable, tmp_path: Path

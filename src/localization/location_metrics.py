@@ -38,13 +38,14 @@ def compare_sites(
     was missed has no place. error_mm: within the marked slice's plane; slices_off:
     counted within its stack, missing if the site is in another; level_right,
     side_right: whether of the marked sites of its family the nearest one has the level,
-    or lies on the side, that was asked for.
+    or lies on the side, that was asked for; both false where it was missed.
     """
     rows = []
     for truth in marked.itertuples():
         row: dict[str, Any] = {
             **{name: getattr(truth, name) for name in COMPARED_COLUMNS[:4]},
             **{new: getattr(truth, name) for name, new in TRUE.items()},
+            **{"level_right": False, "side_right": False},  # until it is found
         }
         found = sites.get((truth.condition, truth.level))
         overview = overviews[truth.series_description]

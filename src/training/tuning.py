@@ -61,7 +61,7 @@ def tune(
         trainer = job.trainer(hyperparameters)
 
         def judge(epoch: EpochMetrics) -> None:
-            trial.report(epoch.validation_loss, epoch.epoch)
+            trial.report(epoch.validation_loss, epoch.epoch - 1)  # steps run from 0
             if trial.should_prune():
                 raise optuna.TrialPruned
 

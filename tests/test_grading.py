@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from dicom_files import AXIAL, SAGITTAL, plane, write_series
-from made_graders import SPEC, Fixed, fixed
+from fake_classifiers import SPEC, Fixed, fixed
 
 from src.competition.constants import CONDITIONS, SEVERITIES
 from src.imaging.crops import CropSpec, extract_crop

@@ -217,7 +217,7 @@ def test_reliability_has_what_was_said_along_and_what_was_so_upwards(
     kept, path = keep_figures(monkeypatch), tmp_path / "reliability.png"
     draw_reliability(SEVERITY, path)
     [axes] = kept(path).axes
-    assert "said" in axes.get_xlabel()
+    assert "predicted" in axes.get_xlabel()
     curves = {
         line.get_label(): (list(zip(*line.get_data(), strict=True)), line.get_color())
         for line in axes.lines

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_condition_runs import KEY, description
-from made_locator import Shower, numbered
+from fake_locator import Shower, numbered
 from synthetic_study import (
     AWAY_MM,
     AXIAL_MM,

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 from dicom_files import AXIAL, SAGITTAL, plane, write_series
-from made_graders import Fixed, fixed, run_of
-from made_locator import Shower, numbered
+from fake_classifiers import Fixed, fixed, run_of
+from fake_locator import Shower, numbered
 from synthetic_study import (
     OFFSETS,
     STEPS,
@@ -180,7 +180,7 @@ def test_another_condition_is_flagged_where_the_condition_model_is_sure_of_it(
     assert ("sees spinal canal stenosis here" in other["reason"]) is flagged
     assert rows.loc[(SPINAL, "l4_l5"), "reason"] == ""
     both = rows.loc[(FORAMEN, "l2_l3"), "reason"]
-    assert ("word; the condition model sees" in both) is flagged
+    assert ("series; the condition model sees" in both) is flagged
     seen_there = ["seen_condition", "seen_probability"]
     assert rows.loc[(LEFT, "l1_l2"), seen_there].isna().all()
 

@@ -9,17 +9,24 @@ from pathlib import Path
 from src.errors import UserError
 
 
+class _Formatter(
+    argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
+):
+    """Keeps the docstring's lines, and shows the defaults that there are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None:
+            return action.help
+        if isinstance(action.default, list):
+            return f"{action.help} (default: {' '.join(map(str, action.default))})"
+        return super()._get_help_string(action)
+
+
 def make_parser(story: str) -> argparse.ArgumentParser:
     """Make a parser that shows a script's docstring and every default."""
-
-    class Formatter(
-        argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
-    ):
-        pass
-
     # No abbreviations: a preset would win over a flag that it does not recognise.
     return argparse.ArgumentParser(
-        description=story, formatter_class=Formatter, allow_abbrev=False
+        description=story, formatter_class=_Formatter, allow_abbrev=False
     )
 
 

@@ -236,3 +236,15 @@ def test_the_demo_times_each_step_and_all(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_demo_stops_where_a_script_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"train\.py ended with 3"):
         run_demo(monkeypatch, [0, 3])
+
+
+def test_help_shows_the_defaults_that_there_are() -> None:
+    parser = make_parser("A story.")
+    parser.add_argument("--needed", required=True, help="what must be given")
+    parser.add_argument("--some", nargs="+", default=["a", "b"], help="several")
+    parser.add_argument("--count", type=int, default=3, help="how many")
+    shown = " ".join(parser.format_help().split())
+    assert "what must be given --some" in shown
+    assert "several (default: a b)" in shown
+    assert "how many (default: 3)" in shown
+    assert "None" not in shown

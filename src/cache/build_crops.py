@@ -208,9 +208,9 @@ def _described(
     table = points.merge(severities, "left", site, validate="m:1")
     table = table.merge(descriptions, "left", place, validate="m:1")
     expected = table["condition"].map(FAMILY_OF).map(SERIES_OF)
-    surprise = table["series_description"] != expected
+    unexpected = table["series_description"] != expected
     remark = "on " + table["series_description"] + ", not " + expected
-    return table.assign(remark=remark.where(surprise, "").fillna(""))
+    return table.assign(remark=remark.where(unexpected, "").fillna(""))
 
 
 def _outcomes(tasks: Sequence[SeriesTask]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -17,7 +17,7 @@ from src.classification.variants import Variant, name_variants
 class RunEvaluation:
     """What a run was asked and what it answered.
 
-    description: its config.json; table: its predictions with the chances of the
+    description: its config.json; table: its predictions with the probabilities of the
     references beside each; leakage: what its test crops share with its training.
     """
 
@@ -36,8 +36,8 @@ def evaluate_run(
 ) -> RunEvaluation:
     """Put a run's predictions beside its references; sites: the cache's crops."""
     train, test = (sites[(roles == role).to_numpy()] for role in ("train", "test"))
-    chances = baseline_accuracy(train, test).set_index(test["crop"].to_numpy())
-    table = predictions.join(chances, on="crop")
+    probabilities = baseline_accuracy(train, test).set_index(test["crop"].to_numpy())
+    table = predictions.join(probabilities, on="crop")
     return RunEvaluation(name, description, table, leakage(train, test))
 
 
@@ -85,7 +85,7 @@ def _run_row(one: RunEvaluation) -> dict[str, Any]:
 
 
 def pooled_baselines(table: pd.DataFrame) -> dict[str, float | None]:
-    """Average the references' chances over crops, as `summarise` does accuracy.
+    """Average the references' probabilities over crops, as `summarise` does accuracy.
 
     look_up_side: of the foraminal crops alone, the share whose side is looked up right.
     """

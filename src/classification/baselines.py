@@ -21,7 +21,7 @@ RANDOM_SIDE_ACCURACY = 0.5
 
 
 def baseline_accuracy(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
-    """Give each test crop the chance that each reference is right about it.
+    """Give each test crop the probability that each reference is right about it.
 
     train, test: rows of the cache's crops.csv. Returns series_type, side_coin, look_up
     and foraminal (whether the crop shows a foramen, and its series type says so), one

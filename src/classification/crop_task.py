@@ -89,9 +89,9 @@ def _predictions(
     """Predict the test crops: their sites, class ids and a probability a label."""
     table = cache.table.set_index("crop", drop=False)
     table = table.loc[test.rows, ["crop", *SITE]].reset_index(drop=True)
-    chances = torch.softmax(trainer.logits(test), dim=1).numpy()
+    probabilities = torch.softmax(trainer.logits(test), dim=1).numpy()
     table["truth"] = test.classes
-    table["predicted"] = chances.argmax(axis=1)
+    table["predicted"] = probabilities.argmax(axis=1)
     for index, label in enumerate(config.labels):
-        table[f"p_{label}"] = chances[:, index]
+        table[f"p_{label}"] = probabilities[:, index]
     return table

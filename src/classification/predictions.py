@@ -73,11 +73,11 @@ def check_label_order(
     ids, the sites' own answers and the probability columns must tell one story.
     """
     columns = [name.removeprefix("p_") for name in table if name.startswith("p_")]
-    chances = table[[f"p_{name}" for name in columns]].to_numpy()
+    probabilities = table[[f"p_{name}" for name in columns]].to_numpy()
     agree = (
         list(labels) == list(task.labels) == columns
         and (task.classes(sites) == table["truth"].to_numpy()).all()
-        and (chances.argmax(axis=1) == table["predicted"]).all()
+        and (probabilities.argmax(axis=1) == table["predicted"]).all()
     )
     if not agree:
         raise UserError(

@@ -200,11 +200,11 @@ def _draw_answers(axes: Axes, sites: pd.DataFrame) -> None:
     for site in sites.itertuples():
         row, column = CONDITIONS.index(site.condition), LEVELS.index(site.level)
         name = likeliest(site)
-        chance, prior = getattr(site, name), site.source == "prior"
+        probability, prior = getattr(site, name), site.source == "prior"
         colour = to_rgb(UNREAD if prior else COLOURS[name])
-        depth = 1 if prior else np.clip(chance, 0.2, 1)
+        depth = 1 if prior else np.clip(probability, 0.2, 1)
         grid[row, column] = 1 - depth * (1 - np.array(colour))
-        text = f"{LETTERS[name]} {chance:.2f}" + ("\nprior" if prior else "")
+        text = f"{LETTERS[name]} {probability:.2f}" + ("\nprior" if prior else "")
         ink = "#333333" if prior or depth < 0.6 or name == "moderate" else "white"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
     axes.imshow(grid, aspect="auto")

@@ -15,7 +15,7 @@ from src.training.predictor import Predictor
 def predict_heatmaps(
     overview: Overview, description: str, locators: Sequence[Predictor]
 ) -> SeriesHeatmaps:
-    """Show an overview to some locators; their log chances are averaged."""
+    """Show an overview to some locators; their log probabilities are averaged."""
     places = target_indices_of(description)
     total: torch.Tensor | None = None
     for locator in locators:

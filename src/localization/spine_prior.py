@@ -1,4 +1,4 @@
-"""Where a study's sites lie from its spinal canal: learnt from marked studies.
+"""Where a study's sites lie from its spinal canal: learned from marked studies.
 
 With the canal found on the sagittal T2, every other site has a place to be looked for
 in patient space, whichever series shows it; which side and which level it is follows
@@ -20,7 +20,7 @@ from src.training.config import RunConfig
 POINT_MM = ["x_mm", "y_mm", "z_mm"]
 TARGET = ["condition", "level"]
 CANAL_KEYS = ["study_id", "level"]
-MIN_SD_MM = 5.0  # nothing learnt is taken to be surer than this, one deviation
+MIN_SD_MM = 5.0  # nothing learned is taken to be surer than this, one deviation
 SD_INFLATION = 2.0  # nor than so many deviations of the marked studies
 Target = tuple[str, str]  # condition, level
 

@@ -12,7 +12,7 @@ class SliceAttention(nn.Module):
     """Gated-attention pooling over per-slice features of a backbone.
 
     Gated attention (Ilse, Tomczak, Welling; Attention-based Deep Multiple Instance
-    Learning, 2018), with a learnt mark of each slice's place in the crop.
+    Learning, 2018), with a learned mark of each slice's place in the crop.
     """
 
     def __init__(self, backbone: str, classes: int, slices: int, weights: str) -> None:

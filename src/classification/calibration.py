@@ -31,8 +31,8 @@ PROBABILITY_COLUMNS = list(SEVERITIES)
 class Calibration:
     """How to correct probabilities.
 
-    temperatures: by family, by which log chances are divided; any_severe: by which the
-    canal's chance of severe is multiplied, before chances are made to sum to 1 again;
+    temperatures: by family, by which log probabilities are divided; any_severe: by
+    which the canal's probability of severe is multiplied, before normalizing again;
     gain: what that takes off the score of studies it was not fitted on.
     """
 
@@ -40,12 +40,12 @@ class Calibration:
     any_severe: float
     gain: float
 
-    def apply(self, chances: np.ndarray, conditions: pd.Series) -> np.ndarray:
-        """Correct chances [n, 3] of sites of some conditions [n]."""
+    def apply(self, probabilities: np.ndarray, conditions: pd.Series) -> np.ndarray:
+        """Correct probabilities [n, 3] of sites of some conditions [n]."""
         families = conditions.map(FAMILY_OF)
-        heat = families.map(self.temperatures).to_numpy(float)
+        temperature = families.map(self.temperatures).to_numpy(float)
         factor = np.where(families == "spinal", self.any_severe, 1.0)
-        return _corrected(chances, heat, factor)
+        return _corrected(probabilities, temperature, factor)
 
 
 IDENTITY = Calibration(dict.fromkeys(FAMILIES, 1.0), 1.0, 0.0)
@@ -67,13 +67,13 @@ def cross_fitted_probabilities(table: pd.DataFrame) -> dict[str, np.ndarray]:
     """Correct each part of the studies by a fit on the others; parts by study."""
     studies = np.sort(table["study_id"].unique())
     part = np.searchsorted(studies, table["study_id"]) % PARTS
-    chances = table[PROBABILITY_COLUMNS].to_numpy(float)
-    out = chances.copy()
+    probabilities = table[PROBABILITY_COLUMNS].to_numpy(float)
+    out = probabilities.copy()
     for number in range(PARTS):
         here = part == number
         if _scorable(table[~here]):
             fitted = _fitted(table[~here], 0.0)
-            out[here] = fitted.apply(chances[here], table.loc[here, "condition"])
+            out[here] = fitted.apply(probabilities[here], table.loc[here, "condition"])
     return dict(zip(PROBABILITY_COLUMNS, out.T, strict=True))
 
 
@@ -121,15 +121,17 @@ def _fitted(table: pd.DataFrame, gain: float) -> Calibration:
     """Choose each temperature by its family's loss, then the factor by the score."""
     temperatures = {}
     families = table["condition"].map(FAMILY_OF)
-    chances = table[PROBABILITY_COLUMNS].to_numpy(float)
+    probabilities = table[PROBABILITY_COLUMNS].to_numpy(float)
     for family in FAMILIES:
         here = (families == family).to_numpy()
-        losses = [_family_loss(table[here], chances[here], t) for t in TEMPERATURES]
+        losses = [
+            _family_loss(table[here], probabilities[here], t) for t in TEMPERATURES
+        ]
         temperatures[family] = round(float(TEMPERATURES[int(np.argmin(losses))]), 4)
 
     def with_factor(factor: float) -> float:
         some = Calibration(temperatures, factor, gain)
-        new = some.apply(chances, table["condition"])
+        new = some.apply(probabilities, table["condition"])
         return _score(
             table.assign(**dict(zip(PROBABILITY_COLUMNS, new.T, strict=True)))
         )
@@ -138,18 +140,24 @@ def _fitted(table: pd.DataFrame, gain: float) -> Calibration:
     return Calibration(temperatures, round(float(best), 4), round(gain, 4))
 
 
-def _family_loss(table: pd.DataFrame, chances: np.ndarray, heat: float) -> float:
+def _family_loss(
+    table: pd.DataFrame, probabilities: np.ndarray, temperature: float
+) -> float:
     classes = table["severity"].map(SEVERITIES.index).to_numpy()
-    new = _corrected(chances, np.full(len(table), heat), np.ones(len(table)))
+    new = _corrected(
+        probabilities, np.full(len(table), temperature), np.ones(len(table))
+    )
     weights = 2.0**classes  # the metric's 1, 2, 4
     return float(
         np.average(-np.log(new[np.arange(len(new)), classes]), weights=weights)
     )
 
 
-def _corrected(chances: np.ndarray, heat: np.ndarray, severe: np.ndarray) -> np.ndarray:
-    """Divide log chances [n, 3] by heat [n], multiply the last chance by severe [n]."""
-    logs = np.log(np.clip(chances, MIN_PROBABILITY, 1)) / heat[:, None]
+def _corrected(
+    probabilities: np.ndarray, temperature: np.ndarray, severe: np.ndarray
+) -> np.ndarray:
+    """Divide log probabilities [n, 3] by temperature [n]; scale the last by severe."""
+    logs = np.log(np.clip(probabilities, MIN_PROBABILITY, 1)) / temperature[:, None]
     out = np.exp(logs - logs.max(axis=1, keepdims=True))
     out[:, -1] *= severe
     return out / out.sum(axis=1, keepdims=True)

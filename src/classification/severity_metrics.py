@@ -19,7 +19,7 @@ from src.competition.prior import floors
 from src.competition.submission import from_prior, label_row_ids
 from src.training.run_folder import Run, mean_prior
 
-BINS = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)  # of the chance of severe
+BINS = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)  # of the probability of severe
 
 
 def severity_metrics(
@@ -74,10 +74,10 @@ def with_prior(sites: pd.DataFrame, prior: pd.DataFrame) -> pd.DataFrame:
 def reliability(
     plain: pd.DataFrame, nested: pd.DataFrame
 ) -> dict[str, list[dict[str, float]]]:
-    """Set what was said beside what was so, for the chance of severe.
+    """Set what was said beside what was so, for the probability of severe.
 
-    For each of BINS that has `sites`: `said`, the mean chance; `so`, the share that was
-    severe, each site counting by the metric's weight, as the chances are meant.
+    For each of BINS that has `sites`: `said`, the mean probability; `so`, the share
+    of severe sites, each counting by the metric's weight, as probabilities are meant.
     """
     severe = (plain["severity"] == SEVERITIES[-1]).to_numpy()
     weights = 2.0 ** plain["severity"].map(SEVERITIES.index).to_numpy()

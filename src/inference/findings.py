@@ -42,7 +42,7 @@ def merge_into_findings(
 ) -> pd.DataFrame:
     """Enter what was found of one study into its 25 rows of the prior.
 
-    graded: chances [3] by target; a site without them keeps the prior. reasons: what
+    graded: probabilities [3] by target; a site without keeps the prior. reasons: what
     there is to say of a target.
     """
     rows = findings.set_index(["condition", "level"])

@@ -33,7 +33,7 @@ class CropClassifier:
         return CropSpec(**self.run.config.crop)
 
     def predict_proba(self, crops: np.ndarray, conditions: list[str]) -> np.ndarray:
-        """Return the chance of each label [n, labels] for crops of its spec."""
+        """Return the probability of each label [n, labels] for crops of its spec."""
         config = self.run.config
         if CROP_TASKS[config.task].canonical_side:
             crops = _flip_right_sites(crops, conditions)
@@ -45,9 +45,9 @@ class CropClassifier:
 def predict_ensemble(
     study: Study, sites: Sites, severity_models: list[CropClassifier]
 ) -> tuple[dict[Target, np.ndarray], dict[Target, str]]:
-    """Average graders' chances at each site; also say what cannot be cut, and why.
+    """Average the ensemble's probabilities at each site; say what cannot be cut, why.
 
-    The average is of logarithms: that of the chances themselves is less sure than any
+    The average is of logarithms: that of the probabilities is less sure than any
     grader ought to be, and scored .010 worse on phantoms (docs/results.md).
     """
     total: dict[Target, np.ndarray] = {}

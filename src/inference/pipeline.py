@@ -33,7 +33,7 @@ DISAGREE_AT = (
 class StudyPipeline:
     """All runs of a folder, loaded once.
 
-    locators, graders, namers: of the tasks location, severity, condition.
+    locators, severity_models, condition_models: of the three tasks.
     """
 
     locators: list[Predictor]
@@ -158,9 +158,9 @@ def _missing(study: Study, sites: Sites) -> dict[Target, str]:
 def _disagreements(named: dict[Target, np.ndarray]) -> dict[Target, str]:
     """Flag sites where the condition model sees another condition."""
     flags = {}
-    for (condition, level), chances in named.items():
-        seen = CONDITIONS[int(chances.argmax())]
-        if seen != condition and chances.max() >= DISAGREE_AT:
+    for (condition, level), probabilities in named.items():
+        seen = CONDITIONS[int(probabilities.argmax())]
+        if seen != condition and probabilities.max() >= DISAGREE_AT:
             words = seen.replace("_", " ")
             flags[condition, level] = f"the condition model sees {words} here"
     return flags
@@ -170,5 +170,7 @@ def _with_seen(findings: pd.DataFrame, named: dict[Target, np.ndarray]) -> pd.Da
     keys = list(zip(findings["condition"], findings["level"], strict=True))
     best = [named[key].argmax() if key in named else None for key in keys]
     names = [None if place is None else CONDITIONS[place] for place in best]
-    chances = [float(named[key].max()) if key in named else np.nan for key in keys]
-    return findings.assign(seen_condition=names, seen_probability=chances)
+    probabilities = [
+        float(named[key].max()) if key in named else np.nan for key in keys
+    ]
+    return findings.assign(seen_condition=names, seen_probability=probabilities)

@@ -1,4 +1,4 @@
-"""Looking a target up among the chances that a locator gives to every place."""
+"""Looking a target up among the probabilities that a locator gives to every place."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +7,7 @@ import numpy as np
 
 from src.imaging.overview import OVERVIEW_PX, Overview
 
-NEAR_MM = 10.0  # chances within this of a peak are for the same site
+NEAR_MM = 10.0  # probabilities within this of a peak are for the same site
 REACH_MM = 8.0  # a slice farther from a point than this does not show it
 MAX_PEAKS = 4  # peaks a target may choose from
 
@@ -16,7 +16,7 @@ MAX_PEAKS = 4  # peaks a target may choose from
 class Peak:
     """A peak: a slice of the overview, its pixels [2], its patient point [3].
 
-    share: of the target's chances, what lies around the peak.
+    share: of the target's probabilities, what lies around the peak.
     """
 
     slice: int
@@ -47,9 +47,9 @@ class HeatmapGrid:
         cells = [plane.to_patient(self.cells_px) for plane in planes]
         return np.stack(cells).astype(np.float32)
 
-    def find_peaks(self, chances: np.ndarray, count: int) -> list[Peak]:
-        """Find the highest peaks of chances [slices, h, w], best first, well apart."""
-        left, found = chances.copy(), []
+    def find_peaks(self, probabilities: np.ndarray, count: int) -> list[Peak]:
+        """Find the highest peaks of [slices, h, w], best first, well apart."""
+        left, found = probabilities.copy(), []
         for _ in range(count):
             best = np.unravel_index(left.argmax(), left.shape)
             if left[best] <= 0:
@@ -82,10 +82,10 @@ class HeatmapGrid:
                 return Peak(int(index), xy, point_mm, 0.0)
         return None
 
-    def _refined(self, chances: np.ndarray) -> Peak:
+    def _refined(self, probabilities: np.ndarray) -> Peak:
         """Take the likeliest slice of a peak, and the mean place on it."""
-        by_slice = chances.sum(axis=(1, 2))
+        by_slice = probabilities.sum(axis=(1, 2))
         index = int(by_slice.argmax())
-        xy = np.tensordot(chances[index], self.cells_px, 2) / by_slice[index]
+        xy = np.tensordot(probabilities[index], self.cells_px, 2) / by_slice[index]
         point_mm = self.overview.planes[index].to_patient(xy)
         return Peak(index, xy, point_mm, float(by_slice.sum()))

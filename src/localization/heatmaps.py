@@ -14,7 +14,7 @@ def select_targets(outputs: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
 
 
 def log_probabilities(scores: torch.Tensor) -> torch.Tensor:
-    """Turn scores [m, slices, h, w] into logarithms of chances that sum to 1 each."""
+    """Turn scores [m, slices, h, w] into log probabilities; each target's sum to 1."""
     return torch.log_softmax(scores.flatten(1), dim=1).view_as(scores)
 
 

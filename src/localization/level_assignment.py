@@ -8,7 +8,9 @@ from src.localization.heatmap_peaks import Peak
 from src.localization.spine_prior import LevelSpacing, negative_log_prior
 
 BELOW_MM = 12.0  # a level lies at least so far below the one above it
-MISSING = 1e-3  # what a level's chances are worth if it is taken to be out of view
+MISSING = (
+    1e-3  # what a level's probabilities are worth if it is taken to be out of view
+)
 Path = tuple[Peak | None, ...]
 
 
@@ -18,7 +20,7 @@ def assign_levels(
     """Choose one candidate a level, or none, so that levels run from head to foot.
 
     levels: from the first of LEVELS on; steps: by their upper level, those known. The
-    choice with the greatest product of shares and of the steps' chances, by dynamic
+    choice with the greatest product of masses and spacing probabilities, by dynamic
     programming: the best way to a candidate goes over the best way to an earlier one.
     """
     ways: list[tuple[float, Path]] = [(0.0, ())]  # the logarithm of a way's product

@@ -33,7 +33,7 @@ from src.localization.heatmap_peaks import MAX_PEAKS, HeatmapGrid, Peak
 from src.localization.level_assignment import assign_levels
 from src.localization.spine_prior import CanalOffset, LevelSpacing, Target
 
-# Less of a target's chances than this near its place, and it is taken as not shown.
+# Less of a target's probability than this near its place: it is not shown.
 MIN_MASS = 0.02
 
 
@@ -41,7 +41,7 @@ MIN_MASS = 0.02
 class LocatedSite:
     """A site: a file, its pixels, and the patient point [3].
 
-    confidence: the share of the locator's chances that lies there; projected: whether
+    confidence: the share of the probability that lies there; projected: whether
     it was projected from another series.
     """
 
@@ -56,7 +56,7 @@ class LocatedSite:
 
 @dataclass(frozen=True, eq=False)
 class SeriesHeatmaps:
-    """A study's series of one type, and a locator's log chances for it.
+    """A study's series of one type, and a locator's log probabilities for it.
 
     logs: [targets of this type, slices, h, w], in the order of `targets_on`.
     """
@@ -183,19 +183,19 @@ class _Finder:
         self, condition: str, level: str, point_mm: np.ndarray, sd_mm: np.ndarray
     ) -> LocatedSite | None:
         weights, logs = self.space.gaussian_prior(point_mm, sd_mm)
-        chances = self._any_level(condition, level)
-        share = float((chances * weights).sum())
+        probabilities = self._any_level(condition, level)
+        share = float((probabilities * weights).sum())
         if share < MIN_MASS:
             place = self.space.nearest(point_mm)
             return place and replace(self._located(place), source="projected")
         # Multiplied as logarithms: what is far away is too little for a float32.
-        logs = logs + np.log(np.maximum(chances, 1e-30))
+        logs = logs + np.log(np.maximum(probabilities, 1e-30))
         posterior = np.exp(logs - logs.max())
         [best] = self.space.find_peaks(posterior / posterior.sum(), 1)
         return replace(self._located(best), confidence=min(share, 1.0))
 
     def _any_level(self, condition: str, level: str) -> np.ndarray:
-        """Chances [slices, h, w] of a target; on axial slices, of any of its levels.
+        """Probabilities [slices, h, w] of a target; on axial slices, of any level.
 
         An axial slice hardly shows which level it is at, and its place does.
         """

@@ -30,7 +30,7 @@ class HeatmapFPN(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Score slices [n, 3, px, px], each between its neighbours: [n, targets, h, w].
 
-        The scores are logarithms of chances, up to one constant a target and series.
+        The scores are log probabilities, up to one constant a target and series.
         """
         merged = None
         maps = list(zip(self.encoder(images), self.sides, self.merges, strict=True))

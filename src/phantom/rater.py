@@ -1,8 +1,8 @@
 """How narrow each site is, what a reader calls it, and what the best reader could know.
 
 Narrowing runs from 0 (open) to 1 (closed) and is drawn, never seen, by the phantom. A
-reader sees it with Gaussian noise and compares with two thresholds, so the chance of
-each severity given the narrowing is known, and with it the best possible prediction.
+reader sees it with Gaussian noise and compares with two thresholds, so the probability
+of each severity given the narrowing is known, and with it the best possible prediction.
 """
 
 from statistics import NormalDist
@@ -74,7 +74,7 @@ def draw_severity(narrowing: np.ndarray, rng: np.random.Generator) -> list[str]:
 
 
 def severity_probabilities(narrowing: np.ndarray) -> np.ndarray:
-    """The chance [n, 3] of each severity, given the narrowing [n]."""
+    """The probability [n, 3] of each severity, given the narrowing [n]."""
     low, high = (
         np.array([_NORMAL.cdf((edge - value) / RATER_NOISE) for value in narrowing])
         for edge in THRESHOLDS
@@ -85,7 +85,7 @@ def severity_probabilities(narrowing: np.ndarray) -> np.ndarray:
 def ideal_probabilities(narrowing: np.ndarray) -> np.ndarray:
     """The prediction [n, 3] with the least expected loss, given the narrowing [n].
 
-    Under weights w the loss sum(w_y * -log p_y) is least where p is the chances times
+    Under weights w the loss sum(w_y * -log p_y) is least where p is probability times
     w, scaled to one. For the any-severe term it is near the best, not exactly it.
     """
     weighted = severity_probabilities(narrowing) * SEVERITY_WEIGHTS

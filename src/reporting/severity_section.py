@@ -33,9 +33,11 @@ def runs_table(metrics: dict[str, Any]) -> Rows:
 def calibration_table(metrics: dict[str, Any]) -> Rows:
     """Lay out what is left for predict_submission.py to apply."""
     held = metrics["calibration"]
-    heat = {f"{name}, temperature": t for name, t in held["temperatures"].items()}
+    temperature = {
+        f"{name}, temperature": t for name, t in held["temperatures"].items()
+    }
     factor = {"severe canal, times": held["any_severe"]}
-    return [{**heat, **factor, "gain, nested": held["gain"]}]
+    return [{**temperature, **factor, "gain, nested": held["gain"]}]
 
 
 def add_severity(page: HtmlReport, metrics: dict[str, Any], figures: Path) -> None:
@@ -58,7 +60,9 @@ def add_severity(page: HtmlReport, metrics: dict[str, Any], figures: Path) -> No
     page.table(calibration_table(metrics))
     path = figures / "severity_reliability.png"
     draw_reliability(metrics, path)
-    caption = "Chance of severe as it is said, and as it is, weighted 1, 2, 4; larger "
+    caption = (
+        "Probability of severe as it is said, and as it is, weighted 1, 2, 4; larger "
+    )
     page.picture(path, caption + "dots stand for more sites")
     page.paragraph("Every run on its own test studies:")
     page.table(runs_table(metrics))

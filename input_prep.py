@@ -3,8 +3,8 @@
     python input_prep.py --data data --cache cache
 
 reads and checks the CSVs of --data, cuts a crop around every marked point and writes
-crops.npy, crops.csv, rejects.csv and folds.csv to --cache. What gave no crop is listed
-in rejects.csv with its reason. If interrupted, run it again: it resumes.
+crops.npy, crops.csv, rejects.csv and folds.csv to --cache. Points without a crop are
+listed in rejects.csv with the reason. If interrupted, run it again: it resumes.
 """
 
 import argparse
@@ -32,20 +32,20 @@ def parse() -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="the unpacked competition")
-    add("--cache", type=Path, required=True, help="where crops and tables go")
+    add("--cache", type=Path, required=True, help="folder of the crops and tables")
     source = parser.add_mutually_exclusive_group()
-    text = "fetch the competition from Kaggle to --data first, or go on fetching it"
+    text = "download the competition from Kaggle to --data first, or resume"
     source.add_argument("--download", action="store_true", help=text)
     text = "write N phantom studies to --data first, if it holds no competition"
     source.add_argument("--phantom", type=positive_int, metavar="N", help=text)
     add("--crop-px", type=positive_int, default=100, help="side of a crop in pixels")
-    text = "slices of a crop: 5 for --slices attention, and room for jitter"
+    text = "slices of a crop; 5 for --slices attention or for slice jitter"
     add("--crop-slices", type=int, choices=[3, 5], default=3, help=text)
     field = parser.add_mutually_exclusive_group()
     field.add_argument("--field-mm", type=float, default=50.0, help="side in mm")
     text = "crop the image's own pixels, as the paper does, instead of millimetres"
     field.add_argument("--native-px", action="store_true", help=text)
-    text = "leave out what --task location learns from, 7 GB of the whole download"
+    text = "skip the overviews that --task location needs, 7 GB for all studies"
     add("--no-overviews", action="store_true", help=text)
     add(
         "--workers",
@@ -54,12 +54,12 @@ def parse() -> argparse.Namespace:
         help="parallel processes",
     )
     add("--limit", type=positive_int, metavar="N", help="only the first N studies")
-    add("--seed", type=int, default=0, help="of the phantom and of the folds")
+    add("--seed", type=int, default=0, help="random seed of phantom and folds")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Write the phantom if asked for, then the cache, and say what came of it."""
+    """Write the phantom if requested, then the cache, and report."""
     args = parse()
     field_mm = None if args.native_px else args.field_mm
     spec = CropSpec(args.crop_px, field_mm, args.crop_slices)
@@ -80,14 +80,14 @@ def main() -> None:
 
 
 def make_phantom(args: argparse.Namespace, executor: Executor) -> None:
-    """Fill an empty --data with a cohort whose truth is known."""
+    """Write a cohort with known ground truth to --data, unless it has a competition."""
     if (args.data / LABEL_FILE).is_file():
         say(f"{args.data} holds a competition already: no phantom is written")
         return
     done = f"Wrote {args.phantom} phantom studies to {args.data}"
-    with timed(done), progress("phantom studies") as tick:
-        write_cohort(args.data, args.phantom, executor, args.seed, tick)
-    say(f"The truth of its test studies is in {truth_folder(args.data)}")
+    with timed(done), progress("phantom studies") as on_progress:
+        write_cohort(args.data, args.phantom, executor, args.seed, on_progress)
+    say(f"The ground truth of its test studies is in {truth_folder(args.data)}")
 
 
 def first_studies(competition: Competition, limit: int | None) -> Competition:
@@ -107,8 +107,8 @@ def cut_crops(
     spec: CropSpec,
     executor: Executor,
 ) -> CacheSummary:
-    """Cut the crops into --cache, or find them there."""
-    with timed(f"Cut {spec} into {args.cache}"), progress("series") as tick:
+    """Cut the crops into --cache, unless they are there."""
+    with timed(f"Cut {spec} into {args.cache}"), progress("series") as on_progress:
         return build_cache(
             competition.points,
             competition.labels,
@@ -117,41 +117,43 @@ def cut_crops(
             args.cache,
             spec,
             executor,
-            tick,
+            on_progress,
         )
 
 
 def draw_overviews(
     competition: Competition, args: argparse.Namespace, executor: Executor
 ) -> None:
-    """Draw every slice at one scale into --cache, or find them there."""
+    """Draw all slices at one scale into --cache, unless they are there."""
     done = f"Drew the overviews of {len(competition.series)} series into {args.cache}"
-    with timed(done), progress("series") as tick:
+    with timed(done), progress("series") as on_progress:
         folder = image_folder(args.data, "train")
-        counts = build_overviews(competition.series, folder, args.cache, executor, tick)
+        counts = build_overviews(
+            competition.series, folder, args.cache, executor, on_progress
+        )
     if counts["rejects"]:
-        where = args.cache / "overview-rejects.csv"
-        say(f"{counts['rejects']} files or series could not be read: see {where}")
+        path = args.cache / "overview-rejects.csv"
+        say(f"{counts['rejects']} files or series could not be read: see {path}")
 
 
 def report_label_checks(folder: Path) -> None:
-    """List points that contradict the patient's geometry, and say if most do."""
+    """List points that contradict the patient's geometry, and warn if most sides do."""
     table = open_cache(folder).table
     found = inconsistent_points(table)
     write_csv(found, folder / "suspects.csv")
     share = share_of_swapped_sides(table)
     if share > MOSTLY:
         say(
-            f"WARNING: LEFT AND RIGHT ARE EXCHANGED in {100 * share:.0f} % of the "
-            "marked pairs: by the images' positions, what is called left lies on the "
-            "patient's right. Mend the coordinates before you train on them"
+            f"WARNING: LEFT AND RIGHT ARE SWAPPED in {100 * share:.0f} % of the marked "
+            "pairs: by the images' positions, the left points lie on the patient's "
+            "right. Fix the coordinates before training on them"
         )
     if len(found):
         say(f"{len(found)} points contradict geometry: see {folder / 'suspects.csv'}")
 
 
 def preview(args: argparse.Namespace) -> None:
-    """Draw one study's points and crops, to be looked at before anything is trained."""
+    """Draw one study's points and crops, to look at before training."""
     from src.reporting.preview import draw_preview
 
     path = args.cache / "preview.png"
@@ -160,19 +162,19 @@ def preview(args: argparse.Namespace) -> None:
 
 
 def report(competition: Competition, summary: CacheSummary, cache: Path) -> None:
-    """Say how many crops there are and what to do next."""
+    """Show the counts of crops and rejects, and the next command."""
     if summary.reused:
         say("The cache was there already; nothing was cut again")
-    rows = {
+    counts: dict[str, object] = {
         "studies": competition.labels["study_id"].nunique(),
         "series": len(competition.series),
         "points": len(competition.points),
         "crops": summary.crops,
         "rejects": summary.rejects,
     }
-    show_table("Prepared", [rows])
+    show_table("Prepared", [counts])
     if summary.rejects:
-        say(f"Why a point was rejected is in {cache / 'rejects.csv'}")
+        say(f"The reasons of the rejects are in {cache / 'rejects.csv'}")
     say(
         f"Next: python train.py --cache {cache} --runs runs --task condition "
         "--backbone mnasnet0_75 mnasnet1_0"

@@ -1,11 +1,11 @@
-"""A cohort with planted mistakes, to see what a kit makes of bad labels.
+"""A cohort with corrupted labels, to test how the kit handles them.
 
-    python -m benchmarks.corrupt_labels --data phantom --out spoiled --swap-sides
+    python -m benchmarks.corrupt_labels --data phantom --out swapped --swap-sides
     python -m benchmarks.corrupt_labels --data phantom --out noisy --noise 0.3
 
-writes a copy whose coordinates call left right and right left, or in which a share of
-the labels is drawn from the others' at random. The images are linked, not copied, and
-the test studies and their truth stay as they are.
+writes a copy with left and right of all coordinates swapped, or with a share of the
+labels replaced by random draws from all labels. The images are linked, not copied; the
+test studies and their ground truth are unchanged.
 """
 
 import argparse
@@ -37,19 +37,19 @@ def parse() -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="a competition")
-    add("--out", type=Path, required=True, help="a folder that is not there yet")
-    add("--swap-sides", action="store_true", help="exchange left and right of points")
-    text = "share of the labels that are drawn anew, from all labels"
+    add("--out", type=Path, required=True, help="a new folder")
+    add("--swap-sides", action="store_true", help="swap left and right of points")
+    text = "share of the labels to replace by random draws from all labels"
     add("--noise", type=float, default=0.0, metavar="SHARE", help=text)
-    add("--seed", type=int, default=0, help="of the noise")
+    add("--seed", type=int, default=0, help="random seed of the noise")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Write the spoiled copy."""
+    """Write the corrupted copy."""
     args = parse()
     if args.out.exists():
-        raise UserError(f"{args.out} is there already: name a folder that is not")
+        raise UserError(f"{args.out} exists already: give a new folder as --out")
     args.out.mkdir(parents=True)
     for name in LINKED:
         os.symlink((args.data / name).resolve(), args.out / name)
@@ -58,15 +58,15 @@ def main() -> None:
     points = pd.read_csv(args.data / POINT_FILE)
     labels = pd.read_csv(args.data / LABEL_FILE)
     if args.swap_sides:
-        points["condition"] = points["condition"].map(exchanged)
+        points["condition"] = points["condition"].map(swap_side_name)
     write_csv(points, args.out / POINT_FILE)
     rng = np.random.default_rng(args.seed)
     write_csv(with_noise(labels, args.noise, rng), args.out / LABEL_FILE)
     say(f"Wrote {args.out}")
 
 
-def exchanged(condition: str) -> str:
-    """Call a condition's left right, and its right left."""
+def swap_side_name(condition: str) -> str:
+    """Swap left and right in a condition as the coordinates spell it."""
     sides = {"Left": "Right", "Right": "Left"}
     first, _, rest = condition.partition(" ")
     return f"{sides.get(first, first)} {rest}"
@@ -75,7 +75,7 @@ def exchanged(condition: str) -> str:
 def with_noise(
     labels: pd.DataFrame, share: float, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Draw a share of the labels anew from all of them; what is missing stays so."""
+    """Replace a share of the labels by random ones of them; missing ones stay so."""
     table = labels[list(TARGETS)].to_numpy(dtype=object)
     given = pd.notna(table)
     chosen = given & (rng.random(table.shape) < share)

@@ -1,4 +1,4 @@
-"""A pool of processes that leave each other a core."""
+"""A pool of single-threaded worker processes."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from src.errors import UserError
 Task = TypeVar("Task")
 Progress = Callable[[int, int], None]
 
-# Numerical libraries read these when they load. Left alone, each worker starts a thread
+# Numerical libraries read these when they load. By default each worker starts a thread
 # a core: two workers on two cores then took four times as long.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -37,24 +37,24 @@ def run_all(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Do some work for every task, in the executor or here; tell (done, total)."""
-    tell = progress or (lambda done, total: None)
+    """Run `work` on every task, in the executor or here; report (done, total)."""
+    report = progress or (lambda done, total: None)
     if executor is None:
         for done, task in enumerate(tasks, start=1):
             work(task)
-            tell(done, len(tasks))
+            report(done, len(tasks))
         return
     futures = [executor.submit(work, task) for task in tasks]
     try:
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
-            tell(done, len(tasks))
+            report(done, len(tasks))
     except BrokenExecutor as error:
         raise UserError(
-            "A worker died, most likely for want of memory; run again with fewer "
+            "A worker died, most likely out of memory; run again with fewer "
             "--workers, and it resumes."
         ) from error
     finally:
-        # Or the executor works through the rest before Ctrl-C ends anything.
+        # Otherwise Ctrl-C waits until the executor has done all the tasks.
         for future in futures:
             future.cancel()

@@ -1,4 +1,4 @@
-"""A study without pixels: its sites are known, and chances that show them."""
+"""A study without pixels: its sites are known, and so are their heatmaps."""
 
 from collections.abc import Callable, Iterable
 
@@ -26,13 +26,13 @@ AWAY_MM = {"spinal": (0, 0, 0), "foraminal": (16, -8, 5), "subarticular": (9, -3
 
 
 def canal_mm(level: str) -> np.ndarray:
-    """Where the canal is at a level: 30 mm apart, bending back to the feet."""
+    """Return the canal's point at a level: 30 mm apart, bending back to the feet."""
     number = LEVELS.index(level)
     return np.array([2.0, 10 + number**2, 60 - 30 * number])
 
 
 def site_mm(condition: str, level: str) -> np.ndarray:
-    """Where any site is."""
+    """Return the point of any site."""
     away = np.array(AWAY_MM[FAMILY_OF[condition]], float)
     if condition.startswith("right"):
         away[0] *= -1
@@ -40,7 +40,7 @@ def site_mm(condition: str, level: str) -> np.ndarray:
 
 
 def leaning_mm(condition: str, level: str) -> np.ndarray:
-    """Where a site is in a scoliotic patient: 4 mm to the left from level to level."""
+    """Return a scoliotic patient's site: 4 mm to the left from level to level."""
     return site_mm(condition, level) + np.array([4 * LEVELS.index(level) - 8, 0, 0])
 
 
@@ -65,11 +65,11 @@ def overview(description: str, series_id: int, heights: Iterable[float]) -> Over
     axial = description == AXIAL_T2
     right, down = np.array(ACROSS if axial else BACK_TO_FRONT, float)
     rows = []
-    for place, height in enumerate(heights):
+    for index, height in enumerate(heights):
         middle = np.array([0.0, 20, height] if axial else [height, 20, 0])
         corner = middle - 100 * (right + down)
         shape = (201, 201, 1.0, 1.0)
-        rows.append((series_id, place + 1, 0, place, *shape, *corner, *right, *down))
+        rows.append((series_id, index + 1, 0, index, *shape, *corner, *right, *down))
     images = np.zeros((len(rows), OVERVIEW_PX, OVERVIEW_PX), np.uint8)
     table = pd.DataFrame(rows, columns=list(SLICE_COLUMNS))
     return Overview(images, table, FIELD_MM[description])
@@ -98,9 +98,9 @@ def seen(
     levels_alike: bool = False,
     place: Place = site_mm,
 ) -> SeriesHeatmaps:
-    """Show where sites are by a Gaussian of 3 mm; or nowhere, if blind.
+    """Make heatmaps of the sites, Gaussians of 3 mm; flat ones if blind.
 
-    levels_alike: a target's chances lie at every level, as on axial slices; place:
+    levels_alike: a target has peaks at every level, as on axial slices; place:
     where a site is shown, by its condition and level.
     """
     space = HeatmapGrid(view, CELLS, CELLS)
@@ -117,6 +117,6 @@ def seen(
 def mixed(
     first: SeriesHeatmaps, second: SeriesHeatmaps, share: float
 ) -> SeriesHeatmaps:
-    """Show two places of each target, the first with a share of the probability."""
+    """Mix two heatmaps of each target, the first with a share of the probability."""
     both = share * np.exp(first.log_probs) + (1 - share) * np.exp(second.log_probs)
     return SeriesHeatmaps(first.overview, np.log(both))

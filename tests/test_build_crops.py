@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from cache_cohort import LABELS, POINTS, SERIES, build, contents, write_images
 
-from src.cache import shards
+from src.cache import crop_shards
 from src.cache.crop_cache import open_cache
 from src.errors import UserError
 from src.imaging.crops import CropSpec
@@ -54,7 +54,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         folders.append(folder)
         return read_series(folder)
 
-    monkeypatch.setattr(shards, "read_series", read)
+    monkeypatch.setattr(crop_shards, "read_series", read)
     return folders
 
 
@@ -70,32 +70,32 @@ def test_finished_cache_is_not_cut_again(
 
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         (
             {"spec": CropSpec(32, None)},
-            r"holds crops of 3 slices of 16 px over 12 mm, and asked for are crops of "
+            r"holds crops of 3 slices of 16 px over 12 mm, not the requested crops of "
             r"3 slices of 32 px over native pixels; delete it or .* --cache",
         ),
-        ({"points": POINTS[1:]}, "crops of points table .*, and asked for"),
-        ({"labels": LABELS[1:]}, "crops of labels table .*, and asked for"),
-        ({"series": SERIES[1:]}, "crops of series table .*, and asked for"),
-        ({"spec": CropSpec(16, 12, 5)}, "3 slices of .*, and asked .* 5 slices of"),
+        ({"points": POINTS[1:]}, "crops of points table .*, not the requested"),
+        ({"labels": LABELS[1:]}, "crops of labels table .*, not the requested"),
+        ({"series": SERIES[1:]}, "crops of series table .*, not the requested"),
+        ({"spec": CropSpec(16, 12, 5)}, "3 slices of .*, not .* 5 slices of"),
     ],
 )
 def test_other_crops_never_land_in_a_cache(
-    images: Path, tmp_path: Path, finished: bool, changes: dict, said: str
+    images: Path, tmp_path: Path, finished: bool, changes: dict, message: str
 ) -> None:
     if finished:
         build(images, tmp_path / "cache")
     else:
         kill(images, tmp_path / "cache", 1)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         build(images, tmp_path / "cache", **changes)
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4])
-def test_killed_run_goes_on_where_it_was(
+def test_a_killed_run_resumes(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     build(images, tmp_path / "whole")
@@ -108,7 +108,7 @@ def test_killed_run_goes_on_where_it_was(
     assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
 
 
-def test_what_a_killed_run_left_half_written_is_cleared(
+def test_half_written_files_of_a_killed_run_are_removed(
     images: Path, tmp_path: Path
 ) -> None:
     kill(images, tmp_path / "cache", 4)
@@ -129,11 +129,20 @@ def test_killed_run_leaves_no_work_in_its_executor(
         folders.append(folder)
         return read_series(folder)
 
-    monkeypatch.setattr(shards, "read_series", read)
+    monkeypatch.setattr(crop_shards, "read_series", read)
     with ThreadPoolExecutor(1) as executor:
         kill(images, tmp_path / "cache", 1, executor=executor)
         over.set()
     assert len(folders) <= 2
+
+
+def test_shards_with_a_damaged_key_are_to_be_deleted(
+    images: Path, tmp_path: Path
+) -> None:
+    kill(images, tmp_path / "cache", 2)
+    (tmp_path / "cache/parts/cache.json").write_text("{}")
+    with pytest.raises(UserError, match=r"damaged; delete .*cache/parts and run"):
+        build(images, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("damage", [b"", b"junk", None])
@@ -149,7 +158,7 @@ def test_damaged_shard_is_cut_again(
     assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
 
 
-def test_files_mended_since_a_killed_run_are_cut(images: Path, tmp_path: Path) -> None:
+def test_files_fixed_since_a_killed_run_are_cut(images: Path, tmp_path: Path) -> None:
     lost = (images / "1/11").rename(tmp_path / "lost")
     kill(images, tmp_path / "cache", 3)
     lost.rename(images / "1/11")
@@ -157,7 +166,7 @@ def test_files_mended_since_a_killed_run_are_cut(images: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("writer", ["savez", "lib.format.write_array_header_1_0"])
-def test_full_disk_is_told_and_leaves_nothing_half_written(
+def test_full_disk_is_reported_and_leaves_nothing_half_written(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:
     def fill(file: Any, *_args: Any, **_arrays: Any) -> None:
@@ -167,7 +176,9 @@ def test_full_disk_is_told_and_leaves_nothing_half_written(
     build(images, tmp_path / "whole")
     with monkeypatch.context() as full:
         full.setattr(f"numpy.{writer}", fill)
-        with pytest.raises(UserError, match=r"disk of .*cache is full; make room"):
+        with pytest.raises(
+            UserError, match=r"disk of .*cache is full; free some space"
+        ):
             build(images, tmp_path / "cache")
     assert not (tmp_path / "cache/crops.npy").exists()
     assert not list((tmp_path / "cache").rglob("*.tmp*"))
@@ -185,15 +196,15 @@ def test_executor_makes_the_same_cache(
     images: Path, tmp_path: Path, start: Callable[[], Executor]
 ) -> None:
     build(images, tmp_path / "whole")
-    told = []
+    reported = []
     with start() as executor:
-        progress = lambda *counts: told.append(counts)  # noqa: E731
+        progress = lambda *counts: reported.append(counts)  # noqa: E731
         build(images, tmp_path / "cache", executor=executor, progress=progress)
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert reported == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
 
 
-def test_worker_that_dies_is_told(images: Path, tmp_path: Path) -> None:
+def test_a_dead_worker_is_reported(images: Path, tmp_path: Path) -> None:
     class Dying(Executor):
         def submit(self, *_task: Any) -> Future:
             future: Future = Future()

@@ -47,18 +47,18 @@ def quick_study(plan: StudyPlan, images: Path) -> StudyTruth:
 
 
 class Quick:
-    """A cohort of quick studies: its folder, the plans it was made by, what it told."""
+    """A cohort of quick studies: its folder, the plans it was made by, its progress."""
 
     def __init__(self, root: Path, count: int, seed: int = 0) -> None:
         """Write it."""
-        self.root, self.plans, self.told = root, [], []
+        self.root, self.plans, self.progress = root, [], []
 
         def write(plan: StudyPlan, images: Path) -> StudyTruth:
             self.plans.append(plan)
             return quick_study(plan, images)
 
         def tell(done: int, total: int) -> None:
-            self.told.append((done, total))
+            self.progress.append((done, total))
 
         with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as executor:
             patch.setattr("src.phantom.cohort.write_study", write)
@@ -80,7 +80,7 @@ def test_every_study_has_a_plan_of_its_own(quick: Quick) -> None:
     assert {plan.marking_mm for plan in quick.plans} == {MARKING_MM}
     assert len({plan.seed for plan in quick.plans}) == 12
     assert len({plan.study_id for plan in quick.plans}) == 12
-    assert quick.told == [(done, 12) for done in range(1, 13)]
+    assert quick.progress == [(done, 12) for done in range(1, 13)]
 
 
 def test_a_cohort_is_that_of_its_seed(quick: Quick, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_labels_are_what_was_drawn_of_each_study(quick: Quick) -> None:
         assert labels.loc[places, "severity"].tolist() == drawn
 
 
-def test_the_ideal_answer_to_a_site_is_that_of_its_own_narrowing(
+def test_the_ideal_prediction_of_a_site_is_that_of_its_own_narrowing(
     quick: Quick,
 ) -> None:
     truth = truth_folder(quick.root)
@@ -186,11 +186,11 @@ def test_the_ideal_score_is_that_of_the_ideal_submission(phantom: Path) -> None:
     folder = truth_folder(phantom)
     labels = tables.read_labels(folder / "train.csv")
     ideal = submission.read_submission(folder / "ideal_submission.csv")
-    told = json.loads((folder / "ideal.json").read_text())["score"]
-    assert score(labels, ideal).to_dict() == pytest.approx(told)
+    written = json.loads((folder / "ideal.json").read_text())["score"]
+    assert score(labels, ideal).to_dict() == pytest.approx(written)
     train = tables.read_training(phantom).labels
     prior = submission.from_prior(labels["study_id"].unique(), smoothed_prior(train))
-    assert told["score"] < score(labels, prior).score
+    assert written["score"] < score(labels, prior).score
 
 
 def test_points_mark_the_sites_in_patient_space(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from cache_cohort import (
 )
 from dicom_files import AXIAL, plane, write_slice
 
+from src import __version__
 from src.cache.crop_cache import CROP_COLUMNS, CropCache, open_cache
 from src.cache.fingerprint import crop_fingerprint
 from src.competition.constants import AXIAL_T2
@@ -74,10 +75,10 @@ def test_crops_cannot_be_overwritten(images: Path, tmp_path: Path) -> None:
     build(images, tmp_path / "cache")
     crops = open_cache(tmp_path / "cache").crops
     with pytest.raises(ValueError, match="read-only"):
-        crops[0] = 0
+        crops[:][0] = 0
 
 
-def test_table_tells_all_that_is_known_of_a_crop(images: Path, tmp_path: Path) -> None:
+def test_the_table_has_all_columns_of_a_crop(images: Path, tmp_path: Path) -> None:
     build(images, tmp_path / "cache")
     table = open_cache(tmp_path / "cache").table
     assert tuple(table.columns) == CROP_COLUMNS
@@ -95,7 +96,7 @@ def test_table_tells_all_that_is_known_of_a_crop(images: Path, tmp_path: Path) -
     ]
 
 
-def test_severity_slice_and_place_are_those_of_each_point(
+def test_severity_slice_and_position_are_those_of_each_point(
     images: Path, tmp_path: Path
 ) -> None:
     numbers = [6, 5, *POINTS["instance_number"][2:]]
@@ -108,12 +109,12 @@ def test_severity_slice_and_place_are_those_of_each_point(
         index = NUMBERS[row.series_id].index(row.instance_number)
         right, down = 0.75 * row.x, 0.75 * row.y
         axial = row.series_description == AXIAL_T2
-        place = (right, down, -4 * index) if axial else (4 * index, right, -down)
+        position = (right, down, -4 * index) if axial else (4 * index, right, -down)
         assert row.slice == index
-        assert (row.x_mm, row.y_mm, row.z_mm) == pytest.approx(place, abs=1e-3)
+        assert (row.x_mm, row.y_mm, row.z_mm) == pytest.approx(position, abs=1e-3)
 
 
-def test_a_note_tells_of_the_series_and_of_a_neighbour_that_is_not_there(
+def test_a_note_has_the_unexpected_series_and_the_missing_neighbour(
     images: Path, tmp_path: Path
 ) -> None:
     pixels, beside = np.ones((32, 32), "u2"), plane((8, 0, 0))
@@ -170,7 +171,7 @@ def test_every_point_without_a_crop_is_listed_with_its_reason(
     assert (summary.crops, summary.rejects) == (2, 4)
     rejects = pd.read_csv(tmp_path / "cache/rejects.csv")
     assert rejects["series_id"].tolist() == [11, 12, 22, 21]
-    for reason, said in zip(
+    for reason, message in zip(
         rejects["reason"],
         [
             "11 is empty",
@@ -180,13 +181,15 @@ def test_every_point_without_a_crop_is_listed_with_its_reason(
         ],
         strict=True,
     ):
-        assert said in reason
+        assert message in reason
     table = open_cache(tmp_path / "cache").table
     assert table["level"].tolist() == ["l1_l2", "l2_l3"]
 
 
 def test_cohort_without_a_crop_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"None of 6 points gave a crop.*1/12 cannot"):
+    with pytest.raises(
+        UserError, match=r"None of 6 points could be cropped.*1/12 cannot"
+    ):
         build(tmp_path / "nowhere", tmp_path / "cache")
     assert len(pd.read_csv(tmp_path / "cache/rejects.csv")) == 6
     write_images(tmp_path / "nowhere")
@@ -234,7 +237,7 @@ def age_key(cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (break_array, "is damaged; delete"),
         (break_table, "is damaged; delete"),
@@ -245,12 +248,31 @@ def age_key(cache: Path) -> None:
     ],
 )
 def test_cache_that_is_not_whole_is_not_opened(
-    images: Path, tmp_path: Path, harm: Callable[[Path], Any], said: str
+    images: Path, tmp_path: Path, harm: Callable[[Path], Any], message: str
 ) -> None:
     build(images, tmp_path / "cache")
     harm(tmp_path / "cache")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         open_cache(tmp_path / "cache")
+
+
+def test_a_cache_names_the_kit_that_made_it(images: Path, tmp_path: Path) -> None:
+    build(images, tmp_path / "cache")
+    key = json.loads((tmp_path / "cache/cache.json").read_text())
+    assert key["kit_version"] == __version__
+
+
+@pytest.mark.parametrize("version", [None, "0.0.1"])
+def test_the_kit_version_is_no_part_of_the_key(
+    images: Path, tmp_path: Path, version: str | None
+) -> None:
+    build(images, tmp_path / "cache")
+    path = tmp_path / "cache/cache.json"
+    key = json.loads(path.read_text())
+    del key["kit_version"]
+    path.write_text(json.dumps(key | ({"kit_version": version} if version else {})))
+    assert len(open_cache(tmp_path / "cache").crops) == 6
+    assert build(images, tmp_path / "cache").reused
 
 
 def test_cache_cannot_be_a_file(images: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_point_lies_in_the_middle_of_every_channel(
         np.testing.assert_allclose(centroid(channel), middle, atol=0.15)
 
 
-def test_neighbours_of_other_shape_spacing_and_axes_show_the_same_place(
+def test_neighbours_of_other_shape_spacing_and_axes_show_the_same_point(
     tmp_path: Path,
 ) -> None:
     planes = stacked(AXIAL, (0.6, 0.6))
@@ -169,7 +169,7 @@ def test_fine_pixels_are_averaged_where_the_crop_shrinks_them(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("numbers", [(3, 1, 2), (1, 2, 3), (30, 20, 10)])
-def test_channels_run_right_to_left_whatever_the_files_numbers(
+def test_channels_run_right_to_left_for_any_instance_numbers(
     tmp_path: Path, numbers: tuple[int, ...]
 ) -> None:
     ramp = np.linspace(0, 255, 64 * 64).reshape(64, 64).astype("u2")
@@ -231,7 +231,9 @@ def test_point_outside_its_image_is_refused(tmp_path: Path, xy: tuple) -> None:
         extract_crop(series, 1, *xy, SPEC)
 
 
-def test_neighbour_that_does_not_decode_is_replaced_and_told(tmp_path: Path) -> None:
+def test_a_neighbour_that_does_not_decode_is_replaced_with_a_note(
+    tmp_path: Path,
+) -> None:
     planes = stacked(SAGITTAL, (0.5, 0.5))[::-1]
     rng = np.random.default_rng(0)
     series = read_series(

@@ -49,7 +49,7 @@ def copied(name: str, folder: Path) -> Path:
 
 
 def complaint(read: Callable[[Path], Any], path: Path) -> str:
-    """What is wrong with a file, which must be said in one plain sentence."""
+    """What is wrong with a file, which must be one plain sentence."""
     with pytest.raises(DicomError) as caught:
         read(path)
     text = str(caught.value)
@@ -59,7 +59,7 @@ def complaint(read: Callable[[Path], Any], path: Path) -> str:
     return text.removeprefix(f"{path} ")
 
 
-def test_header_says_which_file_and_where_its_pixels_are(tmp_path: Path) -> None:
+def test_a_header_has_path_shape_and_geometry(tmp_path: Path) -> None:
     path = write_slice(tmp_path / "12.dcm", ramp("u2", 0, 9), PLANE)
     header = read_header(path)
     assert (header.path, header.instance_number) == (path, 12)
@@ -115,7 +115,7 @@ def test_slope_and_intercept_are_applied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("empty", ["", "0"])
-def test_slope_that_says_nothing_is_left_out(tmp_path: Path, empty: str) -> None:
+def test_an_empty_or_zero_slope_is_ignored(tmp_path: Path, empty: str) -> None:
     pixels = ramp("u2", 0, 340)
     path = write_slice(tmp_path / "1.dcm", pixels, PLANE, RescaleSlope=empty)
     np.testing.assert_array_equal(read_pixels(path), pixels)
@@ -179,7 +179,7 @@ def test_truncated_file_has_a_header_and_no_pixels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "said"),
+    ("tags", "message"),
     [
         ({"ImagePositionPatient": None}, "has no ImagePositionPatient"),
         ({"ImageOrientationPatient": None}, "has no ImageOrientationPatient"),
@@ -197,11 +197,11 @@ def test_truncated_file_has_a_header_and_no_pixels(tmp_path: Path) -> None:
         ({"Rows": None}, "holds no image"),
     ],
 )
-def test_header_without_a_place_for_one_grey_slice_is_refused(
-    tmp_path: Path, tags: dict[str, Any], said: str
+def test_a_header_that_is_not_one_grey_slice_with_a_position_is_refused(
+    tmp_path: Path, tags: dict[str, Any], message: str
 ) -> None:
     path = write_slice(tmp_path / "1.dcm", ramp("u2", 0, 9), PLANE, **tags)
-    assert said in complaint(read_header, path)
+    assert message in complaint(read_header, path)
 
 
 def test_nearly_orthogonal_axes_are_made_so(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_nearly_orthogonal_axes_are_made_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "said"),
+    ("tags", "message"),
     [
         ({"PixelData": None}, "holds no pixels"),
         ({"PixelData": b"\0\0"}, "cut short"),
@@ -224,10 +224,10 @@ def test_nearly_orthogonal_axes_are_made_so(tmp_path: Path) -> None:
     ],
 )
 def test_pixels_that_are_not_there_are_refused(
-    tmp_path: Path, tags: dict[str, Any], said: str
+    tmp_path: Path, tags: dict[str, Any], message: str
 ) -> None:
     path = write_slice(tmp_path / "1.dcm", ramp("u2", 0, 9), PLANE, **tags)
-    assert said in complaint(read_pixels, path)
+    assert message in complaint(read_pixels, path)
 
 
 @pytest.mark.parametrize("name", ["scan.dcm", "007.dcm", "7.DCM", "-7.dcm", "._7.dcm"])
@@ -257,9 +257,9 @@ def test_missing_decoder_is_named_with_the_packages_that_bring_it(
 ) -> None:
     monkeypatch.setattr(JPEGLSLosslessDecoder, "_available", {})
     path = copied("MR_small_jpeg_ls_lossless.dcm", tmp_path)
-    said = complaint(read_pixels, path)
-    assert "JPEG-LS Lossless" in said
-    assert "`pip install pylibjpeg pylibjpeg-libjpeg`" in said
+    message = complaint(read_pixels, path)
+    assert "JPEG-LS Lossless" in message
+    assert "`pip install pylibjpeg pylibjpeg-libjpeg`" in message
 
 
 def test_syntax_that_python_cannot_decode_is_named(tmp_path: Path) -> None:
@@ -326,6 +326,6 @@ def test_pydicom_is_left_as_it_was(
     assert logging.getLogger("pydicom").level == logging.INFO
 
 
-def test_the_sentence_survives_the_way_back_from_a_worker() -> None:
+def test_the_sentence_survives_pickling() -> None:
     error = DicomError(Path("1.dcm"), "is damaged")
     assert str(pickle.loads(pickle.dumps(error))) == "1.dcm is damaged."

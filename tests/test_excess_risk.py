@@ -1,14 +1,14 @@
-"""The distance from the ideal reader, against sums worked by hand."""
+"""The distance from the ideal observer, against sums worked by hand."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.excess_risk import excess, row, together
+from benchmarks.excess_risk import excess, excess_row
 from src.phantom.rater import THRESHOLDS, ideal_probabilities
 
 
-def test_the_ideal_reader_is_not_above_itself() -> None:
+def test_the_ideal_observer_is_not_above_itself() -> None:
     narrowing = np.linspace(0, 1, 50)
     above, ideal = excess(ideal_probabilities(narrowing), narrowing)
     assert above == pytest.approx(0, abs=1e-4)
@@ -30,24 +30,12 @@ def test_on_a_threshold_both_neighbours_count_by_their_weights() -> None:
     assert above == pytest.approx(np.log(2) - entropy, abs=5e-3)
 
 
-def test_together_is_the_mean_of_logarithms() -> None:
-    site = {"study_id": [1], "condition": ["spinal_canal_stenosis"], "level": ["l1_l2"]}
-    tables = [
-        pd.DataFrame(
-            site | {"narrowing": 0.1, "p_normal_mild": p, "p_moderate": 0.1}
-        ).assign(p_severe=0.1)
-        for p in (0.8, 0.2)
-    ]
-    [mean] = together(tables)["p_normal_mild"]
-    assert mean == pytest.approx(0.4)
-
-
 def test_families_count_alike_however_many_sites_they_have() -> None:
     conditions = ["spinal_canal_stenosis"] * 3
     conditions += ["left_neural_foraminal_narrowing", "left_subarticular_stenosis"]
     third = dict.fromkeys(("p_normal_mild", "p_moderate", "p_severe"), 1 / 3)
     table = pd.DataFrame({"study_id": 1, "condition": conditions, **third})
-    told = row("resnet18", "0", table.assign(narrowing=[0.1, 0.4, 0.7, 0.1, 0.9]))
-    parts = [told[name] for name in ("spinal", "foraminal", "subarticular")]
-    assert told["mean"] == pytest.approx(np.mean(parts))
-    assert told["mean"] + told["ideal"] == pytest.approx(np.log(3))
+    row = excess_row("resnet18", "0", table.assign(narrowing=[0.1, 0.4, 0.7, 0.1, 0.9]))
+    parts = [row[name] for name in ("spinal", "foraminal", "subarticular")]
+    assert row["mean"] == pytest.approx(np.mean(parts))
+    assert row["mean"] + row["ideal"] == pytest.approx(np.log(3))

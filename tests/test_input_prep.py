@@ -38,10 +38,10 @@ def write_images(root: Path) -> Path:
     return root
 
 
-def write_tables(root: Path, exchanged: int = 0) -> None:
+def write_tables(root: Path, swapped: int = 0) -> None:
     """Write the tables: two foramina a study, and beside an image one point of study 7.
 
-    exchanged: the number of studies whose left foramen is marked on the right.
+    swapped: the number of studies whose left foramen is marked on the right.
     """
     severities = ["Normal/Mild", "Moderate", "Severe"]
     drawn = np.random.default_rng(0).choice(severities, (len(STUDIES), 25))
@@ -49,7 +49,7 @@ def write_tables(root: Path, exchanged: int = 0) -> None:
     labels.insert(0, "study_id", STUDIES)
     points = [(7, 70, 2, "Spinal Canal Stenosis", "L4/L5", 90.0, 5.0)]
     for number, study in enumerate(STUDIES):
-        sides = ("Left", "Right") if number < exchanged else ("Right", "Left")
+        sides = ("Left", "Right") if number < swapped else ("Right", "Left")
         for instance, side in zip((1, 3), sides, strict=True):
             condition = f"{side} Neural Foraminal Narrowing"
             points.append((study, 10 * study, instance, condition, "L1/L2", 9.0, 12.0))
@@ -86,10 +86,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(data: Path, tmp_path: Path) -> Callable[..., Path]:
     """Write other tables over the same images, by default into data/."""
 
-    def write(root: Path = tmp_path / "data", exchanged: int = 0) -> Path:
+    def write(root: Path = tmp_path / "data", swapped: int = 0) -> Path:
         root.mkdir()
         (root / "train_images").symlink_to(data / "train_images")
-        write_tables(root, exchanged)
+        write_tables(root, swapped)
         return root
 
     return write
@@ -120,7 +120,7 @@ def prepare(
     pools: dict[int, Pool],
     previews: list[tuple],
 ) -> Prepare:
-    """Run the script on some data and more arguments; return what it says."""
+    """Run the script on some data and more arguments; return its output."""
 
     def start(workers: int) -> Pool:
         pools[workers] = Pool(1)
@@ -158,14 +158,14 @@ def studies_in(path: Path) -> list[int]:
 def test_a_limit_keeps_the_first_studies_by_number_in_every_table(
     data: Path, cache: Path, prepare: Prepare, limit: tuple, kept: list[int]
 ) -> None:
-    told = prepare(data, *SMALL, *limit)
+    output = prepare(data, *SMALL, *limit)
     for name in ("crops", "labels", "series", "folds", "overviews"):
         assert studies_in(cache / f"{name}.csv") == kept, name
     assert len(pd.read_csv(cache / "labels.csv")) == 25 * len(kept)
-    assert f"overviews of {len(kept)} series" in told
+    assert f"overviews of {len(kept)} series" in output
 
 
-def test_a_cache_that_was_there_is_told_and_kept(data: Path, prepare: Prepare) -> None:
+def test_an_existing_cache_is_reported_and_kept(data: Path, prepare: Prepare) -> None:
     asked = (data, *SMALL, "--no-overviews")
     assert "nothing was cut again" not in prepare(*asked)
     assert "nothing was cut again" in prepare(*asked)
@@ -185,8 +185,8 @@ def test_crops_overviews_and_preview_show_the_training_images(
     data: Path, cache: Path, prepare: Prepare, previews: list[tuple]
 ) -> None:
     prepare(data, *SMALL)
-    assert open_cache(cache).crops.max(axis=(1, 2, 3)).min() > 0
-    assert open_overviews(cache).images.max(axis=(1, 2)).min() > 0
+    assert np.asarray(open_cache(cache).crops).max(axis=(1, 2, 3)).min() > 0
+    assert np.asarray(open_overviews(cache).images).max(axis=(1, 2)).min() > 0
     [(held, folder, path)] = previews
     assert (held.path, folder) == (cache, data / "train_images")
     assert path == cache / "preview.png"
@@ -204,7 +204,7 @@ def test_crops_overviews_and_preview_show_the_training_images(
     ],
     ids=["default", "millimetres", "native"],
 )
-def test_crops_are_cut_as_asked(
+def test_crops_are_cut_as_requested(
     data: Path, cache: Path, prepare: Prepare, asked: tuple, spec: CropSpec
 ) -> None:
     prepare(data, *asked, "--no-overviews")
@@ -213,7 +213,7 @@ def test_crops_are_cut_as_asked(
 
 
 @pytest.mark.parametrize("asked", [(), ("--no-overviews",)])
-def test_overviews_are_drawn_unless_they_are_not_wanted(
+def test_no_overviews_skips_the_overviews(
     data: Path, cache: Path, prepare: Prepare, asked: tuple
 ) -> None:
     prepare(data, *SMALL, *asked)
@@ -287,30 +287,30 @@ def test_a_phantom_is_written_to_the_data_as_asked(
     assert studies_in(cache / "crops.csv") == sorted(STUDIES)
 
 
-def test_a_competition_that_is_there_is_no_place_for_a_phantom(
+def test_a_phantom_is_not_written_over_a_competition(
     data: Path, prepare: Prepare, phantoms: Written
 ) -> None:
-    told = prepare(data, *SMALL, "--no-overviews", "--phantom", 12)
+    output = prepare(data, *SMALL, "--no-overviews", "--phantom", 12)
     assert phantoms == []
-    assert "no phantom is written" in told
+    assert "no phantom is written" in output
 
 
 @pytest.mark.parametrize(
-    ("exchanged", "share"), [(0, None), (2, None), (3, "60 %"), (5, "100 %")]
+    ("swapped", "share"), [(0, None), (2, None), (3, "60 %"), (5, "100 %")]
 )
-def test_exchanged_sides_are_told_where_most_pairs_have_them(
+def test_swapped_sides_are_reported_where_most_pairs_have_them(
     cache: Path,
     copy: Callable[..., Path],
     prepare: Prepare,
-    exchanged: int,
+    swapped: int,
     share: str | None,
 ) -> None:
-    told = prepare(copy(exchanged=exchanged), *SMALL, "--no-overviews")
+    output = prepare(copy(swapped=swapped), *SMALL, "--no-overviews")
     suspects = pd.read_csv(cache / "suspects.csv")
-    assert sorted(suspects["study_id"]) == sorted(2 * STUDIES[:exchanged])
-    assert (f"{2 * exchanged} points contradict" in told) is (exchanged > 0)
-    assert ("EXCHANGED" in told) is (share is not None)
-    assert share is None or f"EXCHANGED in {share} of" in told
+    assert sorted(suspects["study_id"]) == sorted(2 * STUDIES[:swapped])
+    assert (f"{2 * swapped} points contradict" in output) is (swapped > 0)
+    assert ("SWAPPED" in output) is (share is not None)
+    assert share is None or f"SWAPPED in {share} of" in output
 
 
 def test_files_that_no_overview_shows_are_counted(
@@ -321,5 +321,5 @@ def test_files_that_no_overview_shows_are_counted(
     shutil.copytree(data, tmp_path / "data")
     for name in ("7/70/2.dcm", "40/400/1.dcm", "40/400/2.dcm"):
         (tmp_path / "data" / "train_images" / name).write_bytes(b"damaged")
-    told = prepare(tmp_path / "data", *SMALL)
-    assert "3 files or series could not be read" in told
+    output = prepare(tmp_path / "data", *SMALL)
+    assert "3 files or series could not be read" in output

@@ -6,8 +6,9 @@ from fake_condition_runs import sites
 
 from src.cache.label_checks import (
     ONE_SLICE,
+    SAME_X,
+    SWAPPED_SIDES,
     WRONG_ORDER,
-    WRONG_SIDE,
     inconsistent_points,
     share_of_swapped_sides,
 )
@@ -21,24 +22,24 @@ def cohort() -> pd.DataFrame:
     return table.assign(z_mm=-30 * low, instance_number=table["slice"] + 1)
 
 
-def test_a_sound_cohort_has_no_suspects() -> None:
+def test_a_consistent_cohort_has_no_inconsistent_points() -> None:
     assert inconsistent_points(cohort()).empty
     assert share_of_swapped_sides(cohort()) == 0
 
 
-def test_one_exchanged_pair_is_named() -> None:
+def test_a_swapped_pair_is_listed() -> None:
     table = cohort()
     here = (table["study_id"] == 2) & (table["level"] == "l3_l4")
     here &= table["series_description"] == "Axial T2"
     table.loc[here, "condition"] = table.loc[here, "condition"].map(swap_side)
     found = inconsistent_points(table)
-    assert set(found["reason"]) == {WRONG_SIDE}
+    assert set(found["reason"]) == {SWAPPED_SIDES}
     assert len(found) == 2
     assert set(found["study_id"]) == {2}
     assert 0 < share_of_swapped_sides(table) < 0.2
 
 
-def test_a_cohort_with_all_sides_exchanged_stands_out() -> None:
+def test_all_sides_swapped_is_a_share_of_one() -> None:
     table = cohort()
     assert share_of_swapped_sides(table.assign(x_mm=-table["x_mm"])) == 1
 
@@ -54,21 +55,49 @@ LEFT, RIGHT = "left_neural_foraminal_narrowing", "right_neural_foraminal_narrowi
 CANAL = "spinal_canal_stenosis"
 
 
-def test_foramina_of_two_series_are_on_no_one_slice() -> None:
+def test_foramina_of_two_series_are_not_on_one_slice() -> None:
     level = "l1_l2"
     table = points((LEFT, level, 10, 5, 9.0, 0.0), (RIGHT, level, 11, 5, -9.0, 0.0))
     assert inconsistent_points(table).empty
     assert len(inconsistent_points(table.assign(series_id=10))) == 2
 
 
-def test_left_and_right_at_one_place_are_suspects() -> None:
+RECESS = "left_subarticular_stenosis", "right_subarticular_stenosis"
+TIES = (
+    (LEFT, "l1_l2", 10, 5, 3.0, 0.0),
+    (RIGHT, "l1_l2", 10, 5, 3.0, 0.0),
+    (LEFT, "l2_l3", 10, 5, 3.0, -30.0),
+    (RIGHT, "l2_l3", 10, 5, 3.0, -30.0),
+)
+
+
+def test_a_series_of_one_slice_has_ties_and_no_swapped_sides() -> None:
+    table = points(*TIES)
+    assert inconsistent_points(table)["reason"].tolist() == [ONE_SLICE] * 4
+    assert share_of_swapped_sides(table) == 0
+
+
+def test_left_and_right_at_the_same_x_of_two_slices_are_a_listed_tie() -> None:
     level = "l1_l2"
     table = points((LEFT, level, 10, 5, 3.0, 0.0), (RIGHT, level, 10, 6, 3.0, 0.0))
-    assert inconsistent_points(table)["reason"].tolist() == [WRONG_SIDE] * 2
-    assert share_of_swapped_sides(table) == 1
+    assert inconsistent_points(table)["reason"].tolist() == [SAME_X] * 2
+    assert share_of_swapped_sides(table) == 0
 
 
-def test_the_lower_of_two_levels_is_out_of_order_in_whatever_row_it_stands() -> None:
+@pytest.mark.parametrize(("left_mm", "share"), [(9.0, 0), (-9.0, 1)])
+def test_ties_neither_hide_a_swapped_pair_nor_count_as_one(
+    left_mm: float, share: float
+) -> None:
+    sides = zip(RECESS, (left_mm, -left_mm), strict=True)
+    pair = [(side, "l1_l2", 11, 7, x_mm, 0.0) for side, x_mm in sides]
+    table = points(*TIES, *pair)
+    assert share_of_swapped_sides(table) == share
+    found = inconsistent_points(table)
+    assert (found["reason"] == SWAPPED_SIDES).sum() == 2 * share
+    assert (found["reason"] == ONE_SLICE).sum() == 4
+
+
+def test_the_lower_of_two_levels_is_out_of_order_in_any_order_of_rows() -> None:
     table = points(
         (CANAL, "l3_l4", 10, 1, 0.0, 2.0),
         (CANAL, "l4_l5", 10, 1, 0.0, 5.0),
@@ -94,7 +123,7 @@ def test_heights_are_compared_between_levels_of_a_series_and_condition(
     ).empty
 
 
-def test_both_foramina_on_one_slice_and_levels_out_of_order_are_named() -> None:
+def test_both_foramina_on_one_slice_and_levels_out_of_order_are_listed() -> None:
     table = cohort()
     foramina = (table["study_id"] == 1) & (table["series_description"] == "Sagittal T1")
     table.loc[foramina, "instance_number"] = 5

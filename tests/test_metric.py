@@ -120,7 +120,7 @@ def test_the_keys_are_those_of_the_metrics_file() -> None:
     assert list(Score(1, 2, 3, 4, 5).to_dict().values()) == [1, 2, 3, 4, 5]
 
 
-def test_a_perfect_answer_scores_zero() -> None:
+def test_a_perfect_prediction_scores_zero() -> None:
     truth, answers = tables(ROWS)
     for name in SEVERITIES:
         answers[name] = (truth["severity"] == name).astype(float)
@@ -144,14 +144,14 @@ def test_a_row_is_scored_by_its_probabilities_over_their_sum() -> None:
     assert scaled.spinal == pytest.approx(expected.spinal, abs=1e-12)
 
 
-def test_labelled_rows_without_an_answer_are_refused() -> None:
+def test_labelled_rows_without_a_prediction_are_refused() -> None:
     truth, answers = tables(ROWS)
     lacking = answers[~answers["row_id"].str.startswith("3_spinal")]
     with pytest.raises(UserError, match=r"lacks 2 .* '3_spinal_canal_stenosis_l4_l5'"):
         score(truth, lacking)
 
 
-def test_unlabelled_rows_need_no_answer() -> None:
+def test_unlabelled_rows_need_no_prediction() -> None:
     truth, answers = tables(ROWS)
     labelled = answers[truth["severity"].notna()]
     assert score(truth, labelled) == score(truth, answers)

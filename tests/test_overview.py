@@ -9,6 +9,7 @@ import pytest
 from cache_cohort import SERIES, write_images
 from dicom_files import SAGITTAL, plane, write_series, write_slice
 
+from src import __version__
 from src.cache.overview_cache import build_overviews, open_overviews
 from src.competition.constants import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from src.errors import UserError
@@ -84,7 +85,7 @@ def test_slices_beyond_a_gap_are_no_neighbours(tmp_path: Path) -> None:
     assert view.neighbours(3) == (3, 3, 4)
 
 
-def test_a_slice_without_pixels_is_left_out_and_told(tmp_path: Path) -> None:
+def test_a_slice_without_pixels_is_skipped_and_listed(tmp_path: Path) -> None:
     dotted(tmp_path, [20, 60, 100])
     nothing = np.zeros((96, 128), "u2")
     write_slice(tmp_path / "2.dcm", nothing, plane((4, 0, 0)), PixelData=b"")
@@ -133,7 +134,7 @@ def test_stacks_of_two_series_are_never_each_others_neighbours(
     assert both.index_of(8, 1) == 5
 
 
-def test_the_cache_gives_back_what_was_drawn(tmp_path: Path) -> None:
+def test_the_cache_returns_the_drawn_overviews(tmp_path: Path) -> None:
     images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
     counts = build_overviews(SERIES, images, cache)
     assert counts["slices"] == 12
@@ -172,7 +173,7 @@ def test_overviews_drawn_otherwise_are_refused(tmp_path: Path, part: str) -> Non
         build_overviews(SERIES, images, cache)
 
 
-def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_build_resumes(tmp_path: Path) -> None:
     images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
 
     def kill(done: int, total: int) -> None:
@@ -183,7 +184,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
         build_overviews(SERIES, images, cache, progress=kill)
     with pytest.raises(UserError, match="no overviews"):
         open_overviews(cache)
-    kept = sorted((cache / "overview-parts").iterdir())
+    kept = sorted((cache / "overview-parts").glob("*.npz"))
     times = [path.stat().st_mtime_ns for path in kept]
     assert len(kept) == 3
     seen: list[list[int]] = []
@@ -197,21 +198,52 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(open_overviews(cache).slices) == 12
 
 
-def test_what_cannot_be_read_is_listed(tmp_path: Path) -> None:
+def test_other_series_never_land_in_a_killed_build(tmp_path: Path) -> None:
+    images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
+
+    def kill(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_overviews(SERIES, images, cache, progress=kill)
+    with pytest.raises(UserError, match="other series"):
+        build_overviews(SERIES.iloc[1:], images, cache)
+
+
+def test_half_written_files_of_a_killed_build_are_removed(tmp_path: Path) -> None:
+    images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
+    cache.mkdir()
+    (cache / ".overviews.npy.123.tmp.npy").write_bytes(b"half")
+    build_overviews(SERIES, images, cache)
+    assert not list(cache.glob("*.tmp*"))
+
+
+def test_overviews_without_a_kit_version_are_opened_and_kept(tmp_path: Path) -> None:
+    images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
+    counts = build_overviews(SERIES, images, cache)
+    key = json.loads((cache / "overviews.json").read_text())
+    assert key.pop("kit_version") == __version__
+    (cache / "overviews.json").write_text(json.dumps(key))
+    assert len(open_overviews(cache).slices) == 12
+    assert build_overviews(SERIES, images, cache) == counts
+    assert json.loads((cache / "overviews.json").read_text()) == key
+
+
+def test_unreadable_files_are_listed(tmp_path: Path) -> None:
     images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
     (images / "1" / "11" / "3.dcm").write_bytes(b"nothing")
     for path in (images / "2" / "22").iterdir():
         path.unlink()
     counts = build_overviews(SERIES, images, cache)
     assert (counts["slices"], counts["rejects"]) == (8, 2)
-    told = pd.read_csv(cache / "overview-rejects.csv", keep_default_na=False)
+    listed = pd.read_csv(cache / "overview-rejects.csv", keep_default_na=False)
     where = ["study_id", "series_id", "file"]
-    assert told[where].to_numpy().tolist() == [[1, 11, "3.dcm"], [2, 22, ""]]
-    assert "not a DICOM file" in told["reason"][0]
-    assert "is empty" in told["reason"][1]
+    assert listed[where].to_numpy().tolist() == [[1, 11, "3.dcm"], [2, 22, ""]]
+    assert "not a DICOM file" in listed["reason"][0]
+    assert "is empty" in listed["reason"][1]
 
 
-def test_files_mended_since_a_killed_build_are_drawn(tmp_path: Path) -> None:
+def test_files_fixed_since_a_killed_build_are_drawn(tmp_path: Path) -> None:
     images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
     lost = (images / "1" / "11").rename(tmp_path / "lost")
 
@@ -232,3 +264,11 @@ def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:
     (cache / "overviews.npy").write_bytes(b"short")
     with pytest.raises(UserError, match="damaged"):
         open_overviews(cache)
+
+
+def test_a_damaged_key_leaves_the_crops_of_its_cache(tmp_path: Path) -> None:
+    images, cache = write_images(tmp_path / "images"), tmp_path / "cache"
+    build_overviews(SERIES, images, cache)
+    (cache / "overviews.json").write_text("{}")
+    with pytest.raises(UserError, match=r"delete .*overviews\.json and run"):
+        build_overviews(SERIES, images, cache)

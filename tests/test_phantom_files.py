@@ -44,7 +44,7 @@ def test_each_encoding_reads_back_as_the_same_picture(
         ("eight_bit", "BitsAllocated", 8),
     ],
 )
-def test_an_encoding_is_what_its_name_says(
+def test_an_encoding_matches_its_name(
     scan: Scan, tmp_path: Path, encoding: str, tag: str, value: object
 ) -> None:
     path = tmp_path / "12" / "34" / "5.dcm"

@@ -176,7 +176,7 @@ def test_both_sides_share_one_row_of_weights(side: str) -> None:
     ("condition", "level"),
     [("spinal_canal_stenosis", "l2_l3"), ("left_neural_foraminal_narrowing", "l4_l5")],
 )
-def test_a_place_never_labelled_gets_the_overall_shares(
+def test_a_target_without_labels_gets_the_overall_shares(
     condition: str, level: str
 ) -> None:
     shares = shares_at(prior.weighted_shares_by_level(SMALL), condition, level)

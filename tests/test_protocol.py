@@ -103,7 +103,7 @@ def test_sagittal_slices_run_from_the_patients_right_to_left(
         assert 3.5 < np.diff(x).mean() < 5
 
 
-def test_files_are_numbered_both_ways_and_with_gaps(
+def test_instance_numbers_ascend_or_descend_with_gaps(
     studies: list[list[Scan]],
 ) -> None:
     every = [scan for study in studies for scan in study]

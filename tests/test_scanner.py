@@ -120,7 +120,7 @@ def test_the_canal_is_the_same_point_in_both_planes(seed: int) -> None:
     assert bright_mm2(sagittal, 4, 0.7) > 10  # fluid
 
 
-def test_fluid_is_bright_on_t2_and_dark_on_t1_and_fat_the_other_way() -> None:
+def test_fluid_is_bright_on_t2_and_dark_on_t1_and_fat_the_reverse() -> None:
     person = anatomy(1, narrowing=0.0)
     canal = np.add(site_mm(person, SPINAL), [0, -2, 0])
     assert crop(person, canal, "sagittal", T2)[50, 50] > 0.8

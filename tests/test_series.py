@@ -123,7 +123,7 @@ def test_gap_of_more_than_two_and_a_half_steps_parts_a_block(
     assert series.stacks.tolist() == stacks
 
 
-def test_pairs_at_one_place_do_not_hide_a_gap() -> None:
+def test_pairs_at_one_position_do_not_hide_a_gap() -> None:
     heights = np.repeat([100, 96, 92, 70, 66], 2)
     series = shuffled([plane((0, 0, z), AXIAL) for z in heights])
     assert series.stacks.tolist() == [0] * 6 + [1] * 4
@@ -141,7 +141,7 @@ def test_normals_that_wander_less_than_a_degree_make_one_stack() -> None:
     assert set(series.stacks) == {0}
 
 
-def test_slices_of_different_shape_and_spacing_are_ordered_by_place() -> None:
+def test_slices_of_different_shape_and_spacing_are_ordered_by_position() -> None:
     # The wide one's corner is far off, its plane is between the two others.
     middle = plane((-4, -200, 200), SAGITTAL, (0.3, 0.3))
     outer = [plane((x, 0, 0), SAGITTAL) for x in (-8, 0)]
@@ -149,7 +149,9 @@ def test_slices_of_different_shape_and_spacing_are_ordered_by_place() -> None:
     assert [one.instance_number for one in Series.of(headers).headers] == [3, 2, 1]
 
 
-def test_slices_at_one_place_keep_their_numbers_order_and_are_no_neighbours() -> None:
+def test_slices_at_one_position_keep_their_numbers_order_and_are_no_neighbours() -> (
+    None
+):
     heights = {7: 8, 9: 4, 3: 4, 8: 4, 5: 0}
     series = Series.of(
         [header(number, plane((0, 0, z), AXIAL)) for number, z in heights.items()]
@@ -160,7 +162,7 @@ def test_slices_at_one_place_keep_their_numbers_order_and_are_no_neighbours() ->
     ]  # fmt: skip
 
 
-def test_many_slices_at_one_place_keep_their_numbers_order() -> None:
+def test_many_slices_at_one_position_keep_their_numbers_order() -> None:
     series = shuffled([plane((0, 0, z), AXIAL) for z in (8, 4, 0)] * 40)
     numbers = [one.instance_number for one in series.headers]
     for start in (0, 40, 80):
@@ -182,7 +184,7 @@ def test_single_slice_is_its_own_neighbour() -> None:
 
 
 def write_sagittal(folder: Path, numbers: Sequence[int]) -> Path:
-    """Slices from right to left, each of the value of its place, 1, 2, 3, ..."""
+    """Slices from right to left, each of the value of its position, 1, 2, 3, ..."""
     volume = [np.full((4, 3), place + 1, "u2") for place in range(len(numbers))]
     planes = [plane((4 * place, 0, 0)) for place in range(len(numbers))]
     return write_series(folder, volume, planes, numbers)

@@ -68,7 +68,7 @@ def test_each_file_holds_the_picture_of_its_own_plane(
         assert geometry.right == pytest.approx(shown.right, abs=1e-6)
 
 
-def test_the_studys_place_in_the_cohort_deals_out_its_quirks(
+def test_the_studys_index_in_the_cohort_picks_its_quirks(
     pictures: Pictures, tmp_path: Path
 ) -> None:
     truth = write_study(StudyPlan(7, 3, 5, 0.5), tmp_path)

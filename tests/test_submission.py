@@ -41,7 +41,7 @@ def test_rows_ascend_by_study_as_a_number_then_by_name() -> None:
     assert all(ids[i : i + 25] == sorted(ids[i : i + 25]) for i in (0, 25, 50))
 
 
-def test_a_study_named_twice_is_answered_once() -> None:
+def test_a_study_listed_twice_is_predicted_once() -> None:
     assert submission.row_ids([123, 7, 123]) == submission.row_ids([7, 123])
 
 
@@ -54,7 +54,7 @@ def test_labels_are_named_as_the_submission_names_them() -> None:
     ]
 
 
-def test_a_prior_answers_each_study_alike_whatever_its_order() -> None:
+def test_a_prior_predicts_each_study_alike_in_any_order() -> None:
     prior = pd.DataFrame(
         [(c, level, 0.5, 0.3, 0.2) for c in CONDITIONS for level in LEVELS],
         columns=["condition", "level", *SEVERITIES],
@@ -150,7 +150,7 @@ def test_a_missing_row_is_refused() -> None:
 
 def test_a_row_that_comes_twice_is_refused() -> None:
     frame = pd.concat([thirds(), thirds().iloc[[20]]])
-    with pytest.raises(UserError, match=rf"'44036939_{SPINE}' .*stands there already"):
+    with pytest.raises(UserError, match=rf"'44036939_{SPINE}' .*is a repeat"):
         submission.check_submission(frame)
 
 
@@ -180,10 +180,10 @@ def test_the_first_bad_row_is_the_first_in_the_file() -> None:
         submission.check_submission(frame)
 
 
-def test_a_study_left_out_or_not_asked_for_is_refused() -> None:
+def test_a_missing_or_unexpected_study_is_refused() -> None:
     with pytest.raises(UserError, match=r"'9_left_.*first of 25 .*is missing"):
         submission.check_submission(thirds(), [*STUDIES, 9])
-    with pytest.raises(UserError, match=r"'123_left_.* not to be answered"):
+    with pytest.raises(UserError, match=r"'123_left_.* not in the test set"):
         submission.check_submission(thirds(), [7, 44036939])
 
 

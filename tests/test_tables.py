@@ -77,7 +77,7 @@ def test_labels_are_long_in_the_submissions_order(root: Path) -> None:
     assert targets == sorted(TARGETS) * 2
 
 
-def test_labels_keep_each_severity_at_its_place(root: Path) -> None:
+def test_labels_keep_each_severity_at_its_target(root: Path) -> None:
     labels = tables.read_labels(root / "train.csv")
     unusual = labels[labels["severity"] != "normal_mild"].fillna("missing")
     assert unusual.to_numpy().tolist() == [
@@ -211,7 +211,7 @@ FAULTS = {
     ("name", "old", "new", "message"),
     [(name, *fault) for name, faults in FAULTS.items() for fault in faults],
 )
-def test_a_wrong_cell_or_header_is_refused_by_its_place(
+def test_a_wrong_cell_or_header_is_refused_with_its_position(
     root: Path, name: str, old: str, new: str, message: str
 ) -> None:
     text, read = READERS[name]
@@ -256,7 +256,7 @@ def test_blank_lines_do_not_shift_the_line_that_is_named(root: Path) -> None:
         tables.read_series(root / "s.csv")
 
 
-def test_the_number_of_wrong_rows_is_told(root: Path) -> None:
+def test_the_number_of_wrong_rows_is_reported(root: Path) -> None:
     put(root, "s.csv", SERIES.replace("Sagittal", "Coronal"))
     with pytest.raises(UserError, match=r"line 2 of s.csv \(and 1 more\)"):
         tables.read_series(root / "s.csv")

@@ -29,8 +29,8 @@ def process_name() -> str:
 def test_a_worker_is_spawned_and_has_one_thread() -> None:
     with worker_pool(1) as executor:
         assert executor.submit(process_name).result().startswith("Spawn")
-        told = [executor.submit(os.getenv, name).result() for name in THREADS]
-    assert told == ["1"] * 3
+        counts = [executor.submit(os.getenv, name).result() for name in THREADS]
+    assert counts == ["1"] * 3
 
 
 @pytest.mark.usefixtures("_threads_unset")
@@ -41,7 +41,7 @@ def test_threads_that_the_user_has_set_are_kept() -> None:
 
 
 @pytest.mark.usefixtures("_threads_unset")
-def test_there_are_as_many_workers_as_asked_for(
+def test_there_are_as_many_workers_as_requested(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
@@ -61,14 +61,14 @@ Start = Callable[[], AbstractContextManager[Executor | None]]
 
 @pytest.mark.parametrize("start", STARTS, ids=["here", "executor"])
 def test_every_task_is_done_once_and_counted(start: Start) -> None:
-    done, told = [], []
+    done, reported = [], []
     with start() as executor:
-        run_all(done.append, "abc", executor, lambda *counts: told.append(counts))
+        run_all(done.append, "abc", executor, lambda *counts: reported.append(counts))
     assert sorted(done) == ["a", "b", "c"]
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert reported == [(1, 3), (2, 3), (3, 3)]
 
 
 @pytest.mark.parametrize("start", STARTS, ids=["here", "executor"])
-def test_what_a_task_raises_comes_out(start: Start) -> None:
+def test_a_tasks_exception_is_raised(start: Start) -> None:
     with start() as executor, pytest.raises(ValueError, match="'x'"):
         run_all(int, ["1", "x"], executor)

@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from src.cache.fingerprint import CUT_VERSION, Fingerprint, read_fingerprint
+from src.cache.fingerprint import CUT_VERSION, PARTS, Fingerprint, read_fingerprint
+from src.cache.mapped_array import MappedArray
 from src.errors import UserError
 from src.imaging.crops import CropSpec
 
 # Written last: a folder without it is no cache.
 KEY_FILE = "cache.json"
-PARTS = "parts"
-# What names a marked site.
+# The columns that identify a marked site.
 SITE = ["study_id", "series_id", "instance_number", "condition", "level"]
 CROP_COLUMNS = (
     "crop",
@@ -46,12 +45,13 @@ REJECT_COLUMNS = (
 class CropCache:
     """An opened cache.
 
-    crops: uint8 [n, slices, px, px], read-only on the disk; pickling copies it whole.
-    table: one row a crop, CROP_COLUMNS; labels, series: the competition's tables.
+    crops: uint8 [n, slices, px, px], read-only on the disk; table: one row a crop,
+    CROP_COLUMNS; labels, series: the competition's tables; fingerprint: the key file,
+    with the counts and, unless an older kit wrote it, the kit_version.
     """
 
     path: Path
-    crops: np.memmap
+    crops: MappedArray
     table: pd.DataFrame
     labels: pd.DataFrame
     series: pd.DataFrame
@@ -64,7 +64,7 @@ def open_cache(cache: Path) -> CropCache:
     key = _finished_key(cache)
     spec = CropSpec(**key["crop"])
     try:
-        crops = np.load(cache / "crops.npy", mmap_mode="r", allow_pickle=False)
+        crops = MappedArray(cache / "crops.npy")
         table, labels, series = (
             _read_csv(cache / f"{name}.csv") for name in ("crops", "labels", "series")
         )
@@ -79,7 +79,7 @@ def open_cache(cache: Path) -> CropCache:
 def _finished_key(cache: Path) -> Fingerprint:
     path = cache / KEY_FILE
     if (cache / PARTS).is_dir() and not path.exists():
-        raise UserError(f"{cache} is unfinished; run input_prep.py again to go on.")
+        raise UserError(f"{cache} is unfinished; run input_prep.py again: it resumes.")
     if not path.exists():
         raise UserError(f"{cache} is no crop cache; make one with input_prep.py.")
     key = read_fingerprint(path)
@@ -92,7 +92,7 @@ def _finished_key(cache: Path) -> Fingerprint:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """Read a table; an empty note is a note without words, the rest is missing."""
+    """Read a table; only an empty severity or description counts as missing."""
     missing = {"severity": [""], "series_description": [""]}
     return pd.read_csv(path, keep_default_na=False, na_values=missing)
 

@@ -1,7 +1,8 @@
-"""What a cache was made from, so that other crops never land in it."""
+"""The fingerprint of a cache's inputs, so that other crops never land in it."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from src.imaging.crops import CropSpec
 # Raise it when the same tables and files would give other crops.
 CUT_VERSION = 1
 KEY_PARTS = ("cut_version", "crop", "points", "labels", "series")
+PARTS = "parts"  # suffix of the folders of shards
 
 Fingerprint = dict[str, Any]
 
@@ -31,37 +33,52 @@ def crop_fingerprint(
 
 
 def table_hash(frame: pd.DataFrame) -> str:
-    """Return the SHA-256 of a table's text, whatever the order of its rows."""
+    """Return the SHA-256 of a table's text, independent of the order of its rows."""
     ordered = frame.sort_values(list(frame.columns))
     text = ordered.to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_fingerprint(path: Path) -> Fingerprint:
-    """Read the key at `path`, with whatever else is noted beside it."""
+    """Read a crop cache's key file: KEY_PARTS and all that is stored beside them."""
+    stored = read_key(path, KEY_PARTS)
     try:
-        noted = json.loads(path.read_text(encoding="utf-8"))
-        CropSpec(**noted["crop"])
-        return {**noted, **{part: noted[part] for part in KEY_PARTS}}
+        CropSpec(**stored["crop"])
+    except TypeError as error:
+        raise _damaged(path) from error
+    return stored
+
+
+def read_key(path: Path, required: Sequence[str]) -> Fingerprint:
+    """Read a cache's key file; raises UserError if it lacks a required part."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {**stored, **{part: stored[part] for part in required}}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged; delete {path.parent}.") from error
+        raise _damaged(path) from error
 
 
 def require_same_fingerprint(
-    found: Fingerprint, asked: Fingerprint, cache: Path
+    found: Fingerprint, requested: Fingerprint, cache: Path
 ) -> None:
-    """Raise UserError, telling both, if a cache was made for something else."""
-    if different := [part for part in KEY_PARTS if found[part] != asked[part]]:
+    """Raise UserError, naming both, if a cache was made for other crops."""
+    if different := [part for part in KEY_PARTS if found[part] != requested[part]]:
         raise UserError(
-            f"{cache} holds {_in_words(found, different)}, and asked for are "
-            f"{_in_words(asked, different)}; delete it or choose another --cache."
+            f"{cache} holds {_in_words(found, different)}, not the requested "
+            f"{_in_words(requested, different)}; delete it or choose another --cache."
         )
 
 
 def _in_words(key: Fingerprint, parts: list[str]) -> str:
-    """Say what tells one key from another: the size, or tables by their hashes."""
+    """Describe the differing parts of a key: the size, or tables by their hashes."""
     if "crop" in parts:
         return f"crops of {CropSpec(**key['crop'])}"
     if "cut_version" in parts:
         return f"crops cut by version {key['cut_version']} of the code"
     return "crops of " + ", ".join(f"{part} table {key[part][:8]}" for part in parts)
+
+
+def _damaged(path: Path) -> UserError:
+    # Shards without their key could be another cache's, so they go with it.
+    delete = path.parent if path.parent.name.endswith(PARTS) else path
+    return UserError(f"{path} is damaged; delete {delete} and run input_prep.py again.")

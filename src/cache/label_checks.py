@@ -1,8 +1,8 @@
-"""Marked points that contradict the patient's geometry: told, never dropped.
+"""Marked points that contradict the patient's geometry: listed, never dropped.
 
 The patient's left is where x is larger, and levels follow each other to the feet. The
 competition's own points break this in a few series; a cohort that breaks it throughout
-has its sides or its levels exchanged.
+has its sides or its levels swapped.
 """
 
 import pandas as pd
@@ -12,23 +12,21 @@ from src.competition.constants import FAMILY_OF, LEVELS, SIDES
 CHECK_COLUMNS = (
     *("study_id", "series_id", "instance_number", "condition", "level", "reason"),
 )
-WRONG_SIDE = "left and right of this level lie the wrong way round"
+SWAPPED_SIDES = "left and right of this level are swapped"
+SAME_X = "left and right of this level are marked at the same x"
 ONE_SLICE = "left and right foramen are marked on one sagittal slice"
 WRONG_ORDER = "lies above the next higher level"
-MOSTLY = 0.5  # a share of pairs beyond which the cohort is to blame, not a reader
+MOSTLY = 0.5  # above this share of swapped pairs the cohort is wrong, not an annotator
 
 
 def inconsistent_points(crops: pd.DataFrame) -> pd.DataFrame:
     """List the points of a crop table that cannot all be right: CHECK_COLUMNS."""
     pairs = _pairs(crops)
-    wrong = pairs[pairs["x_mm_left"] <= pairs["x_mm_right"]]
-    same = (pairs["instance_number_left"] == pairs["instance_number_right"]) & (
-        pairs["series_id_left"] == pairs["series_id_right"]
-    )
-    flat = pairs[same & (pairs["family"] == "foraminal")]
+    one_slice = _is_foramina_of_one_slice(pairs)
     parts = [
-        _both_of(crops, wrong, WRONG_SIDE),
-        _both_of(crops, flat, ONE_SLICE),
+        _both_of(crops, pairs[_is_swapped(pairs)], SWAPPED_SIDES),
+        _both_of(crops, pairs[_is_tie(pairs) & ~one_slice], SAME_X),
+        _both_of(crops, pairs[one_slice], ONE_SLICE),
         _out_of_order(crops),
     ]
     table = pd.concat(parts)[list(CHECK_COLUMNS)]
@@ -36,10 +34,14 @@ def inconsistent_points(crops: pd.DataFrame) -> pd.DataFrame:
 
 
 def share_of_swapped_sides(crops: pd.DataFrame) -> float:
-    """Return the share of pairs whose left lies to the right; 0 without a pair."""
+    """Return the share of pairs whose left lies to the right; 0 without a pair.
+
+    A pair at the same x is a tie, as in a series of one sagittal slice: it is evidence
+    neither for nor against a swap, so it is not counted.
+    """
     pairs = _pairs(crops)
-    wrong = pairs["x_mm_left"] <= pairs["x_mm_right"]
-    return float(wrong.mean()) if len(pairs) else 0.0
+    untied = pairs[~_is_tie(pairs)]
+    return float(_is_swapped(untied).mean()) if len(untied) else 0.0
 
 
 def _pairs(crops: pd.DataFrame) -> pd.DataFrame:
@@ -53,16 +55,31 @@ def _pairs(crops: pd.DataFrame) -> pd.DataFrame:
     return left.merge(right, on=keys, suffixes=("_left", "_right"))
 
 
+def _is_swapped(pairs: pd.DataFrame) -> pd.Series:
+    return pairs["x_mm_left"] < pairs["x_mm_right"]
+
+
+def _is_tie(pairs: pd.DataFrame) -> pd.Series:
+    return pairs["x_mm_left"] == pairs["x_mm_right"]
+
+
+def _is_foramina_of_one_slice(pairs: pd.DataFrame) -> pd.Series:
+    same = (pairs["instance_number_left"] == pairs["instance_number_right"]) & (
+        pairs["series_id_left"] == pairs["series_id_right"]
+    )
+    return same & (pairs["family"] == "foraminal")
+
+
 def _both_of(crops: pd.DataFrame, pairs: pd.DataFrame, reason: str) -> pd.DataFrame:
     rows = [*pairs["crop_left"], *pairs["crop_right"]]
     return crops[crops["crop"].isin(rows)].assign(reason=reason)
 
 
 def _out_of_order(crops: pd.DataFrame) -> pd.DataFrame:
-    """Take the points that lie above the next higher level of their condition."""
-    place = crops["level"].map(LEVELS.index)
+    """List the points that lie above the next higher level of their condition."""
+    rank = crops["level"].map(LEVELS.index)
     series = ["study_id", "series_id", "condition"]
-    ordered = crops.assign(place=place).sort_values([*series, "place"])
-    before = ordered.groupby(series)[["z_mm", "place"]].shift()
-    wrong = (ordered["z_mm"] >= before["z_mm"]) & (ordered["place"] > before["place"])
+    ordered = crops.assign(rank=rank).sort_values([*series, "rank"])
+    before = ordered.groupby(series)[["z_mm", "rank"]].shift()
+    wrong = (ordered["z_mm"] >= before["z_mm"]) & (ordered["rank"] > before["rank"])
     return ordered[wrong].assign(reason=WRONG_ORDER)

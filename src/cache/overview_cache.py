@@ -1,29 +1,23 @@
-"""The overviews of all series in one array, so that a locator trains without decoding.
+"""The overviews of all series in one array, for training a locator without decoding.
 
-    cache/overviews.npy          uint8 [slices, px, px]
-    cache/overviews.csv          one row a slice: where it is from and where it lies
-    cache/overview-rejects.csv   what could not be read, and why
-
-If interrupted, it resumes: a series' shard is whole or not there, and the key that
-declares the array finished is written last.
+cache/overviews.npy          uint8 [slices, px, px]
+cache/overviews.csv          one row a slice: its file and its geometry
+cache/overview-rejects.csv   unreadable files and series, with the reason
 """
 
-import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from src.cache.build_crops import translate_disk_errors
-from src.cache.fingerprint import table_hash
-from src.cache.shards import UNREADABLE
+from src.cache.fingerprint import PARTS, Fingerprint, read_key, table_hash
+from src.cache.mapped_array import MappedArray
+from src.cache.shards import Arrays, ShardedCache, read_shard, write_array
 from src.errors import UserError
-from src.files import replacing, write_csv, write_json
+from src.files import write_csv
 from src.imaging.overview import (
     FIELD_MM,
     OVERVIEW_PX,
@@ -32,10 +26,10 @@ from src.imaging.overview import (
     overview_of,
 )
 from src.imaging.series import read_series
-from src.workers import Progress, run_all
+from src.workers import Progress
 
 KEY_FILE = "overviews.json"
-PARTS = "overview-parts"
+KEY_PARTS = ("drawn", "px", "series")
 SERIES = ["study_id", "series_description", "series_id"]
 # Raise it when the same files would give other overviews.
 DRAWN_VERSION = 1
@@ -43,12 +37,29 @@ DRAWN_VERSION = 1
 
 @dataclass(frozen=True)
 class OverviewTask:
-    """A series to draw, and the shard to leave it in."""
+    """A series to draw, as ShardTask has it."""
 
     folder: Path
     shard: Path
     series_id: int
     description: str
+
+    def is_complete(self, arrays: Arrays) -> bool:
+        """Return whether all files were drawn; others may have been fixed since."""
+        return not len(arrays["rejected"])
+
+    def extract(self) -> Arrays:
+        """Draw the series: images, slices, and rejected, pairs of file and reason."""
+        try:
+            series = read_series(self.folder)
+            overview, rejected = overview_of(series, self.series_id, self.description)
+            images, slices = overview.images, overview.slices.to_numpy(float)
+        except UserError as error:
+            rejected = {"": str(error)}
+            images = np.empty((0, OVERVIEW_PX, OVERVIEW_PX), np.uint8)
+            slices = np.empty((0, len(SLICE_COLUMNS)))
+        pairs = np.array(list(rejected.items()), str).reshape(-1, 2)
+        return {"images": images, "slices": slices, "rejected": pairs}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +70,16 @@ class OverviewCache:
     SLICE_COLUMNS, a study's series of one type together.
     """
 
-    images: np.ndarray
+    images: MappedArray
     slices: pd.DataFrame
 
     def groups(self) -> Iterator[tuple[int, str, Overview]]:
         """Yield study, series type and the overview of all its series of that type."""
-        by_type = self.slices.groupby(SERIES[:2], sort=True)
-        for (study_id, description), rows in by_type.indices.items():
-            images = self.images[rows[0] : rows[-1] + 1]
-            slices = self.slices.iloc[rows].reset_index(drop=True)
+        for _, table in self.slices.groupby(SERIES[:2]):
+            study_id, description = table[SERIES[:2]].iloc[0]
+            rows = table.index
+            images = self.images.window(rows[0], rows[-1] + 1)
+            slices = table.reset_index(drop=True)
             yield study_id, description, Overview(images, slices, FIELD_MM[description])
 
 
@@ -78,57 +90,46 @@ def build_overviews(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
-    """Draw every series' overview into the folder `cache`; count slices and rejects.
+    """Draw all series' overviews into the folder `cache`; count slices and rejects.
 
     series: study_id, series_id, series_description. Raises UserError if `cache` holds
     the overviews of other series, or the disk is full.
     """
     key = {"drawn": DRAWN_VERSION, "px": OVERVIEW_PX, "series": table_hash(series)}
-    path = cache / KEY_FILE
-    if path.is_file():
-        held = _read_key(path)
-        if {name: held.get(name) for name in key} != key:
+    ordered = series.sort_values(SERIES, ignore_index=True)
+
+    def require_same(path: Path) -> None:
+        found = _read_key(path)
+        if any(found[part] != key[part] for part in KEY_PARTS):
             raise UserError(
                 f"{cache} holds the overviews of other series; delete it or choose "
                 "another --cache"
             )
-        return held
-    with translate_disk_errors(cache):
-        ordered = series.sort_values(SERIES, ignore_index=True)
-        tasks = [
-            OverviewTask(
-                images / str(row.study_id) / str(row.series_id),
-                cache / PARTS / f"{row.study_id}_{row.series_id}.npz",
-                row.series_id,
-                row.series_description,
-            )
-            for row in ordered.itertuples()
-        ]
-        run_all(draw_series, tasks, executor, progress)
-        counts = _assemble(ordered, tasks, cache)
-        write_json({**key, **counts}, path)
-        shutil.rmtree(cache / PARTS, ignore_errors=True)
-    return counts
+
+    ShardedCache(cache, KEY_FILE, f"overview-{PARTS}", key, require_same).build(
+        lambda parts: _tasks(ordered, images, parts),
+        lambda tasks: _write_overviews(cache, ordered, tasks),
+        executor,
+        progress,
+    )
+    held = _read_key(cache / KEY_FILE)
+    return {count: held[count] for count in ("slices", "rejects")}
 
 
-def draw_series(task: OverviewTask) -> None:
-    """Draw one series into its shard, unless it is there without rejects."""
-    try:
-        if not len(_read_shard(task.shard)["rejected"]):
-            return
-    except UNREADABLE:
-        pass
-    try:
-        series = read_series(task.folder)
-        overview, rejected = overview_of(series, task.series_id, task.description)
-        images, slices = overview.images, overview.slices.to_numpy(float)
-    except UserError as error:
-        rejected = {"": str(error)}
-        images = np.empty((0, OVERVIEW_PX, OVERVIEW_PX), np.uint8)
-        slices = np.empty((0, len(SLICE_COLUMNS)))
-    told = np.array(list(rejected.items()), str).reshape(-1, 2)
-    with replacing(task.shard) as temporary:
-        np.savez(temporary, images=images, slices=slices, rejected=told)
+def _tasks(ordered: pd.DataFrame, images: Path, parts: Path) -> list[OverviewTask]:
+    """Make one task a series."""
+    columns = ("study_id", "series_id", "series_description")
+    return [
+        OverviewTask(
+            images / str(study_id) / str(series_id),
+            parts / f"{study_id}_{series_id}.npz",
+            series_id,
+            description,
+        )
+        for study_id, series_id, description in zip(
+            *(ordered[name].tolist() for name in columns), strict=True
+        )
+    ]
 
 
 def open_overviews(cache: Path) -> OverviewCache:
@@ -140,7 +141,7 @@ def open_overviews(cache: Path) -> OverviewCache:
         )
     _read_key(cache / KEY_FILE)
     try:
-        images = np.load(cache / "overviews.npy", mmap_mode="r", allow_pickle=False)
+        images = MappedArray(cache / "overviews.npy")
         slices = pd.read_csv(cache / "overviews.csv", keep_default_na=False)
         whole = slices.columns.tolist() == [*SERIES[:2], *SLICE_COLUMNS]
     except (OSError, ValueError, EOFError):
@@ -153,43 +154,41 @@ def open_overviews(cache: Path) -> OverviewCache:
     return OverviewCache(images, slices)
 
 
-def _assemble(
-    ordered: pd.DataFrame, tasks: list[OverviewTask], cache: Path
+def _write_overviews(
+    cache: Path, ordered: pd.DataFrame, tasks: Sequence[OverviewTask]
 ) -> dict[str, int]:
-    """Put the shards together, one in memory at a time, by plain writes."""
+    """Write the cache's array and tables from every task's shard, and count them."""
     tables, rejects = [], []
-    for series, task in zip(ordered.itertuples(), tasks, strict=True):
-        shard = _read_shard(task.shard)
+    for study_id, task in zip(ordered["study_id"].tolist(), tasks, strict=True):
+        shard = read_shard(task.shard)
         table = pd.DataFrame(shard["slices"], columns=list(SLICE_COLUMNS))
-        table["series_id"] = series.series_id  # whole, where a float may round
-        table.insert(0, "study_id", series.study_id)
-        table.insert(1, "series_description", series.series_description)
+        table["series_id"] = task.series_id  # exact, where a float may round
+        table.insert(0, "study_id", study_id)
+        table.insert(1, "series_description", task.description)
         tables.append(table)
-        where = (series.study_id, series.series_id)
-        rejects += [(*where, name, reason) for name, reason in shard["rejected"]]
+        series = (study_id, task.series_id)
+        rejects += [(*series, name, reason) for name, reason in shard["rejected"]]
     slices = pd.concat(tables, ignore_index=True)
-    whole = ["series_id", "instance_number", "stack", "place", "rows", "columns"]
-    slices = slices.astype(dict.fromkeys(whole, "int64"))
+    integers = ["series_id", "instance_number", "stack", "place", "rows", "columns"]
+    slices = slices.astype(dict.fromkeys(integers, "int64"))
     shape = (len(slices), OVERVIEW_PX, OVERVIEW_PX)
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    path = cache / "overviews.npy"
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for task in tasks:
-            file.write(_read_shard(task.shard)["images"].tobytes())
+    write_array(cache / "overviews.npy", shape, _images_by_slice(tasks))
     write_csv(slices, cache / "overviews.csv")
     columns = ["study_id", "series_id", "file", "reason"]
     write_csv(pd.DataFrame(rejects, columns=columns), cache / "overview-rejects.csv")
     return {"slices": len(slices), "rejects": len(rejects)}
 
 
-def _read_shard(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
+def _images_by_slice(
+    tasks: Sequence[OverviewTask],
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the images of each series with the index of their first slice."""
+    first = 0
+    for task in tasks:
+        images = read_shard(task.shard)["images"]
+        yield first, images
+        first += len(images)
 
 
-def _read_key(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged; delete it and try again") from error
+def _read_key(path: Path) -> Fingerprint:
+    return read_key(path, KEY_PARTS)

@@ -1,16 +1,27 @@
-"""One series' crops: cut in a worker, kept in a file until the cache is assembled."""
+"""The pipeline of both caches: one shard a series, then one array of all of them.
 
+If interrupted, a build resumes: a series' shard is whole or not there, and the key file
+that declares the cache finished is written last.
+"""
+
+import errno
+import math
+import shutil
 import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from src import __version__
+from src.cache.fingerprint import Fingerprint
 from src.errors import UserError
-from src.files import replacing
-from src.imaging.crops import CropSpec, extract_crop
-from src.imaging.series import Series, read_series
+from src.files import replacing, write_json
+from src.workers import Progress, run_all
 
 # What numpy and zipfile raise on a file that is missing, cut short or overwritten.
 UNREADABLE = (
@@ -23,108 +34,133 @@ UNREADABLE = (
     zipfile.BadZipFile,
 )
 
+Arrays = dict[str, Any]  # the numpy arrays of a shard by name
+
+
+class ShardTask(Protocol):
+    """What a worker needs to make a series' shard; small, because it is pickled."""
+
+    @property
+    def shard(self) -> Path:
+        """The file to write."""
+        ...
+
+    def is_complete(self, arrays: Arrays) -> bool:
+        """Return whether a shard needs no second attempt."""
+        ...
+
+    def extract(self) -> Arrays:
+        """Read the series and return the shard's arrays."""
+        ...
+
+
+Task = TypeVar("Task", bound=ShardTask)
+
 
 @dataclass(frozen=True)
-class SitePoint:
-    """A labelled point of a series; row is its place in the sorted points table."""
+class ShardedCache:
+    """A cache to be built from shards.
 
-    row: int
-    instance_number: int
-    x: float
-    y: float
-
-
-@dataclass(frozen=True)
-class SeriesTask:
-    """All that a worker needs to cut a series: small, and it pickles."""
+    key: what the cache is made from; key_file: its file, written last; parts: the
+    folder of the shards until then; require_same: raises UserError unless the key file
+    at a path holds this key.
+    """
 
     folder: Path
-    shard: Path
-    spec: CropSpec
-    points: tuple[SitePoint, ...]
+    key_file: str
+    parts: str
+    key: Fingerprint
+    require_same: Callable[[Path], None]
+
+    def build(
+        self,
+        make_tasks: Callable[[Path], Sequence[Task]],
+        assemble: Callable[[Sequence[Task]], dict[str, int]],
+        executor: Executor | None = None,
+        progress: Progress | None = None,
+    ) -> bool:
+        """Build the cache unless it is there; return whether it was.
+
+        make_tasks: from the folder of the shards to one task a series; assemble: from
+        the tasks, whose shards are whole, to the cache's files and their counts.
+        Raises UserError if the folder holds another cache or the disk is full.
+        """
+        with _translate_disk_errors(self.folder):
+            reused = self._is_finished()
+            if not reused:
+                tasks = make_tasks(self._claim_parts())
+                run_all(make_shard, tasks, executor, progress)
+                counts = assemble(tasks)
+                noted = {**self.key, "kit_version": __version__, **counts}
+                write_json(noted, self.folder / self.key_file)
+            shutil.rmtree(self.folder / self.parts, ignore_errors=True)
+        return reused
+
+    def _is_finished(self) -> bool:
+        path = self.folder / self.key_file
+        if path.exists():
+            self.require_same(path)
+        return path.exists()
+
+    def _claim_parts(self) -> Path:
+        """Return the folder of the shards, new or left by a run with the same key."""
+        for half_written in self.folder.glob(".*.tmp.*"):
+            half_written.unlink()
+        path = self.folder / self.parts / self.key_file
+        if path.exists():
+            self.require_same(path)
+        else:
+            write_json(self.key, path)
+        return path.parent
 
 
-@dataclass(frozen=True, eq=False)
-class Shard:
-    """What became of a series' points.
-
-    rows, slices: [n] of the crops; points_mm: [n, 3]; notes: [n]; crops: uint8
-    [n, slices, px, px]. rejected_rows, reasons: of the points that gave no crop.
-    """
-
-    rows: np.ndarray
-    slices: np.ndarray
-    points_mm: np.ndarray
-    notes: np.ndarray
-    crops: np.ndarray
-    rejected_rows: np.ndarray
-    reasons: np.ndarray
-
-
-class _CutPoint(NamedTuple):
-    row: int
-    index: int
-    point_mm: np.ndarray
-    note: str
-    pixels: np.ndarray
-
-
-def cut_series(task: SeriesTask) -> None:
-    """Cut a series' crops into its shard, unless they already are there.
-
-    A shard with rejects is cut again: their files may have been mended since.
-    """
-    if not _is_finished(task):
-        shard = _cut_points(task)
-        with replacing(task.shard) as temporary:
-            np.savez(temporary, **vars(shard))
-
-
-def read_shard(path: Path) -> Shard:
-    """Read a shard whole, checksums included."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return Shard(**arrays)
-
-
-def _is_finished(task: SeriesTask) -> bool:
+def make_shard(task: ShardTask) -> None:
+    """Write a task's shard, unless a complete one is there."""
     try:
-        shard = read_shard(task.shard)
+        if task.is_complete(read_shard(task.shard)):
+            return
     except UNREADABLE:
-        return False
-    return sorted(shard.rows) == [point.row for point in task.points]
+        pass
+    arrays = task.extract()
+    with replacing(task.shard) as temporary:
+        np.savez(temporary, **arrays)
 
 
-def _cut_points(task: SeriesTask) -> Shard:
-    """Cut every point; one that cannot be is rejected, with the reason."""
-    kept, rejected = [], {}
+def read_shard(path: Path) -> Arrays:
+    """Read all arrays of a shard, checksums included; raises one of UNREADABLE."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def write_array(
+    path: Path, shape: tuple[int, ...], blocks: Iterable[tuple[int, np.ndarray]]
+) -> None:
+    """Write a uint8 .npy of `shape` from blocks: a first row, and the rows from there.
+
+    By plain writes, because on a full disk a memory map ends the process where a write
+    raises.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        for row, block in blocks:
+            file.seek(start + row * math.prod(shape[1:]))
+            file.write(block.tobytes())
+
+
+@contextmanager
+def _translate_disk_errors(cache: Path) -> Iterator[None]:
+    """Turn a disk's refusal to write a cache into one sentence."""
     try:
-        series = read_series(task.folder)
-    except UserError as error:
-        return _shard([], {point.row: str(error) for point in task.points}, task.spec)
-    for point in task.points:
-        try:
-            kept.append(_cut_point(series, point, task.spec))
-        except UserError as error:
-            rejected[point.row] = str(error)
-    return _shard(kept, rejected, task.spec)
-
-
-def _cut_point(series: Series, point: SitePoint, spec: CropSpec) -> _CutPoint:
-    index = series.index_of(point.instance_number)
-    crop = extract_crop(series, index, point.x, point.y, spec)
-    point_mm = series.headers[index].geometry.to_patient([point.x, point.y])
-    return _CutPoint(point.row, index, point_mm, "; ".join(crop.notes), crop.pixels)
-
-
-def _shard(kept: list[_CutPoint], rejected: dict[int, str], spec: CropSpec) -> Shard:
-    # The types and shapes are told for when there is nothing to tell them by.
-    crop_shape = (spec.slices, spec.crop_px, spec.crop_px)
-    return Shard(
-        rows=np.array([one.row for one in kept], np.int64),
-        slices=np.array([one.index for one in kept], np.int64),
-        points_mm=np.array([one.point_mm for one in kept], float).reshape(-1, 3),
-        notes=np.array([one.note for one in kept], str),
-        crops=np.array([one.pixels for one in kept], np.uint8).reshape(-1, *crop_shape),
-        rejected_rows=np.array(list(rejected), np.int64),
-        reasons=np.array(list(rejected.values()), str),
-    )
+        yield
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise UserError(
+            f"{cache} cannot be written ({error.strerror}); choose another --cache."
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"The disk of {cache} is full; free some space and run again: it resumes."
+        ) from error

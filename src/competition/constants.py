@@ -1,7 +1,7 @@
-"""The competition's words, and the 25 targets made from them.
+"""The competition's conditions, levels and severities, and the 25 targets.
 
-A condition's or severity's id is its place in the tuple here. CONDITIONS is in the
-alphabetical order of the submission's rows.
+The class id of a condition or severity is its index in the tuple here. CONDITIONS is in
+the alphabetical order of the submission's rows.
 """
 
 from itertools import pairwise, product
@@ -35,9 +35,9 @@ SERIES_OF = {
 }
 
 
-def normalise(words: str) -> str:
+def normalise(text: str) -> str:
     """Turn the coordinates' spelling into the submission's: `L4/L5` to `l4_l5`."""
-    return words.strip().lower().replace("/", "_").replace(" ", "_")
+    return text.strip().lower().replace("/", "_").replace(" ", "_")
 
 
 def swap_side(condition: str) -> str:

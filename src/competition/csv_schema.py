@@ -1,15 +1,14 @@
-"""What a CSV's column may hold.
+"""Reading a CSV by its declared columns.
 
-A column is declared as its name and its kind: a function that turns the column's text
-into values, and refuses the first text it cannot take by file, line and value. The
-text is indexed by line number less two, so that the first row is line 2.
+A column is declared as its name and its parser: a function that turns the column's text
+into values, or raises UserError with file, line and value of the first invalid cell.
+The text is indexed by line number less two, since the first row is on line 2.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from src.competition.constants import normalise
@@ -27,52 +26,56 @@ def whole_number(text: pd.Series, source: str) -> pd.Series:
 def number(text: pd.Series, source: str) -> pd.Series:
     """Read a finite number as float64."""
     values = pd.to_numeric(text, errors="coerce").astype("float64")
-    _refuse(~np.isfinite(values), text, source, "a finite number")
+    finite = values.abs() < float("inf")  # false for NaN too
+    _refuse(~finite, text, source, "a finite number")
     return values
 
 
 def optional_number(text: pd.Series, source: str) -> pd.Series:
     """Read a finite number as float64, and an empty cell as missing."""
-    values = pd.Series(np.nan, index=text.index)
-    told = text != ""
-    values[told] = number(text[told], source)
-    return values
+    filled = text[text != ""]
+    return number(filled, source).reindex(text.index)
 
 
 def any_text(text: pd.Series, _source: str) -> pd.Series:
-    """Take the text as it is."""
+    """Keep the text as it is."""
     return text
 
 
 def category(
     allowed: Iterable[str], *, blank: bool = False, unknown: bool = False
 ) -> ColumnParser:
-    """Make the kind of a column of words, compared by token, returned as `allowed` has.
+    """Make the parser of a categorical column; case and separators do not matter.
 
-    `blank` lets an empty cell, and `unknown` any other word too, become missing.
+    Values come out as `allowed` spells them. blank: an empty cell becomes missing;
+    unknown: so does any other text.
     """
     spelling = {normalise(name): name for name in allowed}
 
     def read(text: pd.Series, source: str) -> pd.Series:
-        words = text.map(normalise).map(spelling)
-        bad = words.isna() & ~(unknown | (blank & (text == "")))
+        values = text.map(normalise).map(spelling)
+        bad = values.isna() & ~(unknown | (blank & (text == "")))
         _refuse(bad, text, source, f"one of {', '.join(spelling.values())}")
-        return words
+        return values
 
     return read
 
 
-def and_more(bad: pd.Series) -> str:
-    """Say how many rows are like the first one named."""
+def _and_more(bad: pd.Series) -> str:
+    """Count the bad rows beside the first, for an error sentence."""
     others = int(bad.sum()) - 1
     return f" (and {others:,} more)" if others else ""
 
 
+def _first(bad: pd.Series) -> int:
+    return int(bad.index[bad][0])
+
+
 def _refuse(bad: pd.Series, text: pd.Series, source: str, expected: str) -> None:
     if bad.any():
-        row = bad.idxmax()
+        row = _first(bad)
         raise UserError(
-            f"{text.name} {text[row]!r} on line {row + 2} of {source}{and_more(bad)} "
+            f"{text.name} {text[row]!r} on line {row + 2} of {source}{_and_more(bad)} "
             f"is not {expected}; correct it there."
         )
 
@@ -87,15 +90,15 @@ def read_csv(
 ) -> pd.DataFrame:
     """Read the declared columns of a UTF-8 CSV.
 
-    key: columns that together name a row, so that no two rows may share them.
-    exact: refuse any other column. empty: allow a header without rows.
+    key: columns that together identify a row, so that no two rows may share them;
+    exact: refuse any other column; empty: allow a header without rows.
     """
     text = _text(path)
     _check_header(list(text.columns), list(columns), path.name, exact)
     if text.empty and not empty:
         raise UserError(f"{path} has a header but no rows; fetch the file again.")
     table = pd.DataFrame(
-        {name: kind(text[name], path.name) for name, kind in columns.items()}
+        {name: parse(text[name], path.name) for name, parse in columns.items()}
     )
     if key:
         _check_key(table, list(key), path.name)
@@ -105,9 +108,9 @@ def read_csv(
 def _text(path: Path) -> pd.DataFrame:
     """Read every cell as text, indexed by line number less two."""
     if not path.is_file():
-        raise UserError(_where_is(path))
+        raise UserError(_not_found(path))
     try:
-        # Blank lines are read, then left out, so that the index still counts lines.
+        # Blank lines are read, then dropped, so that the index still counts lines.
         text = pd.read_csv(path, dtype=str, na_filter=False, skip_blank_lines=False)
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty; fetch the file again.") from None
@@ -133,23 +136,24 @@ def _check_header(
     if exact and others:
         raise UserError(
             f"{source} has a column {others[0]!r} beside {', '.join(declared)}; "
-            "leave it out."
+            "remove it."
         )
 
 
 def _check_key(table: pd.DataFrame, key: list[str], source: str) -> None:
     repeated = table.duplicated(key)
     if repeated.any():
-        row = repeated.idxmax()
-        name = ", ".join(f"{column} {table.at[row, column]}" for column in key)
+        row = _first(repeated)
+        values = table[key].loc[row].items()
+        name = ", ".join(f"{column} {value}" for column, value in values)
         raise UserError(
-            f"{name} on line {row + 2} of {source}{and_more(repeated)} stands there "
+            f"{name} on line {row + 2} of {source}{_and_more(repeated)} stands there "
             "already; keep one row of it."
         )
 
 
-def _where_is(path: Path) -> str:
-    """Say where a file that is absent may be."""
+def _not_found(path: Path) -> str:
+    """Describe a missing file, and suggest where it may be."""
     folder, name = path.parent, path.name
     if not folder.is_dir():
         beside = folder.parent.iterdir() if folder.parent.is_dir() else ()

@@ -1,8 +1,8 @@
 """The competition's score: the mean of four weighted log losses.
 
-Three terms take every labelled row of spinal, foraminal and subarticular, both sides
-and all levels together, weighed 1, 2, 4 by its severity. The fourth asks, once a
-study, whether any spinal row is severe: its prediction is the largest severe
+Three terms take all labelled rows of spinal, foraminal and subarticular, both sides
+and all levels together, weighted 1, 2, 4 by severity. The fourth is binary, one row a
+study: whether any spinal row is severe. Its prediction is the largest severe
 probability of the study's labelled spinal rows, and its weight their largest weight.
 """
 
@@ -36,7 +36,7 @@ class Score:
 def score(truth: pd.DataFrame, submission: pd.DataFrame) -> Score:
     """Score a checked submission, rows in any order, against long labels.
 
-    Rows without a severity are left out, and so are submitted rows without a label.
+    Rows without a severity are skipped, and so are submitted rows without a label.
     """
     rows = _scored_rows(truth, submission)
     terms = {name: _family_loss(rows, name) for name in FAMILIES}
@@ -77,7 +77,7 @@ def _any_severe_loss(spinal: pd.DataFrame) -> float:
 
 
 def _scored_rows(truth: pd.DataFrame, submission: pd.DataFrame) -> pd.DataFrame:
-    """Join each labelled row's study_id, family and grade (0..2) to its answer."""
+    """Join each labelled row's study_id, family and grade (0..2) to its prediction."""
     labelled = truth[truth["severity"].notna()]
     ids = label_row_ids(labelled)
     absent = ids[~ids.isin(submission["row_id"])]

@@ -1,8 +1,8 @@
-"""Answers that look at no image: the floor to beat, and the last resort.
+"""Constant predictions, made without images: the floor to beat, and the fallback.
 
 A prior is a table of 25 rows: condition, level and the three probabilities. Shares
-are weighted by the metric's 1, 2, 4, because that is the constant with the least
-weighted log loss; unweighted ones score worse than 1/3.
+are weighted by the metric's 1, 2, 4, because that constant minimizes the weighted log
+loss; unweighted ones score worse than 1/3.
 """
 
 import numpy as np
@@ -24,40 +24,40 @@ _THIRDS = np.full(len(SEVERITIES), 1 / len(SEVERITIES))
 
 
 def uniform() -> pd.DataFrame:
-    """Give 1/3 everywhere, as sample_submission.csv does."""
-    return _everywhere(_THIRDS)
+    """Predict 1/3 everywhere, as sample_submission.csv does."""
+    return _same_for_all(_THIRDS)
 
 
 def class_frequencies(labels: pd.DataFrame) -> pd.DataFrame:
-    """Give each severity its share of the labels."""
+    """Predict each severity's share of the labels."""
     counts = _counts(labels).sum(axis=(0, 1))
-    return _everywhere(counts / counts.sum())
+    return _same_for_all(counts / counts.sum())
 
 
 def weighted_shares(labels: pd.DataFrame) -> pd.DataFrame:
-    """Give each severity its share of the labels' weight."""
-    return _everywhere(_shares(_weighted(labels).sum(axis=(0, 1))))
+    """Predict each severity's share of the labels' weight."""
+    return _same_for_all(_shares(_weighted(labels).sum(axis=(0, 1))))
 
 
 def weighted_shares_by_level(
     labels: pd.DataFrame, pseudo_count: float = 0.0
 ) -> pd.DataFrame:
-    """Give the weighted shares of each condition and level, both sides pooled.
+    """Predict the weighted shares of each condition and level, both sides pooled.
 
-    A condition and level without a label gets the weighted shares of all of them.
-    borrowed_rows: the weight of these that is added to every place's labels, and of
-    thirds that is added to all labels, so that nothing is called impossible.
+    A condition and level without a label gets the weighted shares of all labels.
+    pseudo_count: the weight of these shares that is added to each condition and level,
+    and of thirds that is added to all labels, so that no probability is 0.
     """
     weighted = _weighted(labels)
     overall = _shares(weighted.sum(axis=(0, 1)) + pseudo_count * _THIRDS)
-    seen = weighted.sum(axis=-1, keepdims=True) > 0
-    shares = _shares(np.where(seen, weighted + pseudo_count * overall, overall))
+    labelled = weighted.sum(axis=-1, keepdims=True) > 0
+    shares = _shares(np.where(labelled, weighted + pseudo_count * overall, overall))
     families = list(FAMILIES)
     return _table(np.stack([shares[families.index(FAMILY_OF[c])] for c in CONDITIONS]))
 
 
 def smoothed_prior(labels: pd.DataFrame) -> pd.DataFrame:
-    """Give the prior for studies not in `labels`: by level, one row borrowed.
+    """Return the prior for studies not in `labels`: by level, with a pseudo-count of 1.
 
     Without it, a severity that a small cohort happens to lack would cost 36 a row.
     """
@@ -70,7 +70,7 @@ def floor(labels: pd.DataFrame, truth: pd.DataFrame) -> Score:
 
 
 def floors(labels: pd.DataFrame) -> dict[str, Score]:
-    """Score each constant on the very labels it is made from."""
+    """Score each constant on the labels it is made from."""
     priors = {
         "uniform": uniform(),
         "class_frequencies": class_frequencies(labels),
@@ -105,14 +105,14 @@ def _shares(weights: np.ndarray) -> np.ndarray:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def _everywhere(shares: np.ndarray) -> pd.DataFrame:
+def _same_for_all(shares: np.ndarray) -> pd.DataFrame:
     return _table(np.broadcast_to(shares, (len(CONDITIONS), len(LEVELS), len(shares))))
 
 
 def _table(shares: np.ndarray) -> pd.DataFrame:
     """Turn [condition, level, severity] into a prior's 25 rows."""
-    places = pd.MultiIndex.from_product(
+    targets = pd.MultiIndex.from_product(
         [CONDITIONS, LEVELS], names=["condition", "level"]
     )
-    rows = shares.reshape(len(places), -1)
-    return pd.DataFrame(rows, index=places, columns=list(SEVERITIES)).reset_index()
+    rows = shares.reshape(len(targets), -1)
+    return pd.DataFrame(rows, index=targets, columns=list(SEVERITIES)).reset_index()

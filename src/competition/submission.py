@@ -28,26 +28,26 @@ def row_ids(studies: Iterable[int]) -> list[str]:
 def label_row_ids(labels: pd.DataFrame) -> pd.Series:
     """Name each row of study_id, condition, level as the submission does."""
     study = labels["study_id"].astype(str)
-    return study.str.cat([labels["condition"], labels["level"]], "_")
+    return study + "_" + labels["condition"] + "_" + labels["level"]
 
 
 def from_prior(studies: Iterable[int], prior: pd.DataFrame) -> pd.DataFrame:
-    """Answer every study with the prior's 25 rows."""
+    """Predict the prior's 25 rows for every study."""
     ids = row_ids(studies)
-    places = pd.MultiIndex.from_product([CONDITIONS, LEVELS])
-    answers = prior.set_index(["condition", "level"]).loc[places, list(SEVERITIES)]
-    rows = np.tile(answers.to_numpy(), (len(ids) // len(TARGETS), 1))
+    targets = pd.MultiIndex.from_product([CONDITIONS, LEVELS])
+    by_target = prior.set_index(["condition", "level"]).loc[targets, list(SEVERITIES)]
+    rows = np.tile(by_target.to_numpy(), (len(ids) // len(TARGETS), 1))
     frame = pd.DataFrame(rows, columns=list(SEVERITIES))
     frame.insert(0, "row_id", ids)
     return frame
 
 
 def check_submission(frame: pd.DataFrame, studies: Iterable[int] | None = None) -> None:
-    """Refuse what the competition would, by the first bad row and how many there are.
+    """Raise UserError for what the competition rejects: first bad row and their count.
 
     Rows and columns may be in any order. Without `studies`, each study that has a row
-    must have all 25. Stricter than the competition in one thing: a row must sum to 1
-    within SUM_TOLERANCE, since a row that does not is a mistake that it scores.
+    must have all 25. Stricter than the competition in one point: a row must sum to 1
+    within SUM_TOLERANCE; the competition rescales it, but it is a mistake.
     """
     _check_columns(frame)
     if frame.empty:
@@ -64,7 +64,7 @@ def read_submission(path: Path) -> pd.DataFrame:
 
 
 def write_submission(frame: pd.DataFrame, path: Path) -> None:
-    """Check a submission and write it whole, in the competition's order of rows."""
+    """Check a submission and write it in the competition's order of rows."""
     check_submission(frame)
     write_csv(ordered(frame), path)
 
@@ -89,11 +89,15 @@ def _check_rows(ids: pd.Series, studies: Iterable[int] | None) -> None:
     names = ids.map(str)
     form = "must be {study_id}_{condition}_{level} in the submission's spelling"
     _refuse(~names.str.fullmatch(_ROW_ID), ids, form)
-    _refuse(names.duplicated(), ids, "stands there already; each row may come once")
+    _refuse(names.duplicated(), ids, "is a repeat; keep one of them")
     if studies is None:
         studies = set(names.str.partition("_")[0].astype("int64"))
     expected = pd.Series(row_ids(studies), dtype=object)
-    _refuse(~names.isin(expected), ids, "is of a study that is not to be answered")
+    _refuse(
+        ~names.isin(expected),
+        ids,
+        "is of a study that is not in the test set; remove it",
+    )
     _refuse(~expected.isin(names), expected, "is missing; each study needs 25 rows")
 
 

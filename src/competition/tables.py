@@ -1,6 +1,7 @@
-"""The competition's CSVs: their columns, declared once, and a checked reader of each.
+"""The competition's CSVs: their columns, declared once, and a checked reader for each.
 
-Words come out in the submission's spelling (`l4_l5`), ids as int64.
+Conditions, levels and severities come out in the submission's spelling (`l4_l5`), ids
+as int64.
 """
 
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ SERIES_COLUMNS: dict[str, ColumnParser] = {
     "series_id": whole_number,
     "series_description": category(DESCRIPTIONS),
 }
-# The hidden test must be answered, so a series of a kind not known is kept, unnamed.
+# Every hidden study needs a prediction, so a series of an unknown type is kept, with a
+# missing description.
 TEST_SERIES_COLUMNS: dict[str, ColumnParser] = {
     **SERIES_COLUMNS,
     "series_description": category(DESCRIPTIONS, unknown=True),
@@ -81,7 +83,7 @@ def read_training(root: Path) -> Competition:
 def read_labels(path: Path) -> pd.DataFrame:
     """Read train.csv, one row a label: study_id, condition, level, severity.
 
-    A study has 25 rows in the submission's order; a label not given is missing.
+    A study has 25 rows in the submission's order; an empty label is missing.
     """
     wide = read_csv(path, LABEL_COLUMNS, key=["study_id"])
     pairs = np.array(list(product(CONDITIONS, LEVELS)))
@@ -107,14 +109,14 @@ def read_series(path: Path) -> pd.DataFrame:
 
 
 def read_test_series(root: Path) -> pd.DataFrame:
-    """Read the test studies' series, forgivingly, since each study must be answered.
+    """Read the test studies' series leniently, since each study needs a prediction.
 
-    No file is an empty table, a description not known is missing, repeats are dropped.
+    No file is an empty table, an unknown description is missing, repeats are dropped.
     """
     path = root / TEST_SERIES_FILE
     if not path.is_file():
-        nothing = pd.DataFrame(columns=list(TEST_SERIES_COLUMNS), dtype=object)
-        return nothing.astype({"study_id": "int64", "series_id": "int64"})
+        empty = pd.DataFrame(columns=list(TEST_SERIES_COLUMNS), dtype=object)
+        return empty.astype({"study_id": "int64", "series_id": "int64"})
     series = read_csv(path, TEST_SERIES_COLUMNS, empty=True)
     return series.drop_duplicates(["study_id", "series_id"], ignore_index=True)
 
@@ -125,12 +127,12 @@ def read_sample_submission(path: Path) -> pd.DataFrame:
 
 
 def image_folder(root: Path, split: Literal["train", "test"]) -> Path:
-    """Name the folder of a split's images: {study_id}/{series_id}/{instance}.dcm."""
+    """Return the folder of a split's images: {study_id}/{series_id}/{instance}.dcm."""
     return root / f"{split}_images"
 
 
 def list_test_studies(root: Path) -> list[int]:
-    """List the studies to answer, ascending: those with a series row or a folder."""
+    """List the studies to predict, ascending: those with a series row or a folder."""
     folder = image_folder(root, "test")
     entries = folder.iterdir() if folder.is_dir() else ()
     names = {entry.name for entry in entries if entry.is_dir()}

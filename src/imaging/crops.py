@@ -1,4 +1,4 @@
-"""What to cut around a point."""
+"""Crops: how large they are, and extracting one around a point of a series."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class CropSpec:
     crop_px: pixels along each side.
     field_mm: millimetres along each side; None keeps the labelled slice's own pixels,
     as the paper does.
-    slices: the labelled slice and as many before as after it, so an odd number.
+    slices: odd; the labelled slice with equally many before and after it.
     """
 
     crop_px: int = 100
@@ -26,7 +26,7 @@ class CropSpec:
     slices: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be cut."""
+        """Raise UserError for a size that cannot be cut."""
         if not 8 <= self.crop_px <= 1024:
             raise UserError(f"A crop of {self.crop_px} px is not within 8 to 1024 px.")
         if self.slices < 1 or self.slices % 2 == 0:
@@ -37,11 +37,11 @@ class CropSpec:
 
     @property
     def middle(self) -> int:
-        """The channel of the labelled slice."""
+        """The index of the labelled slice among the crop's."""
         return self.slices // 2
 
     def __str__(self) -> str:
-        """The crop in words."""
+        """Describe the size in words."""
         field = "native pixels" if self.field_mm is None else f"{self.field_mm:g} mm"
         return f"{self.slices} slices of {self.crop_px} px over {field}"
 
@@ -51,7 +51,7 @@ WINDOW_PERCENTILES = (0.5, 99.5)
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """pixels: uint8 [slices, px, px] in patient order; notes: what to know of them."""
+    """pixels: uint8 [slices, px, px] in patient order; notes: warnings about them."""
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
@@ -60,29 +60,29 @@ class Crop:
 def extract_crop(
     series: Series, index: int, x: float, y: float, spec: CropSpec
 ) -> Crop:
-    """Cut around (x, y) of slice `index`; the point comes to lie on (px - 1) / 2.
+    """Cut around (x, y) of slice `index`; the point lands on (px - 1) / 2.
 
-    A neighbour is cut at the same patient point, dropped onto its plane; one that
-    cannot be decoded is replaced by the labelled slice, which a note tells. Raises
-    UserError for a point outside its image, DicomError for an undecodable slice.
+    A neighbour is cut at the same patient point, projected onto its plane; one that
+    cannot be decoded is replaced by the labelled slice, with a note. Raises UserError
+    for a point outside its image, DicomError for an undecodable labelled slice.
     """
     header = series.headers[index]
     if not header.contains(x, y):
         raise UserError(
             f"Point ({x:g}, {y:g}) is outside {header.path}, "
-            f"{header.columns} x {header.rows} pixels; correct it or leave it out."
+            f"{header.columns} x {header.rows} pixels; correct or remove it."
         )
     low, high = intensity_window(series.pixels(index))
     corners_mm = _crop_axes_mm(series, index, x, y, spec)
     chosen, notes = _decodable(series, index, spec.middle)
-    cuts = {one: _resampled(series, one, corners_mm, spec, low) for one in set(chosen)}
-    return Crop(to_uint8(np.stack([cuts[one] for one in chosen]), low, high), notes)
+    cuts = {i: _resampled(series, i, corners_mm, spec, low) for i in set(chosen)}
+    return Crop(to_uint8(np.stack([cuts[i] for i in chosen]), low, high), notes)
 
 
 def intensity_window(pixels: np.ndarray) -> tuple[float, float]:
     """Return the values to show as black and as white."""
-    # A third of the pixels says the same in a third of the time, and an odd step does
-    # not keep to every other pixel of an interpolated picture.
+    # A third of the pixels has the same percentiles at a third of the time, and an odd
+    # step does not pick every other pixel of an interpolated image.
     low, high = np.percentile(pixels.ravel()[::3], WINDOW_PERCENTILES)
     return float(low), float(high)
 
@@ -96,7 +96,7 @@ def to_uint8(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
 def _crop_axes_mm(
     series: Series, index: int, x: float, y: float, spec: CropSpec
 ) -> np.ndarray:
-    """Patient points [3, 3] of the crop's first pixel and the next in x and in y."""
+    """Return patient points [3, 3]: the crop's first pixel, the next in x and in y."""
     plane = series.headers[index].geometry
     spacing = np.array(plane.spacing_mm)
     pitch = spacing if spec.field_mm is None else spec.field_mm / spec.crop_px
@@ -110,7 +110,7 @@ def _crop_axes_mm(
 def _decodable(
     series: Series, index: int, before_after: int
 ) -> tuple[list[int], tuple[str, ...]]:
-    """The slices to cut, each undecodable one replaced by slice `index`, and notes."""
+    """Choose the slices to cut, `index` in place of undecodable ones; and notes."""
     chosen, notes = [], []
     for neighbour in series.neighbours(index, before_after):
         try:
@@ -125,7 +125,7 @@ def _decodable(
 def _resampled(
     series: Series, index: int, axes_mm: np.ndarray, spec: CropSpec, outside: float
 ) -> np.ndarray:
-    """Resample float32 [px, px] linearly; mean of several samples where it shrinks."""
+    """Resample linearly to float32 [px, px]; average samples where it shrinks."""
     first, right, down = series.headers[index].geometry.to_pixel(axes_mm)
     steps = np.stack([right - first, down - first], axis=1)
     samples = max(1, int(np.ceil(np.abs(steps).max() - 1e-6)))

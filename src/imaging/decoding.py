@@ -1,4 +1,4 @@
-"""From a DICOM dataset to the values its pixels store."""
+"""Decoding the stored pixel values of a DICOM dataset."""
 
 from pathlib import Path
 
@@ -43,10 +43,10 @@ def stored_values(dataset: Dataset, path: Path) -> np.ndarray:
 
 
 def _stored_bits(dataset: Dataset) -> np.ndarray:
-    """Keep BitsStored bits, HighBit the uppermost, and spread the sign.
+    """Keep BitsStored bits, HighBit the uppermost, and extend the sign.
 
-    The other bits of a pixel may hold anything (PS3.5, 8.1.1), and pydicom takes
-    HighBit to be BitsStored - 1 whatever the file says.
+    The other bits of a pixel may hold anything (PS3.5, 8.1.1), and pydicom
+    assumes that HighBit is BitsStored - 1.
     """
     words = pixel_array(
         dataset, raw=True, allow_excess_frames=False, correct_unused_bits=False

@@ -1,4 +1,4 @@
-"""One DICOM file: where its slice lies in the patient, and its pixels."""
+"""One DICOM file: the slice's position in the patient, and its pixels."""
 
 import re
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from src.imaging.decoding import stored_values
 from src.imaging.dicom_errors import DAMAGED, DicomError, translate_errors
 from src.imaging.geometry import SliceGeometry
 
-# Neither SliceThickness nor SpacingBetweenSlices: some of the competition's files
-# have none, and the positions say where each slice is.
+# Neither SliceThickness nor SpacingBetweenSlices: some of the competition's files lack
+# them, and ImagePositionPatient locates each slice.
 PLANE_TAGS = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
 SHAPE_TAGS = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"]
 GREY_TAGS = ["PhotometricInterpretation", "RescaleSlope", "RescaleIntercept"]
 BIT_TAGS = ["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"]
 UNIT_TOLERANCE = 0.01
-LEAST_SPACING_MM = 0.05  # no scanner is that fine, and a crop would take gigabytes
+MIN_SPACING_MM = 0.05  # no scanner is that fine, and a crop would take gigabytes
 
 
 @dataclass(frozen=True, eq=False)
 class SliceHeader:
-    """What is known of a slice before its pixels are decoded."""
+    """A slice before its pixels are decoded."""
 
     path: Path
     instance_number: int
@@ -35,17 +35,18 @@ class SliceHeader:
     @property
     def centre_mm(self) -> np.ndarray:
         """The [3] patient position of the middle of the image."""
-        return self.geometry.to_patient([(self.columns - 1) / 2, (self.rows - 1) / 2])
+        middle = np.array([self.columns - 1, self.rows - 1]) / 2
+        return self.geometry.to_patient(middle)
 
     def contains(self, x: float, y: float) -> bool:
-        """Say whether pixel coordinates lie on one of the image's pixels."""
+        """Return whether pixel coordinates lie on one of the image's pixels."""
         return -0.5 <= x <= self.columns - 0.5 and -0.5 <= y <= self.rows - 0.5
 
 
 def read_header(path: Path) -> SliceHeader:
     """Read the header of `<instance number>.dcm`; raises DicomError if it is no slice.
 
-    Whether the pixels can be decoded shows only in read_pixels.
+    Only read_pixels finds out whether the pixels can be decoded.
     """
     number = _instance_number(path)
     tags = SHAPE_TAGS + GREY_TAGS + PLANE_TAGS
@@ -70,8 +71,8 @@ def read_pixels(path: Path) -> np.ndarray:
             raise DicomError(path, "is cut short or holds no pixels; download it again")
         values = stored_values(dataset, path).astype(np.float32)
         if dataset.PhotometricInterpretation == "MONOCHROME1":
-            # Mirrored in the range of what can be stored, not of this image's own
-            # values, so that neighbouring slices keep one scale.
+            # Inverted in the range of storable values, not of this image's own values,
+            # so that neighbouring slices keep one scale.
             values = _sum_of_extremes(dataset) - values
         return _rescaled(values, dataset, path)
 
@@ -100,9 +101,9 @@ def _geometry(dataset: Dataset, path: Path) -> SliceGeometry:
     between_rows, between_columns = _numbers(dataset, "PixelSpacing", 2, path)
     if not np.allclose(axes @ axes.T, np.eye(2), atol=2 * UNIT_TOLERANCE):
         raise DicomError(path, "has skewed axes for its orientation; remove it")
-    if not min(between_rows, between_columns) >= LEAST_SPACING_MM:
+    if not min(between_rows, between_columns) >= MIN_SPACING_MM:
         raise DicomError(
-            path, f"has a PixelSpacing below {LEAST_SPACING_MM} mm; remove it"
+            path, f"has a PixelSpacing below {MIN_SPACING_MM} mm; remove it"
         )
     right = axes[0] / np.linalg.norm(axes[0])
     down = axes[1] - (axes[1] @ right) * right
@@ -111,11 +112,11 @@ def _geometry(dataset: Dataset, path: Path) -> SliceGeometry:
 
 
 def _numbers(dataset: Dataset, name: str, count: int, path: Path) -> np.ndarray:
-    """Read `count` finite numbers; what has not that many counts as missing."""
+    """Read `count` finite numbers; any other count is refused as missing."""
     value = dataset.get(name)
     numbers = np.ravel([] if value in (None, "") else value).astype(float)
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise DicomError(path, f"has no {name}, so its place is unknown; remove it")
+        raise DicomError(path, f"has no {name}, so its position is unknown; remove it")
     return numbers
 
 
@@ -125,7 +126,7 @@ def _sum_of_extremes(dataset: Dataset) -> int:
 
 
 def _rescaled(values: np.ndarray, dataset: Dataset, path: Path) -> np.ndarray:
-    """Apply slope and intercept; a slope of zero says nothing and is left out."""
+    """Apply slope and intercept; a slope of zero counts as missing."""
     slope = float(dataset.get("RescaleSlope") or 1)
     intercept = float(dataset.get("RescaleIntercept") or 0)
     if not np.isfinite([slope, intercept]).all():

@@ -1,4 +1,4 @@
-"""pydicom kept quiet, and whatever it raises put into one plain sentence."""
+"""Silencing pydicom, and translating its exceptions into one plain sentence."""
 
 import logging
 import struct
@@ -16,8 +16,8 @@ from src.errors import UserError
 
 DAMAGED = "is cut short or damaged; download it again or remove it"
 
-# What pydicom 3 and the decoders it calls were seen to raise, or say that they raise,
-# on files with cut ends and flipped bytes. There is no common ancestor to catch.
+# What pydicom 3 and its decoders raise, observed or documented, on files with cut ends
+# and flipped bytes. They have no common base class.
 RAISED_ON_DAMAGE = (
     ArithmeticError,
     AttributeError,
@@ -33,7 +33,7 @@ RAISED_ON_DAMAGE = (
 )
 
 # Warning filters and pydicom's settings belong to the process, not to a thread.
-_one_at_a_time = threading.RLock()
+_settings_lock = threading.RLock()
 
 
 class DicomError(UserError):
@@ -43,18 +43,18 @@ class DicomError(UserError):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        """Keep both parts, which is also what lets it travel between processes."""
+        """Keep both parts, so that the exception can be pickled."""
         super().__init__(path, reason)
         self.path, self.reason = path, reason
 
     def __str__(self) -> str:
-        """One sentence."""
+        """Return one sentence."""
         return f"{self.path} {self.reason}."
 
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Run pydicom on the file at `path`, in silence, to raise only DicomError."""
+    """Silence pydicom on the file at `path`, and raise only DicomError."""
     try:
         with _quiet():
             yield
@@ -62,8 +62,8 @@ def translate_errors(path: Path) -> Iterator[None]:
         reason = "is not a DICOM file; download it again or remove it"
         raise DicomError(path, reason) from None
     except OSError as error:
-        # One without a number is pydicom's own, not the system's.
-        cause = f"cannot be read ({error.strerror}); check the disk and its rights"
+        # Without an errno it is pydicom's own, not the system's.
+        cause = f"cannot be read ({error.strerror}); check the disk and its permissions"
         raise DicomError(path, cause if error.errno else DAMAGED) from None
     except RAISED_ON_DAMAGE:
         raise DicomError(path, DAMAGED) from None
@@ -71,9 +71,9 @@ def translate_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence warnings and log records: they quote values, and so patients' names."""
+    """Silence warnings and log records, which may quote patients' names."""
     log = logging.getLogger("pydicom")
-    with _one_at_a_time, warnings.catch_warnings(), config.disable_value_validation():
+    with _settings_lock, warnings.catch_warnings(), config.disable_value_validation():
         warnings.simplefilter("ignore")
         level = log.level
         log.setLevel(logging.CRITICAL + 1)

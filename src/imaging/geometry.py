@@ -1,4 +1,4 @@
-"""Where a slice's pixels are in the patient.
+"""The plane of a slice: pixel coordinates to patient coordinates and back.
 
 Patient coordinates are DICOM's, in millimetres: x grows to the patient's left, y to
 the back, z to the head. Pixel coordinates are (x, y) = (column, row), with (0, 0) in
@@ -9,15 +9,15 @@ Source: DICOM PS3.3 C.7.6.2, equation C.7.6.2.1-1.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, eq=False)
 class SliceGeometry:
     """The plane of one slice.
 
-    position_mm: [3], the middle of the first pixel.
-    right, down: [3] unit vectors along which columns and rows count up.
-    spacing_mm: distance between neighbouring (columns, rows).
+    position_mm: [3], the middle of the first pixel; right, down: [3] unit vectors of
+    growing column and row; spacing_mm: between neighbouring (columns, rows).
     """
 
     position_mm: np.ndarray
@@ -30,16 +30,16 @@ class SliceGeometry:
         """The [3] unit vector across the slice, right x down."""
         return np.cross(self.right, self.down)
 
-    def to_patient(self, xy: np.ndarray) -> np.ndarray:
+    def to_patient(self, xy: ArrayLike) -> np.ndarray:
         """Map pixel coordinates [..., 2] to patient millimetres [..., 3]."""
         steps = np.asarray(xy, dtype=float) * self.spacing_mm
         return self.position_mm + steps @ np.stack([self.right, self.down])
 
-    def to_pixel(self, points_mm: np.ndarray) -> np.ndarray:
-        """Map patient points [..., 3], dropped onto the plane, to pixels [..., 2]."""
+    def to_pixel(self, points_mm: ArrayLike) -> np.ndarray:
+        """Map patient points [..., 3], projected onto the plane, to pixels [..., 2]."""
         offset = np.asarray(points_mm, dtype=float) - self.position_mm
         return offset @ np.stack([self.right, self.down]).T / self.spacing_mm
 
-    def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
-        """Signed distance [...] of patient points from the plane, along the normal."""
+    def distance_mm(self, points_mm: ArrayLike) -> np.ndarray:
+        """Return the signed distance [...] of patient points along the normal."""
         return (np.asarray(points_mm, dtype=float) - self.position_mm) @ self.normal

@@ -1,12 +1,13 @@
-"""A study's series of one type as the locator sees them: every slice at one scale.
+"""The locator's input: all slices of a study's series of one type, at one scale.
 
-An overview slice is cut around the middle of its image by the very code that cuts
-crops, so that many series, of whatever size and spacing, become one stack of pictures.
+An overview slice is cut around the middle of its image by the code that cuts crops, so
+that series of any size and spacing become one stack of images.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -21,22 +22,44 @@ from src.imaging.slice_order import neighbours
 OVERVIEW_PX = 224
 FIELD_MM = {SAGITTAL_T1: 280.0, SAGITTAL_T2: 280.0, AXIAL_T2: 180.0}
 _AXES = {name: [f"{name}_{axis}" for axis in "xyz"] for name in ("at", "right", "down")}
-# stack, place: as Series has them; at, right, down, spacing: the slice's own plane.
+# stack, place: a Series' stacks and positions; at, right, down, spacing: the slice's
+# own plane.
 SLICE_COLUMNS = (
     *("series_id", "instance_number", "stack", "place", "rows", "columns"),
     *("spacing_x", "spacing_y", *_AXES["at"], *_AXES["right"], *_AXES["down"]),
 )
 
 
+class Images(Protocol):
+    """Images [n, px, px]: an array, or rows of a file that are read when indexed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The images' shape."""
+        ...
+
+    def __len__(self) -> int:
+        """Count the images."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Index the images as an array."""
+        ...
+
+    def __array__(self) -> np.ndarray:
+        """Return all images as an array."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Overview:
     """Slices of one series type, one series after the other, each in patient order.
 
-    images: uint8 [n, px, px]; slices: [n] rows of SLICE_COLUMNS; field_mm: what an
-    image is wide and high.
+    images: uint8 [n, px, px]; slices: [n] rows of SLICE_COLUMNS; field_mm: the side
+    of an image.
     """
 
-    images: np.ndarray
+    images: Images
     slices: pd.DataFrame
     field_mm: float
 
@@ -46,17 +69,18 @@ class Overview:
 
     @property
     def pitch_mm(self) -> float:
-        """The distance between neighbouring pixels of an overview."""
+        """The distance between neighbouring pixels."""
         return self.field_mm / OVERVIEW_PX
 
     @cached_property
     def stacks(self) -> np.ndarray:
-        """Number [n] the stacks, those of different series differently."""
-        return self.slices.groupby(["series_id", "stack"], sort=False).ngroup().values
+        """The number [n] of each slice's stack, unique between series."""
+        groups = self.slices.groupby(["series_id", "stack"], sort=False)
+        return groups.ngroup().to_numpy()
 
     @cached_property
     def planes(self) -> tuple[SliceGeometry, ...]:
-        """Where each overview slice lies in the patient, its own pixels as units."""
+        """The plane of each overview slice, in pixels of the overview."""
         return tuple(
             SliceGeometry(
                 own.to_patient(middle_px - self._middle * self._steps_px(own)),
@@ -68,12 +92,12 @@ class Overview:
         )
 
     def neighbours(self, index: int) -> tuple[int, ...]:
-        """Return the slice before, a slice itself and the slice after."""
+        """Return the slices before and after slice `index`, itself in the middle."""
         return neighbours(self.stacks, self.slices["place"].to_numpy(), index)
 
     def index_of(self, series_id: int, instance_number: int) -> int | None:
-        """Find a file among the slices; None if it is not there."""
-        found = self._places.get((series_id, instance_number))
+        """Return the index of a file's slice; None if it is not there."""
+        found = self._index_of_file.get((series_id, instance_number))
         return None if found is None else int(found)
 
     def to_image(self, index: int, xy: np.ndarray) -> np.ndarray:
@@ -102,21 +126,22 @@ class Overview:
         parts = [self.slices[names].to_numpy(float) for names in _AXES.values()]
         spacings = self.slices[["spacing_x", "spacing_y"]].to_numpy(float)
         return tuple(
-            SliceGeometry(at, right, down, tuple(spacing))
+            SliceGeometry(at, right, down, (spacing[0], spacing[1]))
             for at, right, down, spacing in zip(*parts, spacings, strict=True)
         )
 
     @cached_property
-    def _places(self) -> dict[tuple[int, int], int]:
-        names = self.slices[["series_id", "instance_number"]].itertuples(index=False)
-        return {tuple(name): place for place, name in enumerate(names)}
+    def _index_of_file(self) -> dict[tuple[int, int], int]:
+        ids = (self.slices[name].tolist() for name in ("series_id", "instance_number"))
+        return {file: index for index, file in enumerate(zip(*ids, strict=True))}
 
 
 def overview_of(
     series: Series, series_id: int, description: str
 ) -> tuple[Overview, dict[str, str]]:
-    """Draw a series' overview; return it with what cannot be decoded, by file name."""
-    spec = CropSpec(OVERVIEW_PX, FIELD_MM[description], slices=1)
+    """Draw a series' overview; return it with the rejected files' reasons by name."""
+    field_mm = FIELD_MM[description]
+    spec = CropSpec(OVERVIEW_PX, field_mm, slices=1)
     images, rows, rejected = [], [], dict(series.rejected)
     for index, header in enumerate(series.headers):
         middle = ((header.columns - 1) / 2, (header.rows - 1) / 2)
@@ -125,23 +150,23 @@ def overview_of(
         except DicomError as error:
             rejected[header.path.name] = error.reason
         else:
-            where = (series.stacks[index], series.positions[index])
-            rows.append((series_id, *_row(header, where)))
+            order = (series.stacks[index], series.positions[index])
+            rows.append((series_id, *_row(header, order)))
     shape = (-1, OVERVIEW_PX, OVERVIEW_PX)
     table = pd.DataFrame(rows, columns=list(SLICE_COLUMNS))
     pixels = np.array(images, np.uint8).reshape(shape)
-    return Overview(pixels, table, spec.field_mm), rejected
+    return Overview(pixels, table, field_mm), rejected
 
 
 def joined(overviews: Sequence[Overview]) -> Overview:
-    """Put the overviews of several series of one type, at least one, into one."""
-    images = np.concatenate([one.images for one in overviews])
-    slices = pd.concat([one.slices for one in overviews], ignore_index=True)
+    """Concatenate the overviews of one or more series of one type."""
+    images = np.concatenate([overview.images for overview in overviews])
+    slices = pd.concat([o.slices for o in overviews], ignore_index=True)
     return Overview(images, slices, overviews[0].field_mm)
 
 
-def _row(header: SliceHeader, where: tuple[int, int]) -> tuple[float, ...]:
+def _row(header: SliceHeader, order: tuple[int, int]) -> tuple[float, ...]:
     plane = header.geometry
     axes = (*plane.position_mm, *plane.right, *plane.down)
     shape = (header.rows, header.columns)
-    return (header.instance_number, *where, *shape, *plane.spacing_mm, *axes)
+    return (header.instance_number, *order, *shape, *plane.spacing_mm, *axes)

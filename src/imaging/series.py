@@ -1,4 +1,4 @@
-"""A series: its slices in patient order, decoded when asked for."""
+"""A series: its slices in patient order, decoded on demand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ from src.imaging.slice_order import into_stacks, neighbours, slice_positions
 class Series:
     """Slices in patient order: right to left, front to back, or head to foot.
 
-    stacks: [slices] the number of the stack that each slice belongs to.
-    places: [slices] the number of its position; it does not repeat between stacks.
-    rejected: file name -> why the file is no slice, to be read after its name.
+    stacks: [slices] the number of each slice's stack; positions: [slices] the number of
+    its position, unique between stacks; rejected: from file name to the reason why it
+    is no slice, to be read after its name.
     """
 
     headers: tuple[SliceHeader, ...]
@@ -33,27 +33,27 @@ class Series:
     def of(
         cls, headers: Sequence[SliceHeader], rejected: dict[str, str] | None = None
     ) -> "Series":
-        """Bring at least one slice, in whatever order, into patient order."""
+        """Sort one or more slices into patient order."""
         stacks = into_stacks(headers)
         sizes = [len(stack) for stack in stacks]
-        position = np.concatenate([slice_positions(stack) for stack in stacks])
+        within = np.concatenate([slice_positions(stack) for stack in stacks])
         number = np.repeat(np.arange(len(stacks)), sizes)
-        # Room between stacks keeps positions of different stacks apart.
-        place = position + number * len(headers)
-        return cls(tuple(chain(*stacks)), number, place, rejected or {})
+        # An offset per stack, so that no position repeats in another stack.
+        positions = within + number * len(headers)
+        return cls(tuple(chain(*stacks)), number, positions, rejected or {})
 
     def __len__(self) -> int:
-        """The number of slices."""
+        """Count the slices."""
         return len(self.headers)
 
     def pixels(self, index: int) -> np.ndarray:
-        """Decode float32 [rows, columns], once; raises DicomError, every time."""
+        """Decode float32 [rows, columns], once; raises DicomError on each call."""
         if index not in self._decoded:
             path = self.headers[index].path
             try:
                 self._decoded[index] = read_pixels(path)
             except DicomError as error:
-                # A fresh one: what was caught holds on to the frames it came through.
+                # A new one: the caught one keeps the frames of its traceback alive.
                 self._decoded[index] = DicomError(path, error.reason)
         found = self._decoded[index]
         if isinstance(found, DicomError):
@@ -61,7 +61,7 @@ class Series:
         return found
 
     def index_of(self, instance_number: int) -> int:
-        """Return where in patient order the file `<instance number>.dcm` is."""
+        """Return the index in patient order of the file `<instance number>.dcm`."""
         for index, header in enumerate(self.headers):
             if header.instance_number == instance_number:
                 return index
@@ -71,7 +71,7 @@ class Series:
         raise UserError(f"{path} is not there; download the series again.")
 
     def neighbours(self, index: int, before_after: int = 1) -> tuple[int, ...]:
-        """Return the slices around one, as `slice_order.neighbours` does."""
+        """Return the slices around slice `index`, as `slice_order.neighbours` does."""
         return neighbours(self.stacks, self.positions, index, before_after)
 
 
@@ -93,11 +93,11 @@ def read_series(folder: Path) -> Series:
         except DicomError as error:
             rejected[path.name] = error.reason
     if not headers:
-        raise UserError(_nothing_to_read(folder, rejected))
+        raise UserError(_no_slice_reason(folder, rejected))
     return Series.of(headers, rejected)
 
 
-def _nothing_to_read(folder: Path, rejected: dict[str, str]) -> str:
+def _no_slice_reason(folder: Path, rejected: dict[str, str]) -> str:
     if not rejected:
         return f"{folder} is empty; download the series again."
     name, reason = next(iter(rejected.items()))

@@ -1,4 +1,4 @@
-"""The order of slices in the patient, from their geometry alone.
+"""Sorting slices into patient order by their geometry alone.
 
 A series can hold several stacks: blocks angled each to its disc, or blocks that share
 an orientation with a gap between them. Slices run from the patient's right to left,
@@ -14,7 +14,7 @@ from src.imaging.dicom import SliceHeader
 
 PARALLEL_DEGREES = 1.0
 GAP_STEPS = 2.5
-SAME_PLACE_MM = 0.1
+SAME_POSITION_MM = 0.1
 # Along x, y, z: to the left, to the back, and against z to the feet.
 READING_SIGN = np.array([1.0, 1.0, -1.0])
 
@@ -25,33 +25,34 @@ def into_stacks(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
     Slices at one position keep the order of their instance numbers.
     """
     numbered = sorted(headers, key=lambda header: header.instance_number)
-    groups = _parallel_groups(np.stack([one.geometry.normal for one in numbered]))
+    groups = _parallel_groups(np.stack([h.geometry.normal for h in numbered]))
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     stacks = [
-        stack for some in members for stack in _split_group([numbered[i] for i in some])
+        stack
+        for group in members
+        for stack in _split_group([numbered[i] for i in group])
     ]
     return sorted(stacks, key=_rank)
 
 
 def slice_positions(stack: Sequence[SliceHeader]) -> np.ndarray:
-    """Count the positions [slices] of a sorted stack; slices at one position share."""
-    return np.cumsum(np.append(0, np.diff(_heights_mm(stack)) > SAME_PLACE_MM))
+    """Number the positions [slices] of a sorted stack from 0; slices can share one."""
+    return np.cumsum(np.append(0, np.diff(_heights_mm(stack)) > SAME_POSITION_MM))
 
 
 def neighbours(
-    stacks: np.ndarray, places: np.ndarray, index: int, before_after: int = 1
+    stacks: np.ndarray, positions: np.ndarray, index: int, before_after: int = 1
 ) -> tuple[int, ...]:
-    """Return the slices around one, itself in the middle, of its own stack.
+    """Return the slices of its stack around slice `index`, itself in the middle.
 
-    stacks, places: [slices] the stack and the position of each, in patient order. Past
-    an end of the stack the last slice repeats. Slices at one position are not each
-    other's neighbours.
+    stacks, positions: [slices], in patient order. Past an end of the stack its last
+    slice repeats. Slices at one position are not each other's neighbours.
     """
     stack = np.flatnonzero(stacks == stacks[index])
-    wanted = places[index] + np.arange(-before_after, before_after + 1)
-    wanted = np.clip(wanted, places[stack[0]], places[stack[-1]])
-    found = stack[np.searchsorted(places[stack], wanted)]
-    return tuple(np.where(wanted == places[index], index, found).tolist())
+    wanted = positions[index] + np.arange(-before_after, before_after + 1)
+    wanted = np.clip(wanted, positions[stack[0]], positions[stack[-1]])
+    found = stack[np.searchsorted(positions[stack], wanted)]
+    return tuple(np.where(wanted == positions[index], index, found).tolist())
 
 
 def _parallel_groups(normals: np.ndarray) -> np.ndarray:
@@ -67,24 +68,24 @@ def _parallel_groups(normals: np.ndarray) -> np.ndarray:
 
 
 def _split_group(group: list[SliceHeader]) -> list[list[SliceHeader]]:
-    """Sort parallel slices along their normal and part them where a gap is."""
+    """Sort parallel slices along their normal and split them at gaps."""
     order = np.argsort(_heights_mm(group), kind="stable")
     ordered = [group[i] for i in order]
     steps = np.diff(_heights_mm(ordered))
-    apart = steps[steps > SAME_PLACE_MM]
+    apart = steps[steps > SAME_POSITION_MM]
     gap_mm = GAP_STEPS * np.median(apart) if len(apart) else np.inf
     ends = [0, *np.flatnonzero(steps > gap_mm) + 1, len(ordered)]
     return [ordered[start:end] for start, end in pairwise(ends)]
 
 
 def _heights_mm(group: Sequence[SliceHeader]) -> np.ndarray:
-    """Positions [slices] along the group's normal, growing in reading direction."""
+    """Return positions [slices] along the group's normal, in reading direction."""
     centres = np.stack([header.centre_mm for header in group])
     return centres @ _reading_normal(group)
 
 
 def _reading_normal(group: Sequence[SliceHeader]) -> np.ndarray:
-    """The group's mean [3] unit normal, turned to the reading direction."""
+    """Return the group's mean unit normal [3], turned to the reading direction."""
     normals = np.stack([header.geometry.normal for header in group])
     normal = (normals * np.sign(normals @ normals[:1].T)).mean(axis=0)
     axis = np.abs(normal).argmax()
@@ -92,7 +93,7 @@ def _reading_normal(group: Sequence[SliceHeader]) -> np.ndarray:
 
 
 def _rank(stack: Sequence[SliceHeader]) -> tuple[int, float]:
-    """Order stacks by the axis they follow, then by where on it they are centred."""
+    """Return the sort key of a stack: the axis it follows, then its centre on it."""
     axis = int(np.abs(_reading_normal(stack)).argmax())
     centre = np.mean([header.centre_mm[axis] for header in stack])
     return axis, float(centre * READING_SIGN[axis])

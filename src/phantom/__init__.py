@@ -1,4 +1,4 @@
-"""A phantom cohort in the competition's layout, with known truth.
+"""A phantom cohort in the competition's layout, with known ground truth.
 
 spine         the spine's curve and its straight coordinates
 anatomy       a person: sizes along the spine, the sites
@@ -9,6 +9,6 @@ scanner       slices with contrast, shading and noise
 protocol      series, planes and quirks of a study
 rater         narrowing, labels, the ideal observer
 dicom_writer  slices written as DICOM
-study         one study, written and marked
-cohort        a whole competition and its truth
+study         one study: its DICOM files and marked points
+cohort        a whole competition and its ground truth
 """

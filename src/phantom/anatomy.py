@@ -1,7 +1,7 @@
-"""A person's lumbar anatomy: sizes along the spine, and where the graded sites are.
+"""A person's lumbar anatomy: sizes along the spine, and the positions of the sites.
 
-All is stated in the straight coordinates of `spine.py`. What varies along t is a
-profile, sampled finely, so that a painter looks up one number a pixel.
+All of it is in the straight coordinates of `spine.py`. A size that varies along t is a
+profile, sampled finely, so that painting looks up one number a pixel.
 """
 
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ from src.phantom.spine import (
 )
 
 PROFILE_STEP_MM = 0.25
-# How far the pedicles' middles lie to the side, half width and depth of the bodies, and
-# half depth and width of the dural sac, at each disc.
+# At each disc: distance of the pedicles' middles from the midline, half width and depth
+# of the bodies, half depth and width of the dural sac.
 PEDICLE_MM = (12, 12, 12.5, 13.5, 14.5, 15, 15.5, 16.5, 18, 19.5, 17, 14, 10)
 BODY_WIDTH_MM = (15, 16, 18, 20, 22, 23, 24, 25, 26, 25, 18, 13, 8)
 BODY_DEPTH_MM = (26, 27, 28, 30, 32, 33, 34, 35, 35, 27, 19, 14, 10)
@@ -45,7 +45,7 @@ class Anatomy:
     """One person.
 
     profiles: name to [m], or [2, m] for (right, left), sampled each PROFILE_STEP_MM
-    from start_mm; sites: columns condition, level, a, b, t; habits: single numbers,
+    from start_mm; sites: columns condition, level, a, b, t; habitus: single numbers,
     such as the fat behind the back; texture: [18, 5] waves of a random field.
     """
 
@@ -58,7 +58,7 @@ class Anatomy:
 
 
 def draw_anatomy(rng: np.random.Generator, narrowing: pd.DataFrame) -> Anatomy:
-    """Draw a person whose graded structures are narrowed as given (rater.py)."""
+    """Draw a person whose graded structures have the given narrowing (rater.py)."""
     table = narrowing.pivot(index="condition", columns="level", values="narrowing")
     size = rng.normal(1, 0.05)
     degeneration = np.clip(0.5 * table.mean().to_numpy() + rng.beta(2, 3, 5), 0, 1)
@@ -89,17 +89,17 @@ def draw_anatomy(rng: np.random.Generator, narrowing: pd.DataFrame) -> Anatomy:
 
 
 def _along(t: np.ndarray, spine: Spine, at_discs: tuple[float, ...]) -> np.ndarray:
-    """Interpolate sizes stated at the discs along the spine."""
+    """Interpolate sizes given at the discs along the spine."""
     return np.interp(t, spine.disc_mm, at_discs)
 
 
 def _nearest_disc(t: np.ndarray, spine: Spine) -> np.ndarray:
-    """Index [m] of the disc nearest to each t."""
+    """Return the index [m] of the disc nearest to each t."""
     return np.searchsorted((spine.disc_mm[1:] + spine.disc_mm[:-1]) / 2, t)
 
 
 def _per_level(t: np.ndarray, spine: Spine, values: np.ndarray) -> np.ndarray:
-    """Spread values [..., 5] of the graded levels to [..., m]; zero elsewhere."""
+    """Expand values [..., 5] of the graded levels to [..., m]; zero elsewhere."""
     discs = np.zeros((*values.shape[:-1], len(spine.disc_mm)))
     discs[..., LUMBAR_DISCS] = values
     return discs[..., _nearest_disc(t, spine)]
@@ -108,7 +108,7 @@ def _per_level(t: np.ndarray, spine: Spine, values: np.ndarray) -> np.ndarray:
 def _around_discs(
     t: np.ndarray, spine: Spine, values: np.ndarray, reach_mm: float
 ) -> np.ndarray:
-    """Let values [5] of the graded levels fade away from their discs."""
+    """Expand values [5] of the graded levels to [m], fading away from their discs."""
     offset = (t[:, None] - spine.disc_mm[LUMBAR_DISCS]) / reach_mm
     return (np.exp(-0.5 * offset**2) * values).sum(axis=1)
 
@@ -135,12 +135,12 @@ def _bone_profiles(t: np.ndarray, spine: Spine, size: float) -> dict[str, np.nda
 def _disc_profiles(
     t: np.ndarray, spine: Spine, degeneration: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    wear_of_discs = np.full(len(spine.disc_mm), 0.3) + rng.uniform(-0.2, 0.2, 13)
-    wear_of_discs[LUMBAR_DISCS] = degeneration
+    degenerations = np.full(len(spine.disc_mm), 0.3) + rng.uniform(-0.2, 0.2, 13)
+    degenerations[LUMBAR_DISCS] = degeneration
     disc = _nearest_disc(t, spine)
     return {
-        "nucleus": np.clip(1.05 - 1.15 * wear_of_discs, 0, 1)[disc],
-        "marrow_change": (rng.random(13) < 0.35 * wear_of_discs)[disc].astype(float),
+        "nucleus": np.clip(1.05 - 1.15 * degenerations, 0, 1)[disc],
+        "marrow_change": (rng.random(13) < 0.35 * degenerations)[disc].astype(float),
     }
 
 
@@ -168,7 +168,7 @@ def _canal_profiles(
 
 
 def _fascia(t: np.ndarray, spine: Spine, size: float) -> np.ndarray:
-    """How far back the back's muscles reach: they level the spine's curve out."""
+    """Return how far back the back's muscles reach: they fill the spine's curve."""
     y = spine.origin_mm[:, 1]
     hollow = np.clip(smoothed(y, 60) - y, -4, 30)
     return 46 * size + np.interp(t, spine.t_mm, smoothed(hollow, 15))
@@ -177,7 +177,7 @@ def _fascia(t: np.ndarray, spine: Spine, size: float) -> np.ndarray:
 def _sites(
     spine: Spine, profiles: dict[str, np.ndarray], t: np.ndarray
 ) -> pd.DataFrame:
-    """Place the 25 graded sites, in the submission's order."""
+    """Locate the 25 graded sites, in the submission's order."""
     rows = []
     for condition, (level, disc) in product(
         CONDITIONS, zip(LEVELS, spine.disc_mm[LUMBAR_DISCS], strict=True)

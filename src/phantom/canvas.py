@@ -1,4 +1,4 @@
-"""A canvas in straight coordinates, and the soft shapes laid on it."""
+"""A canvas in straight coordinates, and the soft shapes painted on it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,23 @@ import numpy as np
 from src.phantom.anatomy import PROFILE_STEP_MM, Anatomy
 from src.phantom.tissue import signal
 
-EDGE_MM = 0.9  # over which one tissue gives way to the next: partial volume
+EDGE_MM = 0.9  # width of the blend between two tissues: partial volume
 
 
 def ellipse(
-    x: np.ndarray, y: np.ndarray, half_x: np.ndarray, half_y: np.ndarray
+    x: np.ndarray,
+    y: np.ndarray,
+    half_x: np.ndarray | float,
+    half_y: np.ndarray | float,
 ) -> np.ndarray:
-    """Millimetres inside an ellipse (negative outside), nearly."""
+    """Return about how many millimetres inside an ellipse (negative outside)."""
     half_x, half_y = np.maximum(half_x, 0.05), np.maximum(half_y, 0.05)
     distance = np.sqrt(np.square(x / half_x) + np.square(y / half_y))
     return (1 - distance) * np.minimum(half_x, half_y)
 
 
 def box(*sides: np.ndarray) -> np.ndarray:
-    """Millimetres inside all the given half spaces."""
+    """Return how many millimetres inside all the given half spaces."""
     inside = sides[0]
     for side in sides[1:]:
         inside = np.minimum(inside, side)
@@ -30,7 +33,7 @@ def box(*sides: np.ndarray) -> np.ndarray:
 
 
 class Canvas:
-    """Some pixels in straight coordinates, and what has been painted there.
+    """Pixels in straight coordinates, and their brightness.
 
     a, b, t: [n] float32 in mm; image: [n] float32, relative brightness.
     """
@@ -45,15 +48,15 @@ class Canvas:
         """Paint on `image` [n]; straight: [3, n]."""
         self.anatomy, self.image, self.contrast = anatomy, image, contrast
         self.a, self.b, self.t = straight
-        place = (self.t - anatomy.start_mm) / PROFILE_STEP_MM
+        sample = (self.t - anatomy.start_mm) / PROFILE_STEP_MM
         count = len(anatomy.profiles["from_disc"])
-        self._place = np.clip(place, 0, count - 1).astype(np.int32)
-        self._side = self._place + count * (self.a > 0)
+        self._sample = np.clip(sample, 0, count - 1).astype(np.int32)
+        self._side = self._sample + count * (self.a > 0)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """Look up a profile at every pixel; of a two-sided one, the pixel's side."""
+        """Look up a profile at every pixel; a two-sided one, on the pixel's side."""
         profile = self.anatomy.profiles[name]
-        return profile.ravel()[self._side if profile.ndim == 2 else self._place]
+        return profile.ravel()[self._side if profile.ndim == 2 else self._sample]
 
     @cached_property
     def out(self) -> np.ndarray:
@@ -65,31 +68,31 @@ class Canvas:
         return signal(tissue, self.contrast)
 
     def paint(self, inside_mm: np.ndarray, tissue: str, share: float = 1.0) -> None:
-        """Lay a tissue over the pixels inside a shape."""
+        """Paint a tissue on the pixels inside a shape."""
         self.paint_value(inside_mm, self.light(tissue), share)
 
     def paint_value(
         self, inside_mm: np.ndarray, value: np.ndarray | float, share: float = 1.0
     ) -> None:
-        """Lay a brightness over the pixels inside a shape."""
+        """Paint a brightness on the pixels inside a shape."""
         cover = np.clip(inside_mm / EDGE_MM + 0.5, 0, share)
         self.image += cover * (value - self.image)
 
     def paint_part(self, layer: "Layer") -> None:
-        """Paint a layer on the pixels within its reach alone: most are not."""
+        """Paint a layer on the pixels within its bounds, to skip most pixels."""
         chosen = (self.out <= layer.out_mm[1]) & (self.b <= layer.b_mm[1])
         chosen &= (self.out >= layer.out_mm[0]) & (self.b >= layer.b_mm[0])
         if chosen.any():
-            place = np.flatnonzero(chosen)
-            straight = (self.a[place], self.b[place], self.t[place])
-            part = Canvas(self.anatomy, straight, self.image[place], self.contrast)
+            inside = np.flatnonzero(chosen)
+            straight = (self.a[inside], self.b[inside], self.t[inside])
+            part = Canvas(self.anatomy, straight, self.image[inside], self.contrast)
             layer.paint(part)
-            self.image[place] = part.image
+            self.image[inside] = part.image
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A painter, and between which |a| and b it paints."""
+    """A painting function, and the bounds of |a| and b within which it paints."""
 
     paint: Callable[[Canvas], None]
     out_mm: tuple[float, float]

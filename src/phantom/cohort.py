@@ -1,4 +1,4 @@
-"""A phantom competition: many studies in Kaggle's layout, their truth beside it."""
+"""A phantom competition: studies in Kaggle's layout, with the ground truth beside."""
 
 import json
 from collections.abc import Callable
@@ -24,12 +24,12 @@ from src.phantom.rater import RATER_NOISE, THRESHOLDS, ideal_probabilities
 from src.phantom.study import StudyPlan, StudyTruth, write_study
 
 SEEN_SITES_FILE = "training_sites.csv"  # the training studies', narrowing included
-MARKING_MM = 0.5  # how far an annotator's click strays, as a deviation
+MARKING_MM = 0.5  # standard deviation of an annotator's clicks
 LABELS = {"normal_mild": "Normal/Mild", "moderate": "Moderate", "severe": "Severe"}
 
 
 def truth_folder(root: Path) -> Path:
-    """Where the hidden truth of a phantom's test studies lies."""
+    """Return the folder of the hidden ground truth of a phantom's test studies."""
     return root.with_name(f"{root.name}-truth")
 
 
@@ -42,9 +42,9 @@ def write_cohort(
 ) -> None:
     """Write `count` training and `count` // 5 test studies, at least one.
 
-    Images come first and train.csv last: a folder with train.csv is whole. A killed
-    call is repeated from the start, to the same files. Raises UserError where the
-    folder holds something else.
+    Images come first and train.csv last: a folder with train.csv is whole. After an
+    interruption it starts over and writes the same files. Raises UserError if the
+    folder holds anything else.
     """
     _claim(root, count, seed)
     tests = max(1, count // 5)
@@ -60,13 +60,13 @@ def write_cohort(
 
 
 def _claim(root: Path, count: int, seed: int) -> None:
-    """Make sure the folder is ours to fill, and mark it."""
+    """Mark the folder as this phantom's; raises UserError if it holds anything else."""
     marker, recipe = root / "phantom.json", {"studies": count, "seed": seed}
     if root.is_dir() and any(root.iterdir()):
         if not marker.is_file():
             raise UserError(
                 f"{root} holds files but no train.csv, so no phantom is written there: "
-                "point --data at an empty folder or at a whole competition"
+                "point --data at an empty folder or at a complete competition"
             )
         held = json.loads(marker.read_text())
         if held != recipe:
@@ -113,15 +113,13 @@ def _write_labelled(studies: list[StudyTruth], folder: Path) -> None:
 
 
 def _write_truth(studies: list[StudyTruth], folder: Path) -> None:
-    """Write the test studies' CSVs, and the ideal reader's prediction and score."""
+    """Write the test studies' CSVs, and the ideal observer's predictions and score."""
     sites = _joined(studies, "sites")
     ideal = pd.DataFrame({"row_id": label_row_ids(sites)})
     ideal[list(SEVERITIES)] = ideal_probabilities(sites["narrowing"].to_numpy())
     write_submission(ideal, folder / "ideal_submission.csv")
-    reader = {"thresholds": THRESHOLDS, "reader_noise": RATER_NOISE}
-    write_json(
-        {"score": score(sites, ideal).to_dict(), **reader}, folder / "ideal.json"
-    )
+    rater = {"thresholds": THRESHOLDS, "reader_noise": RATER_NOISE}
+    write_json({"score": score(sites, ideal).to_dict(), **rater}, folder / "ideal.json")
     write_csv(sites, folder / "sites.csv")
     _write_labelled(studies, folder)
 
@@ -131,5 +129,5 @@ def _joined(studies: list[StudyTruth], table: str) -> pd.DataFrame:
 
 
 def _shuffled(frame: pd.DataFrame) -> pd.DataFrame:
-    """Put rows in an order that says nothing, as the real CSVs'."""
+    """Shuffle rows, since the real CSVs are in no order either."""
     return frame.sample(frac=1, random_state=0).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Writing a phantom slice as DICOM, in one of the ways real scanners store pixels."""
+"""Writing a phantom slice as DICOM, in one of the pixel encodings of real scanners."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ ROOT_UID = "1.2.826.0.1.3680043.10.1474"  # ours: no real scanner's
 FULL_SCALE = 1200  # the stored value of fat on T1
 
 
-def write_slice(path: Path, image: np.ndarray, scan: Scan, place: int) -> None:
-    """Write slice `place` of a scan: image float [rows, columns], about 0 to 1.5."""
+def write_slice(path: Path, image: np.ndarray, scan: Scan, index: int) -> None:
+    """Write slice `index` of a scan: image float [rows, columns], about 0 to 1.5."""
     series, instance = int(path.parent.name), int(path.stem)
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
@@ -31,7 +31,7 @@ def write_slice(path: Path, image: np.ndarray, scan: Scan, place: int) -> None:
     dataset.SeriesInstanceUID = UID(f"{ROOT_UID}.{series}")
     dataset.Modality = "MR"
     dataset.InstanceNumber = instance
-    _set_geometry(dataset, scan.planes[place])
+    _set_geometry(dataset, scan.planes[index])
     if not scan.bare:
         dataset.SliceThickness = "4"
         dataset.SpacingBetweenSlices = "4.5"
@@ -49,7 +49,7 @@ def _set_geometry(dataset: Dataset, plane: SliceGeometry) -> None:
 
 
 def _set_pixels(dataset: Dataset, image: np.ndarray, encoding: str) -> None:
-    """Store the image 12 bits deep, or as `encoding` says (protocol.py)."""
+    """Store the image 12 bits deep, or in the given encoding (protocol.py)."""
     bits, signed = 12, False
     stored = np.clip(image * FULL_SCALE, 0, 4095)
     dataset.PhotometricInterpretation = "MONOCHROME2"

@@ -5,11 +5,11 @@ import numpy as np
 from src.phantom.anatomy import FORAMEN_BACK_MM, FORAMEN_RISE_MM, RECESS_BACK_MM
 from src.phantom.canvas import Canvas, Layer, box, ellipse
 
-ROOTS = 15  # seen in the sac; odd, so that both sides look alike
+ROOTS = 15  # in the sac; odd, so that both sides look alike
 
 
 def paint_spine(canvas: Canvas) -> None:
-    """Paint all that lies near the canal."""
+    """Paint the structures near the canal."""
     for layer in LAYERS:
         canvas.paint_part(layer)
 

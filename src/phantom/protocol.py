@@ -1,4 +1,4 @@
-"""How a study is scanned: its series, their planes, and the quirks real ones have."""
+"""A study's scan protocol: its series, their planes, and quirks of real studies."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from src.phantom.scanner import Contrast, draw_contrast
 from src.phantom.spine import LUMBAR_DISCS
 from src.phantom.tissue import STIR, T1, T2
 
-# How pixels are stored, dealt out to the series in turn; RLE to a few alone, because
-# its encoder takes longer than drawing the slice.
+# Pixel encodings, assigned to the series in turn; RLE only to a few, because encoding
+# it takes longer than rendering the slice.
 ENCODINGS = ("plain", "signed", "inverted", "rescaled", "eight_bit")
 RLE = "rle"
 STIR_SHARE, ANGLED_SHARE, SPLIT_SHARE = 0.2, 0.6, 0.15
@@ -37,7 +37,7 @@ class Scan:
 
 
 def draw_scans(rng: np.random.Generator, anatomy: Anatomy, index: int) -> list[Scan]:
-    """Plan a study's series; `index` deals the rarer quirks out, so that all occur.
+    """Plan a study's series; its index picks the rarer quirks, so that all occur.
 
     Of ten studies one lacks a series, one has slices of mixed shape, one has RLE.
     """
@@ -73,22 +73,22 @@ def draw_scans(rng: np.random.Generator, anatomy: Anatomy, index: int) -> list[S
 
 
 def _missing(index: int) -> str:
-    """Which series the study goes without, each in turn."""
+    """Return the series type that the study lacks, each in turn."""
     return (SAGITTAL_T1, AXIAL_T2, SAGITTAL_T2)[index // 10 % 3]
 
 
 def _instance_numbers(rng: np.random.Generator, count: int) -> list[int]:
-    """File numbers, forwards or backwards, from 1 or anywhere, at times with gaps."""
+    """Draw instance numbers: ascending or descending, from 1 or not, some with gaps."""
     gap = int(rng.choice([1, 1, 1, 2, 7]))
-    first = int(rng.choice([1, 1, rng.integers(2, 400)]))
-    numbers = [first + gap * place for place in range(count)]
+    first = int(rng.choice([1, 1, int(rng.integers(2, 400))]))
+    numbers = [first + gap * index for index in range(count)]
     return numbers if rng.random() < 0.5 else numbers[::-1]
 
 
 def _sagittal(
     rng: np.random.Generator, anatomy: Anatomy
 ) -> tuple[list[SliceGeometry], tuple[int, int]]:
-    """Planes from the patient's right to left, and their common shape."""
+    """Plan slices from the patient's right to left, and their common shape."""
     rows = int(rng.choice([256, 288, 320]))
     columns = rows - int(rng.choice([0, 32, 64]))
     spacing = rng.uniform(245, 285) / rows
@@ -123,7 +123,7 @@ def _axial_series(
 def _angled_block(
     rng: np.random.Generator, anatomy: Anatomy, disc: float, size: int, spacing: float
 ) -> tuple[list[SliceGeometry], tuple[int, int]]:
-    """Four or five slices along a disc, off by a few degrees as planned by hand."""
+    """Plan four or five slices along a disc, off by a few degrees as by hand."""
     spine = anatomy.spine
     middle, above, below = spine.to_patient(
         np.array([[0, 0, disc], [0, 0, disc - 2], [0, 0, disc + 2]])
@@ -141,7 +141,7 @@ def _angled_block(
 def _straight_block(
     rng: np.random.Generator, anatomy: Anatomy, size: int, spacing: float
 ) -> tuple[list[SliceGeometry], tuple[int, int]]:
-    """One stack from above l1/l2 to below l5/s1, level with the scanner's table."""
+    """Plan one stack from above l1/l2 to below l5/s1, level with the table."""
     spine = anatomy.spine
     ends = spine.to_patient(np.array([[0, 0, d] for d in spine.disc_mm[LUMBAR_DISCS]]))
     tip = np.radians(rng.normal(0, 4))

@@ -1,8 +1,8 @@
-"""How narrow each site is, what a reader calls it, and what the best reader could know.
+"""Narrowing of the sites, the severities a rater assigns, and the ideal observer.
 
-Narrowing runs from 0 (open) to 1 (closed) and is drawn, never seen, by the phantom. A
-reader sees it with Gaussian noise and compares with two thresholds, so the probability
-of each severity given the narrowing is known, and with it the best possible prediction.
+Narrowing runs from 0 (open) to 1 (closed). A rater observes it with Gaussian noise and
+applies two thresholds, so the probability of each severity given the narrowing is
+known, and with it the best possible prediction.
 """
 
 from statistics import NormalDist
@@ -23,7 +23,7 @@ RATER_NOISE = 0.07
 # Part of the latent variance shared by a study, and by a level of that study.
 STUDY_SHARE, LEVEL_SHARE = 0.35, 0.25
 
-# Percent of sites called moderate and severe, l1_l2 to l5_s1. Chosen so that all sites
+# Percent of sites rated moderate and severe, l1_l2 to l5_s1. Chosen so that all sites
 # together have the competition's 16.3 % and 6.3 %, worst at l4_l5 as there.
 MODERATE_PERCENT = {
     "spinal": (3, 6, 10, 13, 4),
@@ -39,13 +39,13 @@ SEVERE_PERCENT = {
 _NORMAL = NormalDist()
 
 
-def _seen_spread(family: str, level: int) -> tuple[float, float]:
-    """Mean and deviation of the seen narrowing that give the stated shares."""
+def _observed_normal(family: str, level: int) -> tuple[float, float]:
+    """Return mean and std of the observed narrowing that give these percentages."""
     severe = SEVERE_PERCENT[family][level] / 100
     abnormal = severe + MODERATE_PERCENT[family][level] / 100
     low, high = _NORMAL.inv_cdf(1 - abnormal), _NORMAL.inv_cdf(1 - severe)
-    deviation = (THRESHOLDS[1] - THRESHOLDS[0]) / (high - low)
-    return THRESHOLDS[0] - low * deviation, deviation
+    std = (THRESHOLDS[1] - THRESHOLDS[0]) / (high - low)
+    return THRESHOLDS[0] - low * std, std
 
 
 def draw_narrowing(rng: np.random.Generator) -> pd.DataFrame:
@@ -61,20 +61,20 @@ def draw_narrowing(rng: np.random.Generator) -> pd.DataFrame:
                 + np.sqrt(LEVEL_SHARE) * levels[index]
                 + np.sqrt(own_share) * rng.normal()
             )
-            mean, seen = _seen_spread(FAMILY_OF[condition], index)
-            narrowing = mean + np.sqrt(seen**2 - RATER_NOISE**2) * latent
+            mean, std = _observed_normal(FAMILY_OF[condition], index)
+            narrowing = mean + np.sqrt(std**2 - RATER_NOISE**2) * latent
             rows.append((condition, level, float(np.clip(narrowing, 0, 1))))
     return pd.DataFrame(rows, columns=["condition", "level", "narrowing"])
 
 
 def draw_severity(narrowing: np.ndarray, rng: np.random.Generator) -> list[str]:
-    """What one reader calls each narrowing [n]."""
-    seen = narrowing + rng.normal(0, RATER_NOISE, len(narrowing))
-    return [SEVERITIES[grade] for grade in np.digitize(seen, THRESHOLDS)]
+    """Draw the severity that a rater assigns to each narrowing [n]."""
+    observed = narrowing + rng.normal(0, RATER_NOISE, len(narrowing))
+    return [SEVERITIES[grade] for grade in np.digitize(observed, THRESHOLDS)]
 
 
 def severity_probabilities(narrowing: np.ndarray) -> np.ndarray:
-    """The probability [n, 3] of each severity, given the narrowing [n]."""
+    """Return the probability [n, 3] of each severity, given the narrowing [n]."""
     low, high = (
         np.array([_NORMAL.cdf((edge - value) / RATER_NOISE) for value in narrowing])
         for edge in THRESHOLDS
@@ -83,10 +83,10 @@ def severity_probabilities(narrowing: np.ndarray) -> np.ndarray:
 
 
 def ideal_probabilities(narrowing: np.ndarray) -> np.ndarray:
-    """The prediction [n, 3] with the least expected loss, given the narrowing [n].
+    """Return the prediction [n, 3] of least expected loss, given the narrowing [n].
 
     Under weights w the loss sum(w_y * -log p_y) is least where p is probability times
-    w, scaled to one. For the any-severe term it is near the best, not exactly it.
+    w, normalized to sum to 1. For the any-severe term this is only nearly optimal.
     """
     weighted = severity_probabilities(narrowing) * SEVERITY_WEIGHTS
     return weighted / weighted.sum(axis=1, keepdims=True)

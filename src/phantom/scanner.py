@@ -1,4 +1,4 @@
-"""What a scanner makes of an anatomy: slices with contrast, coil shading and noise."""
+"""Rendering slices of an anatomy, with contrast, coil shading and noise."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,17 @@ from src.phantom.canvas import Canvas, box, ellipse
 from src.phantom.painting import paint_spine
 from src.phantom.tissue import signal
 
-BEND_PX, TEXTURE_PX = 8, 4  # smooth fields are worked out on every so many pixels
-NEAR_MM = (-62.0, 62.0, -80.0, 60.0)  # a and b between which the spine is painted
+BEND_PX, TEXTURE_PX = 8, 4  # grid steps at which smooth fields are computed
+NEAR_MM = (-62.0, 62.0, -80.0, 60.0)  # bounds of a and b for painting the spine
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """How one series looks.
+    """The look of one series.
 
-    weighting: a tissue contrast; gamma: of the brightness; noise: deviation relative to
-    fat on T1; coil_mm: depth over which the back's coil fades to a third; blur_px: of
-    the point spread; shade: slope of the remaining bias field per 100 mm, x, y and z.
+    weighting: a tissue contrast; gamma: of the brightness; noise: std relative to fat
+    on T1; coil_mm: depth over which the back's coil fades to a third; blur_px: of the
+    point spread; shade: slope of the remaining bias field per 100 mm, x, y and z.
     """
 
     weighting: str
@@ -45,7 +45,7 @@ def draw_contrast(rng: np.random.Generator, weighting: str) -> Contrast:
 
 
 class Grid:
-    """A slice's pixels thinned to every `step`, to work out smooth fields cheaply."""
+    """Every `step`-th pixel of a slice, to compute smooth fields cheaply."""
 
     def __init__(self, plane: SliceGeometry, shape: tuple[int, int], step: int) -> None:
         """Lay the grid's points_mm [h', w', 3] over a slice of `shape` pixels."""
@@ -69,10 +69,10 @@ class Grid:
 
 
 def _linear_weights(size: int, count: int, step: int) -> np.ndarray:
-    """Weights [size, count] that interpolate `count` samples to every pixel."""
-    place = np.arange(size) / step
+    """Return weights [size, count] that interpolate `count` samples to every pixel."""
+    position = np.arange(size) / step
     nodes = np.arange(count)
-    return np.maximum(1 - np.abs(place[:, None] - nodes), 0).astype(np.float32)
+    return np.maximum(1 - np.abs(position[:, None] - nodes), 0).astype(np.float32)
 
 
 def render(
@@ -82,7 +82,7 @@ def render(
     contrast: Contrast,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Image one slice: float32 [rows, columns], 0 for air and about 1 for fat on T1."""
+    """Render a slice: float32 [rows, columns], 0 for air and about 1 for fat on T1."""
     grid = Grid(plane, shape, BEND_PX)
     bent = anatomy.spine.to_straight(grid.points_mm)
     straight = grid.spread_each(bent)
@@ -98,7 +98,7 @@ def render(
 
 
 def _textures(anatomy: Anatomy, grid: Grid) -> list[np.ndarray]:
-    """Random fields [3][rows, columns] of about unit deviation, coarse to fine."""
+    """Return random fields [3][rows, columns] of about unit std, coarse to fine."""
     points = grid.points_mm.astype(np.float32)
     fields = []
     for octave in range(3):
@@ -115,7 +115,7 @@ def _surroundings(
     texture: list[np.ndarray],
     weighting: str,
 ) -> np.ndarray:
-    """Paint all but the spine: skin, fat, the back's muscles, the abdomen."""
+    """Render all but the spine: skin, fat, the back's muscles, the abdomen."""
     habitus = anatomy.habitus
     (x, y, _), (a, b, _) = points, straight
     image = np.zeros(a.shape, np.float32)
@@ -123,45 +123,47 @@ def _surroundings(
         signal(name, weighting) for name in ("fat", "muscle", "bowel")
     )
 
-    def lay(inside: np.ndarray, value: np.ndarray | float) -> None:
+    def paint(inside: np.ndarray, value: np.ndarray | float) -> None:
         cover = np.clip(inside + 0.5, 0, 1)
         np.add(image, cover * (value - image), out=image)
 
     belly = y + habitus["girth_mm"] + 25 + x**2 / 400
     fascia = _fascia(anatomy, straight)
-    lay(box(belly, fascia + habitus["back_fat_mm"], 165 - np.abs(x)), fat)
+    paint(box(belly, fascia + habitus["back_fat_mm"], 165 - np.abs(x)), fat)
     gut = np.clip(0.6 * texture[0] + 0.4 * texture[1] + 0.5, 0, 1)
-    lay(box(belly - 14, fascia), fat + (bowel - fat) * gut)
+    paint(box(belly - 14, fascia), fat + (bowel - fat) * gut)
     streaks = 0.5 * texture[1] + 0.5 * texture[2] - 1.1 + 1.8 * habitus["fatty_muscle"]
     meat = muscle + (fat - muscle) * 0.75 * np.clip(streaks, 0, 1)
-    lay(box(fascia, ellipse(a, b - 30, 80, 42)), meat)
+    paint(box(fascia, ellipse(a, b - 30, 80, 42)), meat)
     sheath = box(1.2 - np.abs(fascia), b - 10)
-    lay(sheath, signal("ligament", weighting))
+    paint(sheath, signal("ligament", weighting))
     return image
 
 
 def _fascia(anatomy: Anatomy, straight: np.ndarray) -> np.ndarray:
-    """Millimetres beneath the fascia of the back's muscles."""
+    """Return how many millimetres beneath the fascia of the back's muscles."""
     a, b, t = straight
     profile = anatomy.profiles["fascia"]
-    place = (t - anatomy.start_mm) / PROFILE_STEP_MM
-    return profile[np.clip(place, 0, len(profile) - 1).astype(int)] - a**2 / 260 - b
+    sample = (t - anatomy.start_mm) / PROFILE_STEP_MM
+    return profile[np.clip(sample, 0, len(profile) - 1).astype(int)] - a**2 / 260 - b
 
 
 def _paint_near(
     anatomy: Anatomy, straight: np.ndarray, image: np.ndarray, weighting: str
 ) -> None:
-    """Paint the spine where it can be, to save the time elsewhere."""
+    """Paint the spine on the pixels near it, to save time."""
     a, b, _ = straight
     near = (a > NEAR_MM[0]) & (a < NEAR_MM[1]) & (b > NEAR_MM[2]) & (b < NEAR_MM[3])
-    place = np.flatnonzero(near)
-    pixels = image.ravel()[place]
-    paint_spine(Canvas(anatomy, straight.reshape(3, -1)[:, place], pixels, weighting))
-    image.ravel()[place] = pixels
+    inside = np.flatnonzero(near)
+    pixels = image.ravel()[inside]
+    near_straight = [axis.ravel()[inside] for axis in straight]
+    paint_spine(Canvas(anatomy, near_straight, pixels, weighting))
+    image.ravel()[inside] = pixels
 
 
 def _coil(points: np.ndarray, straight: np.ndarray, contrast: Contrast) -> np.ndarray:
-    """Sensitivity of a coil under the back, with a slow bias field on top."""
+    """Return the sensitivity of a coil under the back, times a slow bias field."""
     depth = np.clip(60 - straight[1], 0, None)
-    bias = 1 + np.tensordot(np.float32(contrast.shade), points, 1) / 100
+    shade = np.array(contrast.shade, np.float32)
+    bias = 1 + np.tensordot(shade, points, 1) / 100
     return np.exp(-depth / contrast.coil_mm) * np.clip(1.4 * bias, 0.2, 3)

@@ -2,8 +2,8 @@
 
 Straight coordinates (a, b, t) in millimetres: a grows to the patient's left, b to the
 back with 0 at the vertebral bodies' rear wall, t runs down the canal. The rear wall's
-curve carries a frame along t, so the same straight point is the same patient point in
-whatever plane it is imaged.
+curve carries a frame along t, so a straight point is the same patient point in every
+imaging plane.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ VERTEBRAE = (
 # Typical adult sizes, rounded; the cohort varies them.
 BODY_HEIGHT_MM = (21, 22, 23, 25, 26, 27, 28, 28, 27, 27, 22, 18, 15, 13)
 DISC_HEIGHT_MM = (4, 4.5, 5, 6.5, 8, 9.5, 10.5, 11, 10, 2.5, 1.2, 0.8, 0.6)
-# How far the canal leans back as it runs down, at each disc: lordosis, then sacrum.
+# Backward lean of the canal on its way down, at each disc: lordosis, then sacrum.
 LEAN_DEGREES = (-6, -8, -12, -16, -18, -13, -3, 10, 30, 45, 42, 25, 0)
 FIRST_LUMBAR_DISC = VERTEBRAE.index("l1")  # the disc below l1
 LUMBAR_DISCS = slice(FIRST_LUMBAR_DISC, FIRST_LUMBAR_DISC + 5)
@@ -46,9 +46,9 @@ class Spine:
 
     def _frame(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Interpolate the origin [..., 3] and axes [..., 3, 3] at arc lengths t."""
-        place = np.clip((t - self.start_mm) / STEP_MM, 0, len(self.origin_mm) - 1.001)
-        low = place.astype(int)
-        share = (place - low)[..., None]
+        sample = np.clip((t - self.start_mm) / STEP_MM, 0, len(self.origin_mm) - 1.001)
+        low = sample.astype(int)
+        share = (sample - low)[..., None]
         origin = (1 - share) * self.origin_mm[low] + share * self.origin_mm[low + 1]
         share = share[..., None]
         return origin, (1 - share) * self.axes[low] + share * self.axes[low + 1]
@@ -62,7 +62,7 @@ class Spine:
     def to_straight(self, points_mm: np.ndarray) -> np.ndarray:
         """Map patient points [..., 3] to straight coordinates, by Newton's method.
 
-        The wanted t is where the point lies in the frame's left-back plane. That plane
+        At the solution t the point lies in the frame's left-back plane. That plane
         turns by the curvature, so a step is divided by 1 - curvature * b.
         """
         points_mm = np.asarray(points_mm, dtype=float)
@@ -79,7 +79,7 @@ class Spine:
         return np.concatenate([local[..., :2], t[..., None]], axis=-1)
 
     def _lean(self) -> np.ndarray:
-        """Angle [n] in radians by which the canal leans backwards on its way down."""
+        """Return the angle [n] in radians by which the canal leans back going down."""
         down = self.axes[:, 2]
         return np.arctan2(down[:, 1], -down[:, 2])
 

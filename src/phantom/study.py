@@ -1,4 +1,4 @@
-"""One phantom study: a person, their grades, and their scans written as DICOM."""
+"""One phantom study: a person, their severities, and their scans as DICOM."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +14,25 @@ from src.phantom.protocol import Scan, draw_scans
 from src.phantom.rater import draw_narrowing, draw_severity
 from src.phantom.scanner import render
 
-UNGRADED_STUDIES = 0.1  # share of studies with a level that nobody graded
-MARGIN_PX = 4  # a site closer to the border is out of view: nobody marks it
+UNGRADED_STUDIES = 0.1  # share of studies with a level without labels
+MARGIN_PX = 4  # a site closer to the border is not marked
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What makes a study: the same plan always gives the same files."""
+    """The recipe of a study: the same plan always makes the same files."""
 
     study_id: int
-    index: int  # of the study in its cohort, which deals out the quirks
+    index: int  # of the study in its cohort, which picks the quirks
     seed: int
-    marking_mm: float  # deviation of the marked points, in each pixel direction
+    marking_mm: float  # std of the marked points, in each pixel direction
 
 
 @dataclass(frozen=True, eq=False)
 class StudyTruth:
     """A written study's tables.
 
-    sites: study_id, condition, level, narrowing, severity (None where ungraded);
+    sites: study_id, condition, level, narrowing, severity (None without a label);
     points: as the competition's coordinates; series: study_id, series_id, description.
     """
 
@@ -62,11 +62,11 @@ def write_study(plan: StudyPlan, images: Path) -> StudyTruth:
     points = _mark(rng, plan, anatomy, scans, graded.merge(anatomy.sites))
     for series_id, scan in scans.items():
         folder = images / str(plan.study_id) / str(series_id)
-        for place, number in enumerate(scan.numbers):
+        for index, number in enumerate(scan.numbers):
             image = render(
-                anatomy, scan.planes[place], scan.shapes[place], scan.contrast, rng
+                anatomy, scan.planes[index], scan.shapes[index], scan.contrast, rng
             )
-            write_slice(folder / f"{number}.dcm", image, scan, place)
+            write_slice(folder / f"{number}.dcm", image, scan, index)
     series = pd.DataFrame(
         [(plan.study_id, number, scan.description) for number, scan in scans.items()],
         columns=["study_id", "series_id", "series_description"],
@@ -95,30 +95,31 @@ def _mark(
     scans: dict[int, Scan],
     sites: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Mark each site on the nearest slice of its series type, as an annotator would."""
+    """Mark each site on the nearest slice of its series type, as annotators do."""
     positions = anatomy.spine.to_patient(sites[["a", "b", "t"]].to_numpy())
     rows = []
-    for site, point in zip(sites.itertuples(), positions, strict=True):
-        wanted = SERIES_OF[FAMILY_OF[site.condition]]
-        found = _nearest_slice(scans, wanted, point)
+    names = zip(sites["condition"], sites["level"], strict=True)
+    for (condition, level), point in zip(names, positions, strict=True):
+        description = SERIES_OF[FAMILY_OF[condition]]
+        found = _nearest_slice(scans, description, point)
         shift = rng.normal(0, plan.marking_mm, 2)
         if found is not None:
             series_id, number, xy, spacing = found
             x, y = xy + shift / spacing
-            place = (plan.study_id, series_id, number, site.condition, site.level)
-            rows.append((*place, round(float(x), 4), round(float(y), 4)))
+            site = (plan.study_id, series_id, number, condition, level)
+            rows.append((*site, round(float(x), 4), round(float(y), 4)))
     columns = ["study_id", "series_id", "instance_number", "condition", "level"]
     return pd.DataFrame(rows, columns=[*columns, "x", "y"])
 
 
 def _nearest_slice(
-    scans: dict[int, Scan], wanted: str, point: np.ndarray
+    scans: dict[int, Scan], description: str, point: np.ndarray
 ) -> tuple[int, int, np.ndarray, float] | None:
-    """Find series, instance, pixel [2] and spacing of the slice nearest to a point."""
+    """Return series, instance, pixel [2] and spacing of the slice nearest a point."""
     best = None
-    nearest = 4.0  # mm; farther sites are in no slice
+    nearest = 4.0  # mm; a site farther away is not marked
     for series_id, scan in scans.items():
-        if scan.description != wanted:
+        if scan.description != description:
             continue
         for plane, shape, number in zip(
             scan.planes, scan.shapes, scan.numbers, strict=True

@@ -1,6 +1,6 @@
-"""How bright each tissue is under each contrast, relative to fat on T1.
+"""Brightness of each tissue under each contrast, relative to fat on T1.
 
-Chosen by eye from what radiology textbooks describe: on T1 fat and marrow are bright
+Chosen by eye after radiology textbooks: on T1 fat and marrow are bright
 and fluid is dark, on T2 fluid is brightest and fat stays bright, STIR removes the fat.
 """
 

@@ -4,7 +4,8 @@
     python evaluate.py --submission submission.csv --truth train.csv
 
 The first writes metrics.json, table2.csv, figures/ and report.html; the second prints
-the competition's score with its parts and the floor, and with --out writes them too.
+the competition's score, its parts and the weighted prior's score, and with --out also
+adds them to metrics.json.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src import __version__
 from src.command_line import make_parser, run_script
 from src.competition import submission as submissions
 from src.competition.metric import score
@@ -40,14 +42,14 @@ if TYPE_CHECKING:
 
 
 def parse() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--cache", type=Path, help="what input_prep.py made")
-    add("--runs", type=Path, help="the folder of train.py's runs")
-    add("--out", type=Path, help="where the report goes")
-    add("--submission", type=Path, metavar="FILE", help="a submission to score")
-    add("--truth", type=Path, metavar="CSV", help="labels in train.csv's form")
+    add("--cache", type=Path, help="cache written by input_prep.py")
+    add("--runs", type=Path, help="folder of runs written by train.py")
+    add("--out", type=Path, help="output folder of the report")
+    add("--submission", type=Path, metavar="FILE", help="submission file to score")
+    add("--truth", type=Path, metavar="CSV", help="labels, in the format of train.csv")
     args = parser.parse_args()
     scoring = args.submission is not None and args.truth is not None
     if not scoring and None in (args.cache, args.runs, args.out):
@@ -65,29 +67,29 @@ def main() -> None:
 
 
 def score_submission(submission: Path, truth: Path, out: Path | None) -> None:
-    """Print a submission's score, its parts and the floor; write them to `out`."""
+    """Print a submission's score, its parts and the floor; add them to metrics.json."""
     labels = read_labels(truth)
     parts = score(labels, submissions.read_submission(submission)).to_dict()
     floor = floors(labels)["weighted_shares_by_level"].score
     show_table(f"{submission.name} against {truth.name}; lower is better", [parts])
     better = "better" if parts["score"] < floor else "no better"
-    say(f"The weighted prior of these labels scores {floor:.4f}: this is {better}")
+    say(f"This is {better} than the weighted prior of these labels, {floor:.4f}")
     if out is not None:
         add_metrics({"submission": {**parts, "floor": floor}}, out)
 
 
 def add_metrics(new: dict[str, Any], out: Path) -> None:
-    """Write an entry of metrics.json, keeping the others."""
+    """Write entries of metrics.json and the kit's version; keep the other entries."""
     path = out / "metrics.json"
     try:
         held = json.loads(path.read_text()) if path.is_file() else {}
     except ValueError as error:
-        raise UserError(f"{path} is damaged; delete it and try again") from error
-    write_json({**held, **new}, path)
+        raise UserError(f"{path} is not valid JSON; delete it and try again") from error
+    write_json({**held, **new, "kit_version": __version__}, path)
 
 
 def report_runs(cache_folder: Path, runs_folder: Path, out: Path) -> None:
-    """Measure every run by its task, and write one report of all."""
+    """Evaluate all runs, task by task, and write one report."""
     from src.cache.crop_cache import open_cache
     from src.competition.folds import read_folds
     from src.reporting.html_report import HtmlReport
@@ -105,10 +107,10 @@ def report_runs(cache_folder: Path, runs_folder: Path, out: Path) -> None:
         "location": report_location,
     }
     for task, report in reports.items():
-        if chosen := [one for one in runs if one.config.task == task]:
+        if chosen := [run for run in runs if run.config.task == task]:
             report(chosen, cache, folds, page, out)
     page.write(out / "report.html")
-    say(f"The report is {out / 'report.html'}")
+    say(f"Wrote {out / 'report.html'}")
 
 
 def report_condition(
@@ -118,14 +120,14 @@ def report_condition(
     page: "HtmlReport",
     out: Path,
 ) -> None:
-    """Say how often the condition runs are right, beside the paper's."""
+    """Report the condition runs' accuracy beside the paper's."""
     from src.classification.aggregate import condition_metrics
     from src.reporting.condition_section import add_condition
     from src.training.run_folder import read_history
 
-    outcomes = [evaluation_of(run, cache, folds) for run in runs]
+    evaluations = [evaluation_of(run, cache, folds) for run in runs]
     histories = {r.folder.name: read_history(r.folder / "history.jsonl") for r in runs}
-    metrics = sort_as_paper(condition_metrics(outcomes))
+    metrics = sort_as_paper(condition_metrics(evaluations))
     add_metrics({"condition": metrics}, out)
     add_condition(page, cache, metrics, histories, out)
     show_condition(metrics)
@@ -138,7 +140,7 @@ def report_severity(
     page: "HtmlReport",
     out: Path,
 ) -> None:
-    """Score the severity runs together by the competition's metric."""
+    """Report the competition's score of all severity runs together."""
     from src.classification.severity_metrics import severity_metrics
     from src.reporting.severity_section import add_severity, score_table
 
@@ -151,7 +153,7 @@ def report_severity(
         metrics = severity_metrics(fair, tables, cache.labels)
         add_metrics({"severity": metrics}, out)
         add_severity(page, metrics, out / "figures")
-        title = f"Severity, {metrics['studies']} studies not trained on; less is better"
+        title = f"Severity, unseen studies: {metrics['studies']}; lower is better"
         show_table(title, score_table(metrics))
 
 
@@ -162,7 +164,7 @@ def report_location(
     page: "HtmlReport",
     out: Path,
 ) -> None:
-    """Say how far from the marked sites the location runs look."""
+    """Report the location runs' errors against the marked sites."""
     import pandas as pd
 
     from src.cache.overview_cache import open_overviews
@@ -172,50 +174,50 @@ def report_location(
     from src.training.splits import study_splits
 
     tables = []
-    for one in runs:
-        role = study_splits(folds, one.config.fold)
-        tested = set(role.index[role == "test"])
-        table = read_locations(one.folder / "predictions.csv", tested)
-        tables.append(table.assign(run=one.folder.name))
+    for run in runs:
+        splits = study_splits(folds, run.config.fold)
+        tested = set(splits.index[splits == "test"])
+        table = read_locations(run.folder / "predictions.csv", tested)
+        tables.append(table.assign(run=run.folder.name))
     sites, overviews = pd.concat(tables, ignore_index=True), open_overviews(cache.path)
-    metrics, together = location_metrics(sites), {}
-    each = f", each of {len(runs)} runs by itself" if len(runs) > 1 else ""
-    show_table(f"Sites of studies not trained on{each}", location_table(metrics))
+    metrics, ensemble = location_metrics(sites), {}
+    pooled = f", {len(runs)} runs pooled" if len(runs) > 1 else ""
+    show_table(f"Located sites in unseen studies{pooled}", location_table(metrics))
     joint = ensemble_errors(runs, cache.table, folds, overviews)
     if joint is not None:
-        sites, together = joint, location_metrics(joint)
-        show_table("All runs of a fold together", location_table(together))
-    add_metrics({"location": metrics, "location_together": together}, out)
-    add_location(page, metrics, together, sites, overviews, out / "figures")
+        sites, ensemble = joint, location_metrics(joint)
+        show_table("Ensemble of each fold's runs", location_table(ensemble))
+    add_metrics({"location": metrics, "location_together": ensemble}, out)
+    add_location(page, metrics, ensemble, sites, overviews, out / "figures")
 
 
 def evaluation_of(
     run: "Run", cache: "CropCache", folds: "DataFrame"
 ) -> "RunEvaluation":
-    """Put a condition run's predictions beside what its split gives away."""
+    """Evaluate a condition run: its predictions, its baselines and its leakage."""
     from src.classification.aggregate import evaluate_run
 
-    table, roles = predictions_of(run, cache, folds)
-    return evaluate_run(run.folder.name, asdict(run.config), table, cache.table, roles)
+    table, splits = predictions_of(run, cache, folds)
+    return evaluate_run(run.folder.name, asdict(run.config), table, cache.table, splits)
 
 
 def predictions_of(
     run: "Run", cache: "CropCache", folds: "DataFrame"
 ) -> "tuple[DataFrame, Series]":
-    """Read and check a crop run's predictions; also return the role of each crop."""
+    """Read and check a crop run's predictions; also return the split of each crop."""
     from src.classification.predictions import read_predictions
     from src.training.splits import crop_splits, first_studies
 
     config, sites = run.config, cache.table
     seed = config.hyperparameters["seed"]
-    roles = crop_splits(sites, folds, config.split, config.fold, seed)
-    roles = roles.where(first_studies(sites, config.limit))
+    splits = crop_splits(sites, folds, config.split, config.fold, seed)
+    splits = splits.where(first_studies(sites, config.limit))
     path = run.folder / "predictions.csv"
-    return read_predictions(path, config.task, config.labels, sites, roles), roles
+    return read_predictions(path, config.task, config.labels, sites, splits), splits
 
 
 def show_condition(metrics: "Metrics") -> None:
-    """Print Table 2, and beside it what its accuracies must be held against."""
+    """Print Table 2, then the baselines and the train/test overlap to compare with."""
     show_table("Top-1 accuracy on test crops, %", table2_short(metrics))
     if rows := spread_table(metrics):
         show_table("Over folds and seeds, %", rows)

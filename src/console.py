@@ -1,15 +1,15 @@
-"""What the scripts say on the terminal."""
+"""The scripts' console output: lines, tables, progress bars and timings."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-WIDTH = 100  # of tables where the terminal is narrower or there is none
+WIDTH = 100  # of tables if the terminal is narrower or there is none
 
 _console = Console(highlight=False, soft_wrap=True)
 if _console.width < WIDTH:
@@ -23,15 +23,14 @@ def say(sentence: str) -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function to call with (done, total); it draws a bar on a terminal."""
+    """Yield a callback (done, total) that updates a progress bar on a terminal."""
     columns = (
         "{task.description}",
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    # Not by rich's own guess: a notebook's kernel asks for colours, and a bar drawn
-    # there leaves every one of its frames in the output.
+    # rich would draw the bar in a notebook too, where every frame stays in the output.
     quiet = not sys.stdout.isatty()
     with Progress(*columns, console=_console, transient=True, disable=quiet) as bar:
         task = bar.add_task(title, total=None)
@@ -40,14 +39,14 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def timed(title: str) -> Iterator[None]:
-    """Say what was done and how long it took."""
+    """Print the title and the elapsed time when the block has finished."""
     start = time.perf_counter()
     yield
     say(f"{title} ({time.perf_counter() - start:.1f} s)")
 
 
-def show_table(title: str, rows: list[dict[str, object]]) -> None:
-    """Print rows with the same keys as a table, numbers to the right."""
+def show_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows with the same keys as a table, numbers aligned right."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for name, value in rows[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right")
@@ -57,7 +56,7 @@ def show_table(title: str, rows: list[dict[str, object]]) -> None:
 
 
 def cell(value: object) -> str:
-    """Write a table's value: three decimals, a dash for what there is not."""
+    """Format a table's value: floats with three decimals, None as a dash."""
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)

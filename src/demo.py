@@ -1,6 +1,6 @@
-"""The whole way on a phantom cohort: the four scripts in order, each timed.
+"""The whole pipeline on a phantom cohort: the four scripts in order, each timed.
 
-Run by `make demo`. It resumes if some of it is there already.
+Run by `make demo`. If interrupted, run it again: it resumes.
 """
 
 import subprocess
@@ -13,25 +13,25 @@ from src.console import say, show_table
 from src.errors import UserError
 
 BACKBONES = ("mnasnet0_75", "mnasnet1_0")
-READER = ("--backbone", "resnet10t")
+SMALL_BACKBONE = ("--backbone", "resnet10t")
 
 
 def steps(folder: Path, studies: int, epochs: int) -> dict[str, list[str]]:
-    """List the commands, by the name of what they do."""
+    """List the commands in order, by the name of the step."""
     data, cache, runs = (str(folder / name) for name in ("data", "cache", "runs"))
     report, submission = str(folder / "report"), str(folder / "submission.csv")
-    found = ["--cache", cache, "--runs", runs]
+    inputs = ["--cache", cache, "--runs", runs]
     truth = str(folder / "data-truth" / "train.csv")
-    learn = ["train.py", *found, "--epochs", str(epochs)]
+    train = ["train.py", *inputs, "--epochs", str(epochs)]
     return {
         "prepare": [
             *("input_prep.py", "--data", data, "--cache", cache),
             *("--phantom", str(studies)),
         ],
-        "condition": [*learn, "--task", "condition", "--backbone", *BACKBONES],
-        "location": [*learn, "--task", "location", *READER],
-        "severity": [*learn, "--task", "severity", *READER],
-        "evaluate": ["evaluate.py", *found, "--out", report],
+        "condition": [*train, "--task", "condition", "--backbone", *BACKBONES],
+        "location": [*train, "--task", "location", *SMALL_BACKBONE],
+        "severity": [*train, "--task", "severity", *SMALL_BACKBONE],
+        "evaluate": ["evaluate.py", *inputs, "--out", report],
         "predict": [
             *("predict_submission.py", "--data", data, "--runs", runs),
             *("--out", submission),
@@ -44,31 +44,33 @@ def steps(folder: Path, studies: int, epochs: int) -> dict[str, list[str]]:
 
 
 def main() -> None:
-    """Run the steps one after the other and show how long each took."""
+    """Run the steps in order and print the time of each."""
     parser = make_parser(__doc__)
-    text = "where everything goes"
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help=text)
-    text = "training studies of the phantom; a fifth of them is added as its test"
-    parser.add_argument("--studies", type=positive_int, default=60, help=text)
-    parser.add_argument("--epochs", type=positive_int, default=8, help="maximum epochs")
+    add = parser.add_argument
+    add("--folder", type=Path, default=Path("demo"), help="output folder")
+    text = "phantom training studies; a fifth as many test studies are added"
+    add("--studies", type=positive_int, default=60, help=text)
+    add("--epochs", type=positive_int, default=8, help="maximum epochs")
     args = parser.parse_args()
-    took: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for name, command in steps(args.folder, args.studies, args.epochs).items():
         say(f"\n$ python {' '.join(command)}")
         start = time.perf_counter()
         _call(command)
-        took[name] = time.perf_counter() - start
-    took["all"] = sum(took.values())
-    rows = [{"step": name, "seconds": f"{s:.1f}"} for name, s in took.items()]
-    show_table("The demo, step by step", rows)
+        seconds[name] = time.perf_counter() - start
+    seconds["total"] = sum(seconds.values())
+    rows = [{"step": name, "seconds": f"{s:.1f}"} for name, s in seconds.items()]
+    show_table("Demo timings", rows)
     say(f"Open {args.folder / 'report' / 'report.html'}")
 
 
 def _call(command: list[str]) -> None:
-    """Run one script with this Python; stop where it stops."""
+    """Run a script with this Python; UserError if it fails."""
     done = subprocess.run([sys.executable, *command], check=False)
     if done.returncode:
-        raise UserError(f"{command[0]} ended with {done.returncode}; see above")
+        raise UserError(
+            f"{command[0]} exited with code {done.returncode}; see its output above"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures kept as they are drawn, so that a test can look at what stands in them."""
+"""Figures kept in memory, so that a test can inspect their contents."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 
 def keep_figures(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Figure]:
-    """Save no picture from now on; return what gives back the figure of a path."""
+    """Keep figures in place of saving them; return the function path -> figure."""
     kept: list[Figure] = []
 
     def save(figure: Figure, path: Path, **_: object) -> None:
@@ -24,25 +24,25 @@ def keep_figures(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Figure]:
 
 
 def image(axes: Axes) -> np.ndarray:
-    """The one picture that is shown on some axes."""
+    """The only image on the axes."""
     [shown] = axes.images
     return np.asarray(shown.get_array())
 
 
 def columns(axes: Axes) -> int:
-    """How many panels stand side by side where these axes are one of them."""
+    """The number of columns of the grid that the axes are in."""
     return axes.get_subplotspec().get_gridspec().ncols
 
 
 def texts(axes: Axes) -> dict[tuple[float, float], str]:
-    """What is written on some axes, by where it stands in the data."""
+    """The texts on the axes, by their position in data coordinates."""
     return {
         getattr(text, "xy", text.get_position()): text.get_text() for text in axes.texts
     }
 
 
 def points(axes: Axes, marker: str) -> list[tuple[float, float]]:
-    """Where a marker stands on some axes."""
+    """The positions of a marker on the axes, in data coordinates."""
     return [
         (float(x), float(y))
         for line in axes.lines

@@ -17,10 +17,10 @@ CONFUSION = [
 
 
 def run_row(**changes: Any) -> dict[str, Any]:
-    """A run of an entry; an image of 13 in 40 is seen, and half of the crops on it."""
+    """A run of an entry; 13 of its 40 test images are also in training."""
     leakage = {
-        unit: {"test": test, "also_in_train": seen, "share_of_crops": share}
-        for unit, test, seen, share in (
+        unit: {"test": test, "also_in_train": shared, "share_of_crops": share}
+        for unit, test, shared, share in (
             ("studies", 9, 8, 0.91),
             ("series", 27, 20, 0.82),
             ("images", 40, 13, 0.375),
@@ -35,7 +35,7 @@ def run_row(**changes: Any) -> dict[str, Any]:
 
 
 def entry(**changes: Any) -> dict[str, Any]:
-    """A backbone trained in one way; anything may be changed by its name."""
+    """A variant of a backbone; changes: values to replace, by key."""
     usual = {
         **{"top1": 0.811, "top1_low": 0.752, "top1_high": 0.883},
         **{"top1_mean": 0.805, "top1_std": 0.021, "top1_min": 0.791},

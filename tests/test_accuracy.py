@@ -1,4 +1,4 @@
-"""Accuracy, confusion and intervals, against values worked out by hand."""
+"""Accuracy, confusion and intervals, against values computed by hand."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ def predictions(truth: list[int], predicted: list[int]) -> pd.DataFrame:
 BY_HAND = predictions([0, 0, 2, 2, 1, 3, 4, 4], [0, 2, 2, 0, 1, 4, 4, 4])
 
 
-def test_accuracy_of_a_table_worked_out_by_hand() -> None:
+def test_accuracy_and_confusion_of_a_table_computed_by_hand() -> None:
     summary = summarise(BY_HAND)
     assert summary["top1"] == 5 / 8
     assert summary["foraminal_side"] == 2 / 4
@@ -46,7 +46,7 @@ def test_without_a_foraminal_crop_there_is_no_side() -> None:
 
 
 def random_table(seed: int) -> pd.DataFrame:
-    """300 crops of 30 studies, about 7 in 10 named right."""
+    """300 crops of 30 studies, about 7 in 10 predicted correctly."""
     rng = np.random.default_rng(seed)
     truth = np.arange(300) % 5
     predicted = np.where(rng.random(300) < 0.7, truth, rng.integers(0, 5, 300))
@@ -54,7 +54,7 @@ def random_table(seed: int) -> pd.DataFrame:
     return table.assign(crop=range(300), study_id=np.arange(300) // 10)
 
 
-def test_the_same_predictions_from_more_seeds_are_no_surer() -> None:
+def test_repeating_predictions_does_not_narrow_the_interval() -> None:
     once = random_table(0)
     thrice = summarise(pd.concat([once] * 3, ignore_index=True))
     alone = summarise(once)
@@ -91,16 +91,16 @@ def test_the_interval_agrees_with_a_bootstrap_study_by_study() -> None:
     table = random_table(1)
     right = (table["truth"] == table["predicted"]).to_numpy()
     studies = table["study_id"].to_numpy()
-    told = study_interval(studies, right, np.ones(300))
+    interval = study_interval(studies, right, np.ones(300))
     rng = np.random.default_rng(9)
     draws = [
         np.mean([right[studies == s].mean() for s in rng.integers(0, 30, 30)])
         for _ in range(RESAMPLES)
     ]
-    assert told == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.01)
+    assert interval == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.01)
 
 
-def test_a_foramen_called_a_canal_is_of_no_side() -> None:
+def test_a_foramen_predicted_as_canal_does_not_count_for_the_side() -> None:
     summary = summarise(predictions([0, 2, 0, 4], [0, 2, 4, 2]))
     assert summary["foraminal_side"] == 1
     assert summary["foraminal_merged"] == 2 / 4
@@ -113,6 +113,7 @@ def test_runs_of_a_crop_share_its_weight_in_every_figure() -> None:
     assert summary["foraminal_side"] == pytest.approx((1 / 2 + 1) / 2)
     assert summary["foraminal_merged"] == pytest.approx((1 + 1 + 0) / 3)
     assert summary["recall"][CONDITIONS[0]] == pytest.approx(1 / 2)
+    assert summary["precision"][CONDITIONS[2]] == pytest.approx(1 / 1.5)
 
 
 def test_the_interval_counts_a_large_study_by_its_crops() -> None:

@@ -1,4 +1,4 @@
-"""What the scripts say on a terminal, what they take, and how they end."""
+"""The scripts' console output, argument types, exit codes, and the demo."""
 
 import errno
 import sys
@@ -20,12 +20,14 @@ from src.training.train_run import epoch_printer
 
 
 def ticks(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
-    """Let the clock show one time after the other."""
+    """Replace the clock by a sequence of times."""
     shown = iter(seconds)
     monkeypatch.setattr(time, "perf_counter", lambda: next(shown))
 
 
-def test_a_sentence_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_is_printed_without_markup_or_wrapping(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     long = "[bold]x[/bold] " + "word " * 60 + "end"
     say(long)
     assert capsys.readouterr().out == f"{long}\n"
@@ -48,7 +50,7 @@ def test_a_value_is_written_with_three_decimals_or_a_dash(
     assert cell(value) == words
 
 
-def test_a_table_has_words_on_the_left_and_numbers_on_the_right(
+def test_a_table_aligns_text_left_and_numbers_right(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     show_table(
@@ -62,7 +64,7 @@ def test_a_table_has_words_on_the_left_and_numbers_on_the_right(
     assert second.index("yy") == 2
 
 
-def test_an_epochs_line_has_its_figures_under_their_names(
+def test_an_epochs_values_are_aligned_with_their_headers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     add = epoch_printer("Run one")
@@ -89,13 +91,13 @@ def test_an_epochs_line_has_its_figures_under_their_names(
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_bar_shows_what_is_done_of_all(
+def test_the_bar_is_given_done_and_total_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
     drawn = []
 
-    def update(bar: Progress, _: int, **told: float) -> None:
-        drawn.append((bar.disable, told))
+    def update(bar: Progress, _: int, **counts: float) -> None:
+        drawn.append((bar.disable, counts))
 
     monkeypatch.setattr(Progress, "update", update)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
@@ -104,7 +106,7 @@ def test_a_bar_shows_what_is_done_of_all(
     assert drawn == [(not terminal, {"completed": 2, "total": 9})]
 
 
-def test_a_step_says_its_time_when_it_is_done(
+def test_the_elapsed_time_is_printed_when_the_block_ends(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ticks(monkeypatch, 100, 103.25)
@@ -115,16 +117,17 @@ def test_a_step_says_its_time_when_it_is_done(
 
 
 @pytest.mark.parametrize(
-    ("read", "least"),
+    ("read", "minimum"),
     [(positive_int, 1), (non_negative_int, 0)],
-    ids=["count", "or_zero"],
+    ids=["positive", "non-negative"],
 )
-def test_a_count_below_its_least_is_refused(
-    read: Callable[[str], int], least: int
+def test_an_integer_below_the_minimum_is_refused(
+    read: Callable[[str], int], minimum: int
 ) -> None:
-    assert [read(str(least)), read("12")] == [least, 12]
-    with pytest.raises(ArgumentTypeError, match=f"{least - 1} is less than {least}"):
-        read(str(least - 1))
+    assert [read(str(minimum)), read("12")] == [minimum, 12]
+    message = f"{minimum - 1} is less than {minimum}"
+    with pytest.raises(ArgumentTypeError, match=message):
+        read(str(minimum - 1))
 
 
 def test_help_shows_the_docstring_as_it_is_and_every_default(
@@ -134,9 +137,9 @@ def test_help_shows_the_docstring_as_it_is_and_every_default(
     parser.add_argument("--n", type=positive_int, default=17, help="how many")
     with pytest.raises(SystemExit):
         parser.parse_args(["--help"])
-    told = capsys.readouterr().out
-    assert "    python do.py --n 3\n    and more" in told
-    assert "how many (default: 17)" in told
+    shown = capsys.readouterr().out
+    assert "    python do.py --n 3\n    and more" in shown
+    assert "how many (default: 17)" in shown
 
 
 @pytest.mark.parametrize(
@@ -144,13 +147,13 @@ def test_help_shows_the_docstring_as_it_is_and_every_default(
     [
         (UserError("Give another --out"), "Give another --out."),
         (UserError("Why not?"), "Why not?"),
-        (KeyboardInterrupt(), "Interrupted; run the same command again to go on."),
+        (KeyboardInterrupt(), "Interrupted; run the same command again to resume."),
         (OSError(errno.ENOSPC, "No space", "x"), "The disk is full; make room and run"),
         (PermissionError(errno.EACCES, "Denied", "/a/b"), "at /a/b: Denied."),
-        (OSError("odd"), "The system refused: odd."),
+        (OSError("odd"), "Operating system error: odd."),
     ],
 )
-def test_what_a_user_can_mend_ends_with_1_and_one_sentence(
+def test_an_error_that_a_user_can_fix_exits_with_1_and_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: BaseException,
@@ -162,14 +165,14 @@ def test_what_a_user_can_mend_ends_with_1_and_one_sentence(
     monkeypatch.setattr(sys, "argv", ["/some/where/train.py", "--x"])
     with pytest.raises(SystemExit) as end:
         run_script(main)
-    told = capsys.readouterr()
-    assert (end.value.code, told.out) == (1, "")
-    [line] = told.err.splitlines()
+    printed = capsys.readouterr()
+    assert (end.value.code, printed.out) == (1, "")
+    [line] = printed.err.splitlines()
     assert line.startswith("train.py: ")
     assert sentence in line
 
 
-def test_a_bug_of_ours_is_not_hidden() -> None:
+def test_any_other_exception_is_raised() -> None:
     def main() -> None:
         raise ValueError("a bug")
 
@@ -181,32 +184,32 @@ def flags(command: list[str]) -> dict[str, str]:
     return dict(zip(command[1::2], command[2::2], strict=False))
 
 
-def test_each_step_of_the_demo_takes_what_the_one_before_it_left() -> None:
+def test_each_step_of_the_demo_reads_what_earlier_steps_wrote() -> None:
     steps = demo.steps(Path("d"), studies=30, epochs=4)
     assert [command[0] for command in steps.values()] == [
         *("input_prep.py", "train.py", "train.py", "train.py"),
         *("evaluate.py", "predict_submission.py", "evaluate.py"),
     ]
-    told = {name: flags(command) for name, command in steps.items()}
-    data, cache = told["prepare"]["--data"], told["prepare"]["--cache"]
-    assert told["prepare"]["--phantom"] == "30"
+    by_step = {name: flags(command) for name, command in steps.items()}
+    data, cache = by_step["prepare"]["--data"], by_step["prepare"]["--cache"]
+    assert by_step["prepare"]["--phantom"] == "30"
     for task in ("condition", "location", "severity"):
-        assert told[task]["--task"] == task
-        assert told[task]["--epochs"] == "4"
-        assert told[task]["--cache"] == told["evaluate"]["--cache"] == cache
-        assert told[task]["--runs"] == told["evaluate"]["--runs"]
-    assert told["predict"]["--runs"] == told["evaluate"]["--runs"]
-    assert told["predict"]["--data"] == data
-    assert told["score"]["--submission"] == told["predict"]["--out"]
-    assert Path(told["score"]["--truth"]) == truth_folder(Path(data)) / "train.csv"
-    assert told["score"]["--out"] == told["evaluate"]["--out"]
-    places = {data, cache, *(told["evaluate"][name] for name in ("--runs", "--out"))}
-    assert len(places) == 4
-    assert {Path(place).parent for place in places} == {Path("d")}
+        assert by_step[task]["--task"] == task
+        assert by_step[task]["--epochs"] == "4"
+        assert by_step[task]["--cache"] == by_step["evaluate"]["--cache"] == cache
+        assert by_step[task]["--runs"] == by_step["evaluate"]["--runs"]
+    assert by_step["predict"]["--runs"] == by_step["evaluate"]["--runs"]
+    assert by_step["predict"]["--data"] == data
+    assert by_step["score"]["--submission"] == by_step["predict"]["--out"]
+    assert Path(by_step["score"]["--truth"]) == truth_folder(Path(data)) / "train.csv"
+    assert by_step["score"]["--out"] == by_step["evaluate"]["--out"]
+    paths = {data, cache, *(by_step["evaluate"][name] for name in ("--runs", "--out"))}
+    assert len(paths) == 4
+    assert {Path(path).parent for path in paths} == {Path("d")}
 
 
 def run_demo(monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> tuple[list, list]:
-    """Run the demo with scripts that end with some codes: what ran, what it took."""
+    """Run the demo with given exit codes; return its commands and its timing rows."""
     ran, rows, left = [], [], iter(codes)
 
     def script(command: list[str], **_: object) -> SimpleNamespace:
@@ -225,21 +228,23 @@ def run_demo(monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> tuple[list, l
     return ran, rows
 
 
-def test_the_demo_times_each_step_and_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_times_each_step_and_their_total(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ran, rows = run_demo(monkeypatch, [0] * 7)
     steps = demo.steps(Path("d"), 9, 8)
     assert ran == [[sys.executable, *command] for command in steps.values()]
     seconds = {row["step"]: float(row["seconds"]) for row in rows}
-    assert seconds == dict(zip([*steps, "all"], [*range(1, 8), 28], strict=True))
+    assert seconds == dict(zip([*steps, "total"], [*range(1, 8), 28], strict=True))
 
 
 def test_the_demo_stops_where_a_script_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"train\.py ended with 3"):
+    with pytest.raises(UserError, match=r"train\.py exited with code 3"):
         run_demo(monkeypatch, [0, 3])
 
 
-def test_help_shows_the_defaults_that_there_are() -> None:
-    parser = make_parser("A story.")
+def test_help_shows_no_default_that_is_none() -> None:
+    parser = make_parser("A script.")
     parser.add_argument("--needed", required=True, help="what must be given")
     parser.add_argument("--some", nargs="+", default=["a", "b"], help="several")
     parser.add_argument("--count", type=int, default=3, help="how many")

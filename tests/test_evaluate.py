@@ -1,6 +1,7 @@
-"""evaluate.py's plumbing: whose crops, whose history, whose labels go where."""
+"""evaluate.py: each run is evaluated on its own crops, history and labels."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from evaluate import (
     report_severity,
 )
 from src.cache.crop_cache import CropCache, open_cache
-from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES, SPINAL
 from src.competition.folds import read_folds, row_splits
 from src.competition.prior import uniform
 from src.files import write_csv
@@ -28,13 +29,13 @@ STUDIES = 12
 
 @pytest.fixture
 def cache(tmp_path: Path) -> CropCache:
-    """A cache of 12 studies whose labels tell of sites without a crop too."""
+    """A cache of 12 studies that has labels of sites without a crop too."""
     table = write_cache(tmp_path / "cache", STUDIES)
-    places = pd.MultiIndex.from_product(
+    sites = pd.MultiIndex.from_product(
         [range(1, STUDIES + 1), CONDITIONS, LEVELS],
         names=["study_id", "condition", "level"],
     )
-    labels = places.to_frame(index=False).assign(severity="moderate")
+    labels = sites.to_frame(index=False).assign(severity="moderate")
     blank = (labels["level"] == "l5_s1") & (labels["study_id"] == STUDIES)
     labels["severity"] = labels["severity"].mask(blank)
     write_csv(labels, tmp_path / "cache" / "labels.csv")
@@ -62,36 +63,36 @@ def made(cache: CropCache, tested: np.ndarray, **changes: Any) -> Run:
         ({"fold": "1", "limit": 7}, 7),
     ],
 )
-def test_a_runs_crops_have_the_roles_that_it_was_trained_with(
+def test_a_runs_crops_are_split_as_they_were_in_training(
     cache: CropCache, changes: dict[str, Any], kept: int
 ) -> None:
     studies, fold = cache.table["study_id"], changes.get("fold")
     if changes.get("split") == "row":
         tested = row_splits(len(studies), changes["seed"]) == "test"
     else:
-        held = studies > 10 if fold == "holdout" else studies % 5 == int(fold)
-        tested = held.to_numpy()
+        in_test = studies > 10 if fold == "holdout" else studies % 5 == int(fold)
+        tested = in_test.to_numpy()
     tested = tested & (studies <= kept).to_numpy()
     run = made(cache, tested, **changes)
-    table, roles = predictions_of(run, cache, folds_of(cache))
+    table, splits = predictions_of(run, cache, folds_of(cache))
     assert set(table["crop"]) == set(cache.table.loc[tested, "crop"])
-    assert ((roles == "test") == tested).all()
-    assert (roles.isna() == (studies > kept)).all()
-    assert {"train", "test"} <= set(roles.dropna())
+    assert ((splits == "test") == tested).all()
+    assert (splits.isna() == (studies > kept)).all()
+    assert {"train", "test"} <= set(splits.dropna())
 
 
-def test_an_outcome_is_of_the_runs_own_crops(cache: CropCache) -> None:
+def test_a_run_is_evaluated_on_its_own_crops(cache: CropCache) -> None:
     tested = (cache.table["study_id"] % 5 == 3).to_numpy()
     run = made(cache, tested, fold="3")
-    told = evaluation_of(run, cache, folds_of(cache))
-    assert told.name == run.folder.name
-    assert told.description["fold"] == "3"
-    assert told.leakage["studies"]["test"] == 2
-    assert told.leakage["studies"]["also_in_train"] == 0
-    assert (told.table["truth"] == told.table["predicted"]).all()
+    evaluation = evaluation_of(run, cache, folds_of(cache))
+    assert evaluation.name == run.folder.name
+    assert evaluation.description["fold"] == "3"
+    assert evaluation.leakage["studies"]["test"] == 2
+    assert evaluation.leakage["studies"]["also_in_train"] == 0
+    assert (evaluation.table["truth"] == evaluation.table["predicted"]).all()
 
 
-def test_every_run_is_drawn_with_its_own_history(
+def test_every_run_is_plotted_with_its_own_history(
     cache: CropCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
@@ -114,16 +115,16 @@ def test_every_run_is_drawn_with_its_own_history(
         assert (row["train_loss"], row["validation_loss"]) == (fold, 10 * fold)
 
 
-def test_severity_is_of_fair_runs_on_all_labelled_rows(
-    cache: CropCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def severity_runs(cache: CropCache, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """A run of either split, of probability .8 for each crop's severity."""
     for name in ("TEMPERATURES", "FACTORS"):
         monkeypatch.setattr(f"src.classification.calibration.{name}", np.ones(1))
-    told = {"task": "severity", "labels": list(SEVERITIES)}
-    told["prior"] = uniform().to_dict("records")
+    changes = {"task": "severity", "labels": list(SEVERITIES)}
+    changes["prior"] = uniform().to_dict("records")
     runs = []
     for split in ("row", "study"):
-        run = made(cache, np.zeros(120, bool), split=split, **told)
+        run = made(cache, np.zeros(120, bool), split=split, **changes)
         tested = cache.table["study_id"] > 10
         if split == "row":
             tested = row_splits(120, 0) == "test"
@@ -131,11 +132,35 @@ def test_severity_is_of_fair_runs_on_all_labelled_rows(
         table = table.assign(p_normal_mild=0.1, p_moderate=0.8, p_severe=0.1)
         write_csv(table, run.folder / "predictions.csv")
         runs.append(run)
-    report_severity(runs, cache, folds_of(cache), HtmlReport("a page"), tmp_path)
+    return runs
+
+
+def test_severity_is_scored_for_study_splits_on_all_labelled_rows(
+    cache: CropCache, severity_runs: list[Run], tmp_path: Path
+) -> None:
+    page = HtmlReport("a page")
+    report_severity(severity_runs, cache, folds_of(cache), page, tmp_path)
     severity = json.loads((tmp_path / "metrics.json").read_text())["severity"]
-    assert [one["name"] for one in severity["runs"]] == [runs[1].folder.name]
-    # Of 25 rows a study ten have a crop; of study 12 five have no grade.
+    assert [one["name"] for one in severity["runs"]] == [severity_runs[1].folder.name]
+    # Of 25 rows a study, ten have a crop; of study 12, five have no label.
     assert (severity["studies"], severity["rows"]) == (2, 45)
-    # The canal: two studies, two graded levels of .8, the others a third.
+    # The canal: of each study two levels have a crop, 0.8; the others have 1/3.
     expected = -(4 * np.log(0.8) + 5 * np.log(1 / 3)) / 9
     assert severity["spinal"] == pytest.approx(expected)
+
+
+def test_a_cohort_without_a_family_gets_a_dash_for_its_score(
+    cache: CropCache,
+    severity_runs: list[Run],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    labels = cache.labels
+    labels = labels[labels["condition"] != SPINAL].reset_index(drop=True)
+    page, lacking = HtmlReport("a page"), replace(cache, labels=labels)
+    report_severity(severity_runs, lacking, folds_of(cache), page, tmp_path)
+    severity = json.loads((tmp_path / "metrics.json").read_text())["severity"]
+    assert severity["score"] is severity["spinal"] is severity["any_severe"] is None
+    assert severity["foraminal"] > 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if "prior" in line]
+    assert rows[-1].split("│")[2].strip() == "-"

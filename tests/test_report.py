@@ -1,4 +1,4 @@
-"""The report of runs written by hand: numbers, tables, pictures, refusals."""
+"""The report of synthetic runs: numbers, tables, figures, errors."""
 
 import json
 import re
@@ -11,6 +11,7 @@ from fake_condition_runs import KEY, description, predicted, write_cache, write_
 from matplotlib.image import imread
 
 from evaluate import report_runs
+from src import __version__
 from src.competition.constants import SEVERITIES
 from src.competition.folds import row_splits
 from src.competition.prior import uniform
@@ -25,7 +26,7 @@ from src.reporting.tables import (
 )
 
 STUDIES = 12
-# A right foramen and a left one of a test study, called by the other side's name.
+# A right and a left foramen of a test study, predicted on the wrong side.
 WRONG = {
     110: "left_neural_foraminal_narrowing",
     112: "right_neural_foraminal_narrowing",
@@ -37,13 +38,13 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache, runs of three backbones, and their report."""
     folder = tmp_path_factory.mktemp("kit")
     table = write_cache(folder / "cache", STUDIES)
-    held = predicted(table[table["study_id"] > STUDIES - 2], WRONG)
-    dealt = predicted(table[row_splits(len(table), 0) == "test"])
+    by_study = predicted(table[table["study_id"] > STUDIES - 2], WRONG)
+    by_row = predicted(table[row_splits(len(table), 0) == "test"])
     runs = folder / "runs"
     for backbone in ("vgg16", "vgg11", "resnet10t"):
-        write_run(runs, description(backbone=backbone), held)
-    write_run(runs, description(seed=1), held)
-    write_run(runs, description(split="row", slices="repeat"), dealt)
+        write_run(runs, description(backbone=backbone), by_study)
+    write_run(runs, description(seed=1), by_study)
+    write_run(runs, description(split="row", slices="repeat"), by_row)
     report_runs(folder / "cache", runs, folder / "report")
     return folder
 
@@ -53,20 +54,20 @@ def metrics(kit: Path) -> dict:
     return json.loads((kit / "report" / "metrics.json").read_text())["condition"]
 
 
-def test_entries_stand_in_the_papers_order(metrics: dict) -> None:
+def test_entries_are_in_the_papers_order(metrics: dict) -> None:
     assert list(metrics) == ["vgg11", "vgg11 (row, repeat)", "vgg16", "resnet10t"]
 
 
-def test_an_entry_holds_what_was_worked_out_by_hand(metrics: dict) -> None:
-    told = metrics["vgg11"]
-    assert told["n"] == 20
-    assert told["top1"] == pytest.approx(18 / 20)
-    assert told["top1_low"] < told["top1"] < told["top1_high"]
-    assert told["foraminal_side"] == pytest.approx(6 / 8)
-    assert told["foraminal_merged"] == 1
-    assert (told["split"], told["slices"]) == ("study", "neighbours")
-    assert [run["seed"] for run in told["runs"]] == [0, 1]
-    assert sum(map(sum, told["confusion"])) == 20
+def test_an_entry_has_the_hand_computed_metrics(metrics: dict) -> None:
+    entry = metrics["vgg11"]
+    assert entry["n"] == 20
+    assert entry["top1"] == pytest.approx(18 / 20)
+    assert entry["top1_low"] < entry["top1"] < entry["top1_high"]
+    assert entry["foraminal_side"] == pytest.approx(6 / 8)
+    assert entry["foraminal_merged"] == 1
+    assert (entry["split"], entry["slices"]) == ("study", "neighbours")
+    assert [run["seed"] for run in entry["runs"]] == [0, 1]
+    assert sum(map(sum, entry["confusion"])) == 20
 
 
 def test_table_2_has_the_papers_numbers_and_ours(kit: Path) -> None:
@@ -90,25 +91,25 @@ def test_the_six_fit_a_terminal(metrics: dict) -> None:
     assert len(table2(six)) == 6
 
 
-def test_reference_lines_are_told_with_their_split(metrics: dict) -> None:
+def test_baselines_are_listed_with_their_split(metrics: dict) -> None:
     study, row, real = baselines_table(metrics)
     assert (study["split"], study["crops"]) == ("study", "20")
-    assert (study["side by coin"], study["side looked up"]) == ("80.0", "80.0")
-    assert (row["split"], row["sides found"]) == ("row", "100.0")
-    assert (real["series type"], real["sides found"]) == ("60.0", "99.5")
+    assert (study["random side"], study["nearest neighbour"]) == ("80.0", "80.0")
+    assert (row["split"], row["neighbour side"]) == ("row", "100.0")
+    assert (real["majority class"], real["neighbour side"]) == ("60.0", "99.5")
 
 
-def test_leakage_is_told_for_each_test_set(metrics: dict) -> None:
+def test_leakage_is_listed_for_each_test_set(metrics: dict) -> None:
     study, row, paper = leakage_table(metrics)
-    assert (study["split"], study["studies"], study["image seen"]) == (
+    assert (study["split"], study["studies"], study["shared image"]) == (
         *("study", "0/2", "0.0 %"),
     )
-    seen, tested = map(int, row["studies"].split("/"))
-    assert seen == tested > 0
-    assert paper["image seen"] == "69.8 %"
+    shared, tested = map(int, row["studies"].split("/"))
+    assert shared == tested > 0
+    assert paper["shared image"] == "69.8 %"
 
 
-def test_the_page_is_one_file_that_tells_all(kit: Path) -> None:
+def test_the_page_is_self_contained_and_complete(kit: Path) -> None:
     page = (kit / "report" / "report.html").read_text()
     sources = re.findall(r'src="([^"]{22})', page)
     assert set(sources) == {"data:image/png;base64,"}
@@ -119,7 +120,14 @@ def test_the_page_is_one_file_that_tells_all(kit: Path) -> None:
     assert numbers == [1, 2, 3, 4, 5, 8]
 
 
-def test_figures_are_pictures_of_a_size_to_read(kit: Path) -> None:
+def test_the_report_and_its_metrics_name_the_kits_version(kit: Path) -> None:
+    metrics = json.loads((kit / "report" / "metrics.json").read_text())
+    assert metrics["kit_version"] == __version__
+    page = (kit / "report" / "report.html").read_text()
+    assert f"version {__version__} of the kit" in page
+
+
+def test_figures_have_a_legible_size(kit: Path) -> None:
     figures = sorted((kit / "report" / "figures").iterdir())
     assert [path.name.split("_")[0] for path in figures] == [
         f"figure{number}" for number in (1, 2, 3, 4, 5, 8)
@@ -145,10 +153,10 @@ def test_the_preview_of_a_cache_is_figure_2(kit: Path, tmp_path: Path) -> None:
 
 
 def one_run(folder: Path) -> Path:
-    """A cache and one run of it that can then be spoilt; returns the run's folder."""
+    """Write a cache and one run of it; return the run's folder."""
     table = write_cache(folder / "cache", STUDIES)
-    held = predicted(table[table["study_id"] > STUDIES - 2])
-    return write_run(folder / "runs", description(), held)
+    predictions = predicted(table[table["study_id"] > STUDIES - 2])
+    return write_run(folder / "runs", description(), predictions)
 
 
 @pytest.mark.parametrize("text", [None, "", "{", '{"epoch": 1}\n'])
@@ -172,19 +180,19 @@ def test_severity_runs_are_scored_by_the_metric(tmp_path: Path) -> None:
     table = write_cache(tmp_path / "cache", STUDIES)
     tested = table[table["study_id"] > STUDIES - 2]
     where = ["crop", "study_id", "series_id", "instance_number", "condition", "level"]
-    told = tested[where].assign(truth=1, predicted=1)  # all are moderate
-    told = told.assign(p_normal_mild=0.1, p_moderate=0.8, p_severe=0.1)
+    predictions = tested[where].assign(truth=1, predicted=1)  # all are moderate
+    predictions = predictions.assign(p_normal_mild=0.1, p_moderate=0.8, p_severe=0.1)
     prior = uniform().to_dict("records")
     labels = list(SEVERITIES)
     config = description(
         task="severity", cache_fingerprint=KEY, prior=prior, labels=labels
     )
-    write_run(tmp_path / "runs", config, told)
+    write_run(tmp_path / "runs", config, predictions)
     report_runs(tmp_path / "cache", tmp_path / "runs", tmp_path / "report")
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert set(metrics) == {"severity"}
+    assert set(metrics) == {"severity", "kit_version"}
     severity = metrics["severity"]
-    # By hand: each family -ln .8; no severe canal, said to be .1: -ln .9.
+    # By hand: each family -ln 0.8; no severe canal, predicted 0.1: -ln 0.9.
     assert severity["foraminal"] == pytest.approx(-np.log(0.8))
     assert severity["any_severe"] == pytest.approx(-np.log(0.9))
     assert severity["score"] == pytest.approx((-3 * np.log(0.8) - np.log(0.9)) / 4)
@@ -210,8 +218,8 @@ def test_other_entries_of_the_metrics_are_kept_if_they_can_be_read(
     out.mkdir()
     (out / "metrics.json").write_text('{"submission": {"score": 0.5}}')
     report_runs(tmp_path / "cache", tmp_path / "runs", out)
-    told = json.loads((out / "metrics.json").read_text())
-    assert told.keys() == {"submission", "condition"}
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics.keys() == {"submission", "condition", "kit_version"}
     (out / "metrics.json").write_text("{")
     with pytest.raises(UserError, match="delete it"):
         report_runs(tmp_path / "cache", tmp_path / "runs", out)

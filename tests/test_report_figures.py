@@ -1,4 +1,4 @@
-"""What stands in the report's figures: heights, places, colours, names."""
+"""The contents of the report's figures: values, positions, colours, labels."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +32,7 @@ from src.reporting.preview import draw_preview
 
 ROW = "row split (leaks), slices repeat"
 STUDY = "study split, slices neighbours"
-OTHER_LINES = {
+OTHER_BASELINES = {
     "majority_class": 0.5,
     "random_side": 0.7,
     "nearest_neighbour": 0.9,
@@ -43,93 +43,93 @@ ENTRIES = {
         split="row", slices="repeat", top1=0.9, top1_high=0.95
     ),
     "mnasnet1_0": entry(),
-    "convnext": entry(backbone="convnext", top1=0.822, baselines=OTHER_LINES),
+    "convnext": entry(backbone="convnext", top1=0.822, baselines=OTHER_BASELINES),
 }
 
 
 @pytest.fixture
-def leaking_and_honest(
+def accuracy_panels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Axes, Axes]:
-    """Figure 3's two panels of one leaking way and of two honest backbones."""
+    """Figure 3's panels: one row split entry, and two study split entries."""
     kept, path = keep_figures(monkeypatch), tmp_path / "accuracy.png"
     plot_accuracy(ENTRIES, path)
-    honest, leaking = kept(path).axes
-    return leaking, honest
+    by_study, by_row = kept(path).axes
+    return by_row, by_study
 
 
-def test_figure_3_shows_the_honest_split_first(
-    leaking_and_honest: tuple[Axes, Axes],
+def test_figure_3_shows_the_study_split_first(
+    accuracy_panels: tuple[Axes, Axes],
 ) -> None:
-    leaking, honest = leaking_and_honest
-    assert (honest.get_title(), leaking.get_title()) == (STUDY, ROW)
-    labels = [label.get_text() for label in honest.get_xticklabels()]
-    assert (list(honest.get_xticks()), labels) == ([0, 1], ["mnasnet1_0", "convnext"])
+    by_row, by_study = accuracy_panels
+    assert (by_study.get_title(), by_row.get_title()) == (STUDY, ROW)
+    labels = [label.get_text() for label in by_study.get_xticklabels()]
+    assert (list(by_study.get_xticks()), labels) == ([0, 1], ["mnasnet1_0", "convnext"])
 
 
 def test_figure_3_has_our_bar_beside_the_papers(
-    leaking_and_honest: tuple[Axes, Axes],
+    accuracy_panels: tuple[Axes, Axes],
 ) -> None:
-    leaking, honest = leaking_and_honest
-    assert bars(honest) == [
+    by_row, by_study = accuracy_panels
+    assert bars(by_study) == [
         (pytest.approx(-0.2), pytest.approx(81.1), OURS),
         (pytest.approx(0.2), pytest.approx(88.2), PAPERS),
         (pytest.approx(0.8), pytest.approx(82.2), OURS),  # not in the paper
     ]
-    assert [colour for *_, colour in bars(leaking)] == [LEAKY, PAPERS]
-    assert points(honest, "D")[0] == pytest.approx((0.2, 83.13))
-    assert [text.get_text() for text in honest.texts] == ["81.1", "88.2", "82.2"]
-    assert honest.get_ylim()[0] == 0
+    assert [colour for *_, colour in bars(by_row)] == [LEAKY, PAPERS]
+    assert points(by_study, "D")[0] == pytest.approx((0.2, 83.13))
+    assert [text.get_text() for text in by_study.texts] == ["81.1", "88.2", "82.2"]
+    assert by_study.get_ylim()[0] == 0
 
 
 def test_figure_3_has_the_interval_around_its_bar(
-    leaking_and_honest: tuple[Axes, Axes],
+    accuracy_panels: tuple[Axes, Axes],
 ) -> None:
-    _, honest = leaking_and_honest
-    [reach] = honest.containers[0].lines[2][0].get_segments()
+    _, by_study = accuracy_panels
+    [reach] = by_study.containers[0].lines[2][0].get_segments()
     assert reach == pytest.approx(np.array([[-0.2, 75.2], [-0.2, 88.3]]))
 
 
-def test_figure_3_has_each_test_sets_own_lines(
-    leaking_and_honest: tuple[Axes, Axes],
+def test_figure_3_has_each_test_sets_own_baselines(
+    accuracy_panels: tuple[Axes, Axes],
 ) -> None:
-    _, honest = leaking_and_honest
-    legend = honest.figure.legends[0]
+    _, by_study = accuracy_panels
+    legend = by_study.figure.legends[0]
     colours = {
         text.get_text(): to_hex(handle.get_color())
         for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
         if hasattr(handle, "get_color")
     }
     drawn: dict[str, list] = {}
-    for lines in honest.collections:
+    for lines in by_study.collections:
         for (left, height), (right, same) in lines.get_segments():
             if height == same:
                 colour = to_hex(lines.get_color()[0])
                 drawn.setdefault(colour, []).append((left, right, height))
-    for words, ours, others in (
-        ("series type alone", 59.7, 50),
-        ("series type, axial side, a coin for the foramen", 79.6, 70),
-        ("the same, foramen looked up in the nearest train slice", 87.1, 90),
+    for label, ours, others in (
+        ("baseline: majority class", 59.7, 50),
+        ("baseline: random foraminal side", 79.6, 70),
+        ("baseline: nearest train slice", 87.1, 90),
     ):
-        first, second = drawn[colours[words]]
+        first, second = drawn[colours[label]]
         assert first == pytest.approx((-0.45, 0.45, ours))
         assert second == pytest.approx((0.55, 1.45, others))
 
 
 def test_figure_3s_legend_has_each_bars_colour(
-    leaking_and_honest: tuple[Axes, Axes],
+    accuracy_panels: tuple[Axes, Axes],
 ) -> None:
-    legend = leaking_and_honest[1].figure.legends[0]
-    told = {
-        text.get_text().split(":")[0].split("(")[0].strip(): handle
+    legend = accuracy_panels[1].figure.legends[0]
+    handles = {
+        text.get_text().split(" (")[0].removesuffix(": leaks"): handle
         for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
     }
     for words, colour in (
-        ("ours, with 95 %", OURS),
+        ("ours, with 95 % interval", OURS),
         ("ours, row split", LEAKY),
         ("the paper's Table 2", PAPERS),
     ):
-        assert to_hex(told[words].get_facecolor()) == colour
+        assert to_hex(handles[words].get_facecolor()) == colour
 
 
 @pytest.fixture
@@ -152,13 +152,13 @@ def confusions(
     }
 
 
-def test_confusions_stand_under_the_papers_numbers(
+def test_confusions_are_numbered_as_in_the_paper(
     confusions: dict[str, list[Axes]],
 ) -> None:
     assert [*confusions] == [
         "Figure 6. MNASNet, figure6_confusion_mnasnet.png",
         "Figure 7. ResNet, figure7_confusion_resnet.png",
-        "Figure 8. Backbones that the paper has not, figure8_confusion_others.png",
+        "Figure 8. Backbones not in the paper, figure8_confusion_others.png",
     ]
     pair, alone, other = ([*axes][:-1] for axes in confusions.values())
     assert [axes.get_title().split(":")[0] for axes in pair] == [
@@ -202,7 +202,7 @@ def test_a_confusions_rows_are_true_and_its_columns_predicted(
 
 
 HISTORIES = {
-    # The least training loss is at epoch 4, the least validation loss at epoch 2.
+    # The lowest training loss is at epoch 4, the lowest validation loss at epoch 2.
     "a": pd.DataFrame(
         {
             "epoch": [1.0, 2.0, 3.0, 4.0],
@@ -222,11 +222,11 @@ HISTORIES = {
 
 @pytest.fixture
 def loss_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
-    """Figure 4's panels: a leaking way of run b, two honest ways of runs a and b."""
+    """Figure 4's panels: a row split entry of run b, study splits of runs a and b."""
     kept, path = keep_figures(monkeypatch), tmp_path / "loss.png"
     entries = {
-        "leaking": entry(split="row", slices="repeat", runs=[run_row(name="b")]),
-        "honest": entry(),
+        "by row": entry(split="row", slices="repeat", runs=[run_row(name="b")]),
+        "by study": entry(),
         "quick": entry(runs=[run_row(name="a")], differs_by="lr 0.1"),
     }
     plot_losses(entries, HISTORIES, path)
@@ -246,7 +246,9 @@ def test_figure_4_has_training_on_the_left_and_validation_on_the_right(
     loss_panels: list[Axes],
 ) -> None:
     assert [panel.get_title() for panel in loss_panels] == [
-        f"{part}: {way}" for way in (STUDY, ROW) for part in ("training", "validation")
+        f"{part}: {title}"
+        for title in (STUDY, ROW)
+        for part in ("training", "validation")
     ]
     for panel, part in zip(loss_panels, ("train", "validation"), strict=False):
         drawn = curves(panel)
@@ -259,7 +261,7 @@ def test_figure_4_has_training_on_the_left_and_validation_on_the_right(
     assert columns(loss_panels[0]) == 2
 
 
-def test_figure_4s_ring_is_at_the_least_validation_loss(
+def test_figure_4s_ring_is_at_the_lowest_validation_loss(
     loss_panels: list[Axes],
 ) -> None:
     rings = [points(panel, "o") for panel in loss_panels]
@@ -268,13 +270,13 @@ def test_figure_4s_ring_is_at_the_least_validation_loss(
 
 def test_figure_4s_colours_are_those_of_its_legend(loss_panels: list[Axes]) -> None:
     legend = loss_panels[0].figure.legends[0]
-    told = {
+    by_label = {
         text.get_text(): to_hex(handle.get_color())
         for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
     }
-    assert len(set(told.values())) == 2
-    plain, apart = told["mnasnet1_0"], told["mnasnet1_0\nlr 0.1"]
-    assert [colour for *_, colour in curves(loss_panels[1])] == [plain, plain, apart]
+    assert len(set(by_label.values())) == 2
+    plain, other = by_label["mnasnet1_0"], by_label["mnasnet1_0\nlr 0.1"]
+    assert [colour for *_, colour in curves(loss_panels[1])] == [plain, plain, other]
 
 
 def test_figure_4s_panels_share_one_logarithmic_scale(loss_panels: list[Axes]) -> None:
@@ -293,10 +295,8 @@ def test_figure_1s_bars_are_each_conditions_count(
     plot_class_counts(pd.DataFrame({"condition": shown}), path)
     [axes] = kept(path).axes
     for name, count in counts.items():
-        place = axes.yaxis.convert_units(name.replace("_", " "))
-        [bar] = [
-            b for b in axes.patches if b.get_y() < place < b.get_y() + b.get_height()
-        ]
+        y = axes.yaxis.convert_units(name.replace("_", " "))
+        [bar] = [b for b in axes.patches if b.get_y() < y < b.get_y() + b.get_height()]
         assert bar.get_width() == count
     assert [text.get_text() for text in axes.texts] == [*map(str, counts.values())]
     assert axes.get_title().startswith("14 crops")
@@ -307,7 +307,7 @@ def test_figure_2_has_a_crop_of_each_condition_with_its_neighbours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int
 ) -> None:
     kept, path = keep_figures(monkeypatch), tmp_path / "crops.png"
-    # Crop number n stands in another row, and its slice s is n * 10 + s all over.
+    # Crop n is in another row of the table; all pixels of its slice s are 10 n + s.
     numbers = [4, 0, 3, 1, 2]
     table = pd.DataFrame(
         {"crop": numbers, "condition": CONDITIONS, "level": "l4_l5"},
@@ -324,17 +324,17 @@ def test_figure_2_has_a_crop_of_each_condition_with_its_neighbours(
     middle, reach = slices // 2, len(rows) // 2
     assert [panel.get_ylabel() for panel in panels[::5]] == rows
     assert columns(panels[0]) == 5
-    for place, number in enumerate(numbers):
-        shown = [image(panel)[0, 0] for panel in panels[place::5]]
+    for column, number in enumerate(numbers):
+        shown = [image(panel)[0, 0] for panel in panels[column::5]]
         first = 10 * number + middle - reach
         assert shown == [*range(first, first + len(rows))]
-        assert panels[place].images[0].get_clim() == (0, 255)
-        side, _ = panels[place].get_title().split(" ", 1)
-        assert CONDITIONS[place].startswith(side)
-        assert panels[place].get_title().endswith("\nL4/L5")
+        assert panels[column].images[0].get_clim() == (0, 255)
+        side, _ = panels[column].get_title().split(" ", 1)
+        assert CONDITIONS[column].startswith(side)
+        assert panels[column].get_title().endswith("\nL4/L5")
 
 
-def test_each_figure_stands_under_its_own_caption(
+def test_each_caption_belongs_to_its_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = keep_figures(monkeypatch)

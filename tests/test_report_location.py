@@ -1,4 +1,4 @@
-"""evaluate.py's location part: whose studies, which runs, which sites are drawn."""
+"""evaluate.py on location runs: which studies, runs and sites are reported."""
 
 import json
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ FOLDS = pd.DataFrame(
 
 
 def found(errors_mm: dict[int, float], wrong: tuple[int, ...] = ()) -> pd.DataFrame:
-    """Sites found by a run, one a study; wrong: those on another level."""
+    """Sites located by a run, one a study; wrong: studies with the level wrong."""
     rows = [
         {
             **{"study_id": study, "condition": SPINAL, "level": "l4_l5"},
@@ -46,16 +46,16 @@ def found(errors_mm: dict[int, float], wrong: tuple[int, ...] = ()) -> pd.DataFr
 
 @dataclass
 class Reported:
-    """What the report was given."""
+    """The inputs that report_location passed on."""
 
     out: Path
     joint: pd.DataFrame | None = None
     asked: list[str] = field(default_factory=list)
-    drawn: tuple = ()
+    added: tuple = ()
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What is in metrics.json."""
+        """The contents of metrics.json."""
         return json.loads((self.out / "metrics.json").read_text())
 
 
@@ -65,78 +65,79 @@ def report(
     tables: dict[str, pd.DataFrame],
     joint: pd.DataFrame | None = None,
 ) -> Reported:
-    """Report on runs of a fold each, `fold-seed`; joint: what they find together."""
+    """Report on runs named `fold-seed`; joint: the ensemble's sites."""
     reported = Reported(tmp_path / "report")
     runs = []
     for name, table in tables.items():
         fold, seed = name.split("-")
-        told = description(task="location", fold=fold, seed=int(seed))
-        folder = write_run(tmp_path / "runs", told, table)
-        runs.append(Run(folder, RunConfig(**told)))
+        config = description(task="location", fold=fold, seed=int(seed))
+        folder = write_run(tmp_path / "runs", config, table)
+        runs.append(Run(folder, RunConfig(**config)))
 
     def ask(some: list[Run], *_: object) -> pd.DataFrame | None:
         reported.asked = [run.folder.name for run in some]
         return joint
 
-    def draw(*given: object) -> None:
-        reported.drawn = given
+    def add(*given: object) -> None:
+        reported.added = given
 
     monkeypatch.setattr(overview_cache, "open_overviews", lambda path: path)
     monkeypatch.setattr(location_task, "ensemble_errors", ask)
-    monkeypatch.setattr(location_section, "add_location", draw)
+    monkeypatch.setattr(location_section, "add_location", add)
     cache = SimpleNamespace(table=pd.DataFrame(), path=tmp_path / "cache")
     report_location(runs, cache, FOLDS, None, reported.out)
     return reported
 
 
-def test_each_run_counts_by_itself_where_none_are_together(
+def test_without_an_ensemble_the_runs_are_pooled(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tables = {"holdout-0": found({4: 1, 5: 3}), "holdout-1": found({4: 7, 5: 9}, (5,))}
-    told = report(monkeypatch, tmp_path, tables)
-    metrics = told.metrics["location"][SAGITTAL_T2]
+    reported = report(monkeypatch, tmp_path, tables)
+    metrics = reported.metrics["location"][SAGITTAL_T2]
     assert (metrics["median_mm"], metrics["within_5mm"]) == (5, 0.5)
     assert (metrics["sites"], metrics["studies"]) == (4, 2)
     assert metrics["studies_level_right"] == 3 / 4
-    assert told.metrics["location_together"] == {}
-    assert len(told.asked) == 2
-    _, alone, joint, sites, overviews, figures = told.drawn
-    assert (alone, joint) == (told.metrics["location"], {})
+    assert reported.metrics["location_together"] == {}
+    assert len(reported.asked) == 2
+    _, alone, joint, sites, overviews, figures = reported.added
+    assert (alone, joint) == (reported.metrics["location"], {})
     assert sites["error_mm"].tolist() == [1, 3, 7, 9]
     assert overviews == tmp_path / "cache"
-    assert figures == told.out / "figures"
+    assert figures == reported.out / "figures"
 
 
-def test_what_runs_find_together_has_metrics_and_figures_of_its_own(
+def test_an_ensemble_has_metrics_of_its_own_and_is_drawn(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tables = {"holdout-0": found({4: 1, 5: 3}), "holdout-1": found({4: 7, 5: 9})}
-    together_found = found({4: 0.5, 5: 2}, (4, 5)).assign(run="holdout")
-    told = report(monkeypatch, tmp_path, tables, together_found)
+    ensemble = found({4: 0.5, 5: 2}, (4, 5)).assign(run="holdout")
+    reported = report(monkeypatch, tmp_path, tables, ensemble)
     alone, joint = (
-        told.metrics[name][SAGITTAL_T2] for name in ("location", "location_together")
+        reported.metrics[name][SAGITTAL_T2]
+        for name in ("location", "location_together")
     )
     assert (alone["median_mm"], alone["level_right"], alone["sites"]) == (5, 1, 4)
     assert (joint["median_mm"], joint["level_right"], joint["sites"]) == (1.25, 0, 2)
-    assert told.drawn[1:3] == (
-        told.metrics["location"],
-        told.metrics["location_together"],
+    assert reported.added[1:3] == (
+        reported.metrics["location"],
+        reported.metrics["location_together"],
     )
-    assert told.drawn[3]["error_mm"].tolist() == [0.5, 2]
+    assert reported.added[3]["error_mm"].tolist() == [0.5, 2]
 
 
-def test_a_run_is_held_against_what_its_own_fold_tests(
+def test_a_run_is_evaluated_on_the_test_studies_of_its_own_fold(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tables = {"1-0": found({2: 4}), "holdout-0": found({5: 2})}
-    told = report(monkeypatch, tmp_path, tables)
-    assert told.metrics["location"][SAGITTAL_T2]["median_mm"] == 3
+    reported = report(monkeypatch, tmp_path, tables)
+    assert reported.metrics["location"][SAGITTAL_T2]["median_mm"] == 3
 
 
 @pytest.mark.parametrize(
     ("name", "study"), [("holdout-0", 1), ("holdout-0", 3), ("1-0", 4)]
 )
-def test_a_run_that_tells_of_another_study_is_refused(
+def test_predictions_of_a_study_outside_the_test_set_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, study: int
 ) -> None:
     with pytest.raises(UserError, match="tests other studies"):

@@ -1,4 +1,4 @@
-"""The report's sections: which table, figure and picture stands under which words."""
+"""The report's sections: which tables and figures are under which heading."""
 
 import re
 import warnings
@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex
 from report_entries import entry
 
 from src.cache.crop_cache import open_cache
+from src.cache.mapped_array import MappedArray
 from src.cache.overview_cache import OverviewCache
 from src.competition.constants import AXIAL_T2, SAGITTAL_T1
 from src.imaging.overview import SLICE_COLUMNS
@@ -30,19 +31,22 @@ from src.reporting.location_section import (
     location_table,
 )
 from src.reporting.plots import LEAKY, OURS
-from src.reporting.severity_section import add_severity, draw_reliability
+from src.reporting.severity_section import add_severity, draw_reliability, score_table
 
 Part = tuple[str, Any]
 
 
 def parts_of(page: HtmlReport, folder: Path) -> list[Part]:
-    """Read a written page: tag and words in order; of a table its cells by rows."""
+    """Parse a written page: tags and texts in order; of a table the cells by row."""
     page.write(folder / "page.html")
     html = (folder / "page.html").read_text()
     found = re.findall(r"<(h1|h2|p|table|figcaption|li)>(.*?)</\1>", html, re.S)
-    return [
-        (tag, rows(text) if tag == "table" else unescape(text)) for tag, text in found
-    ]
+    return [(tag, rows(text) if tag == "table" else plain(text)) for tag, text in found]
+
+
+def plain(html: str) -> str:
+    """Return the text of an element that holds nothing but text and code spans."""
+    return unescape(re.sub("</?code>", "", html))
 
 
 def rows(table: str) -> list[list[str]]:
@@ -53,7 +57,7 @@ def rows(table: str) -> list[list[str]]:
 
 
 def tables_under(parts: list[Part], heading: str) -> list[list[list[str]]]:
-    """List the tables of the section whose heading begins with some words."""
+    """List the tables of the section whose heading contains a text."""
     tags = [tag for tag, _ in parts]
     start = next(
         i for i, (t, text) in enumerate(parts) if t == "h2" and heading in text
@@ -62,10 +66,10 @@ def tables_under(parts: list[Part], heading: str) -> list[list[list[str]]]:
     return [value for tag, value in parts[start:end] if tag == "table"]
 
 
-def test_a_page_keeps_the_order_and_escapes_what_it_is_told(tmp_path: Path) -> None:
+def test_a_page_keeps_the_order_and_escapes_its_text(tmp_path: Path) -> None:
     page = HtmlReport("A < B")
     page.heading("First & last")
-    page.points(["one", "two <b>"])
+    page.bullets(["one", "two <b>"])
     page.table([{"a<": "x<y", "n": 1.0}, {"a<": None, "n": 0}])
     page.paragraph("The end")
     html_of = parts_of(page, tmp_path)
@@ -80,19 +84,36 @@ def test_a_page_keeps_the_order_and_escapes_what_it_is_told(tmp_path: Path) -> N
     assert text.count("<th>") == 2
 
 
-def test_a_picture_stands_over_its_caption(tmp_path: Path) -> None:
+def test_words_in_back_ticks_are_code(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"abc")
+    page = HtmlReport("Of `a`")
+    page.paragraph("Split `a < b` or `row`, & no other")
+    page.bullets(["a `flag`"])
+    page.picture(tmp_path / "a.png", "The `row` split")
+    page.write(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    for html in (
+        "<p>Split <code>a &lt; b</code> or <code>row</code>, &amp; no other</p>",
+        "<li>a <code>flag</code></li>",
+        'alt="The row split">',
+        "<figcaption>The <code>row</code> split</figcaption>",
+    ):
+        assert html in text
+
+
+def test_a_picture_is_embedded_above_its_caption(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"abc")
     page = HtmlReport("A page")
     page.picture(tmp_path / "a.png", "Dots > lines")
     page.write(tmp_path / "page.html")
-    assert 'base64,YWJj" alt="Dots &gt; lines"><figcaption>Dots &gt; lines' in (
+    assert 'base64,YWJj" alt="Dots &gt; lines">\n<figcaption>Dots &gt; lines' in (
         (tmp_path / "page.html").read_text()
     )
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> list[Part]:
-    """The condition task's section: seven crops of three studies, two ways."""
+def section(tmp_path: Path) -> list[Part]:
+    """The condition task's section: seven crops of three studies, two variants."""
     entries = {"mnasnet1_0": entry(), "mnasnet1_0 (row)": entry(split="row", top1=0.9)}
     pictures = {}
     for number in range(1, 9):
@@ -107,33 +128,37 @@ def told(tmp_path: Path) -> list[Part]:
     return parts_of(page, tmp_path)
 
 
-def test_each_table_stands_in_its_section(told: list[Part]) -> None:
+def test_each_table_is_in_its_section(section: list[Part]) -> None:
     for heading, column, lines in (
-        ("What was trained", "folds", 2),
+        ("Training settings", "folds", 2),
         ("Table 2", "merged, paper", 2),
-        ("Baselines without a network", "side by coin", 3),
-        ("Leakage", "image seen", 4),
-        ("mistaken for which", "spinal canal stenosis", 4),
-        ("Every run", "top-1", 4),
+        ("Baselines without a network", "random side", 3),
+        ("Leakage", "shared image", 4),
+        ("Confusion matrices", "spinal canal stenosis", 4),
+        ("All runs", "top-1", 4),
     ):
-        [table] = tables_under(told, heading)
+        [table] = tables_under(section, heading)
         assert column in table[0], heading
         assert len(table) == 1 + lines, heading
-    paragraphs = [text for tag, text in told if tag == "p"]
+    paragraphs = [text for tag, text in section if tag == "p"]
     assert "7 crops (3 slices)" in paragraphs[0]
-    assert "in 3 studies" in paragraphs[0]
+    assert "of 3 studies" in paragraphs[0]
 
 
-def test_every_figure_stands_once_in_its_section(told: list[Part]) -> None:
-    section, where = "", {}
-    for tag, text in told:
-        section = text if tag == "h2" else section
+def test_every_figure_is_once_in_its_section(section: list[Part]) -> None:
+    heading, where = "", {}
+    for tag, text in section:
+        heading = text if tag == "h2" else heading
         if tag == "figcaption":
-            where.setdefault(text[:8], []).append(section.split()[0])
+            where.setdefault(text[:8], []).append(heading.split()[0])
     assert where == {
         **{"Figure 1": ["The"], "Figure 2": ["The"], "Figure 3": ["Table"]},
-        **{"Figure 4": ["Training"], "Figure 5": ["Which"], "Figure 6": ["Which"]},
-        **{"Figure 7": ["Which"], "Figure 8": ["Which"]},
+        **{
+            "Figure 4": ["Training"],
+            "Figure 5": ["Confusion"],
+            "Figure 6": ["Confusion"],
+        },
+        **{"Figure 7": ["Confusion"], "Figure 8": ["Confusion"]},
     }
 
 
@@ -163,11 +188,11 @@ SEVERITY = {
         **{"any_severe": 1.25, "gain": 0.03},
     },
     "reliability": {
-        "as they are": [
-            {"said": 0.1, "so": 0.2, "sites": 99},
-            {"said": 0.7, "so": 0.5, "sites": 9},
+        "uncalibrated": [
+            {"predicted": 0.1, "observed": 0.2, "sites": 99},
+            {"predicted": 0.7, "observed": 0.5, "sites": 9},
         ],
-        "calibrated": [{"said": 0.15, "so": 0.25, "sites": 999}],
+        "calibrated": [{"predicted": 0.15, "observed": 0.25, "sites": 999}],
     },
     "runs": [
         {
@@ -189,14 +214,14 @@ def test_the_severity_section_has_each_score_in_its_row(
     heads = ["score", "spinal", "foraminal", "subarticular", "any_severe"]
     assert scores == [
         ["probabilities", *heads],
-        ["as the runs give them", "0.510", "0.420", "0.530", "0.640", "0.350"],
-        ["calibrated, nested", "0.480", "0.410", "0.520", "0.630", "0.340"],
-        ["the weighted prior", "0.780", "-", "-", "-", "-"],
+        ["of the runs", "0.510", "0.420", "0.530", "0.640", "0.350"],
+        ["calibrated, cross-fitted", "0.480", "0.410", "0.520", "0.630", "0.340"],
+        ["weighted prior", "0.780", "-", "-", "-", "-"],
     ]
-    told = dict(zip(*calibration, strict=True))
-    assert told == {
-        **{f"{name}, temperature": f"1.{n}00" for n, name in enumerate(heads[1:4], 1)},
-        **{"severe canal, times": "1.250", "gain, nested": "0.030"},
+    row = dict(zip(*calibration, strict=True))
+    assert row == {
+        **{f"{name} temperature": f"1.{n}00" for n, name in enumerate(heads[1:4], 1)},
+        **{"spinal severe factor": "1.250", "gain": "0.030"},
     }
     assert dict(zip(*runs, strict=True)) == {
         **{"backbone": "resnet18", "slices": "attention", "fold": "2"},
@@ -207,11 +232,61 @@ def test_the_severity_section_has_each_score_in_its_row(
         ["6th", "0.355", "0.401"],
     ]
     words = next(text for tag, text in parts if tag == "p")
-    assert words.startswith("Of 31 studies")
-    assert " 775 labelled rows" in words
+    assert "775 labelled rows of 31 studies" in words
 
 
-def test_reliability_has_what_was_said_along_and_what_was_so_upwards(
+IDENTITY = {
+    "temperatures": dict.fromkeys(("spinal", "foraminal", "subarticular"), 1.0),
+    **{"any_severe": 1.0, "gain": 0.0},
+}
+
+
+def test_a_calibration_that_changes_nothing_is_neither_shown_nor_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, page = keep_figures(monkeypatch), HtmlReport("x")
+    metrics = {**SEVERITY, "calibration": IDENTITY}
+    add_severity(page, metrics, tmp_path / "figures")
+    parts = parts_of(page, tmp_path)
+    scores, runs, teams = tables_under(parts, "How severe")
+    assert [row[0] for row in scores[1:]] == ["of the runs", "weighted prior"]
+    assert (runs[0][0], teams[0][0]) == ("backbone", "team")
+    mentions = [text for tag, text in parts if tag != "table" and "alibrat" in text]
+    assert len(mentions) == 1
+    assert mentions[0].startswith("No calibration is applied")
+    [axes] = kept(tmp_path / "figures" / "severity_reliability.png").axes
+    assert len(axes.collections) == 1
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "uncalibrated"
+    ]
+
+
+def test_a_score_that_a_family_is_missing_for_is_a_dash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_figures(monkeypatch)
+    page, lacking = HtmlReport("x"), {"score": None, "spinal": None, "any_severe": None}
+    metrics = {
+        **{**SEVERITY, **lacking, "floor": None},
+        "calibrated": {**SEVERITY["calibrated"], **lacking},
+        "runs": [{**SEVERITY["runs"][0], "score": None}],
+    }
+    add_severity(page, metrics, tmp_path / "figures")
+    scores, _, runs, _ = tables_under(parts_of(page, tmp_path), "How severe")
+    assert [row[1:] for row in scores[1:]] == [
+        ["-", "-", "0.530", "0.640", "-"],
+        ["-", "-", "0.520", "0.630", "-"],
+        ["-"] * 5,
+    ]
+    assert runs[1][-1] == "-"
+
+
+def test_a_factor_alone_is_a_calibration() -> None:
+    metrics = {**SEVERITY, "calibration": {**IDENTITY, "any_severe": 1.1}}
+    assert len(score_table(metrics)) == 3
+
+
+def test_the_reliability_plot_has_predicted_along_x_and_observed_along_y(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept, path = keep_figures(monkeypatch), tmp_path / "reliability.png"
@@ -223,11 +298,11 @@ def test_reliability_has_what_was_said_along_and_what_was_so_upwards(
         for line in axes.lines
         if not line.get_label().startswith("_")
     }
-    assert curves["as they are"][0] == [(0.1, 0.2), (0.7, 0.5)]
+    assert curves["uncalibrated"][0] == [(0.1, 0.2), (0.7, 0.5)]
     assert curves["calibrated"] == ([(0.15, 0.25)], OURS)
     plain, calibrated = axes.collections
     assert plain.get_offsets().tolist() == [[0.1, 0.2], [0.7, 0.5]]
-    # A hundred, ten, a thousand: twice, once, thrice as large.
+    # 100, 10 and 1000 sites: sizes in the ratio 2, 1 and 3.
     assert list(plain.get_sizes()) == pytest.approx([24, 12])
     assert list(calibrated.get_sizes()) == pytest.approx([36])
 
@@ -238,24 +313,24 @@ FOUND = {
     **{"side_right": 0.86, "missed": 0.07, "projected": 0.08, "sites": 1234},
 }
 SHARES = (
-    *("within 5 mm, %", "slice exact, %", "slice within one, %", "level right, %"),
-    *("studies with every level right, %", "side right, %", "missed, %"),
+    *("within 5 mm, %", "exact slice, %", "within one slice, %", "correct level, %"),
+    *("studies with all levels correct, %", "correct side, %", "missed, %"),
     "projected, %",
 )
 
 
 def test_the_location_table_has_each_share_in_its_row() -> None:
     other = {**FOUND, "median_mm": 2.5, "missed": 0.5}
-    told = {
+    table = {
         row[""]: row for row in location_table({SAGITTAL_T1: FOUND, AXIAL_T2: other})
     }
     shares = (*("91.0", "62.0", "93.0", "84.0", "75.0", "86.0", "7.0"), "8.0")
     for name, share in zip(SHARES, shares, strict=True):
-        assert told[name][SAGITTAL_T1] == share, name
-    assert [told["median, mm"][kind] for kind in (SAGITTAL_T1, AXIAL_T2)] == [1.5, 2.5]
-    assert told["95th percentile, mm"][SAGITTAL_T1] == 9.5
-    assert told["sites"][AXIAL_T2] == "1,234"
-    assert told["missed, %"][AXIAL_T2] == "50.0"
+        assert table[name][SAGITTAL_T1] == share, name
+    assert [table["median, mm"][kind] for kind in (SAGITTAL_T1, AXIAL_T2)] == [1.5, 2.5]
+    assert table["95th percentile, mm"][SAGITTAL_T1] == 9.5
+    assert table["sites"][AXIAL_T2] == "1,234"
+    assert table["missed, %"][AXIAL_T2] == "50.0"
 
 
 # Files of 96 rows and 128 columns, .8 mm wide and 1.25 mm high; a T1's overview is of
@@ -270,26 +345,28 @@ def shown_at(x: float, y: float) -> tuple[float, float]:
     )
 
 
-def overviews() -> OverviewCache:
-    """Three slices (instances 1 to 3) of two T1 series in each of 5 studies, one axial.
-
-    A slice's picture is all of one grey, its row's number.
-    """
-    places = [
+def overview_slices() -> pd.DataFrame:
+    """Slices of instances 1 to 3 of two T1 series in each of 5 studies; one axial."""
+    ids = [
         (study, SAGITTAL_T1, 10 * study + part, instance)
         for study in range(1, 6)
         for part in (0, 1)
         for instance in (1, 2, 3)
     ]
     where = ["study_id", "series_description", "series_id", "instance_number"]
-    slices = pd.DataFrame([*places, (1, AXIAL_T2, 99, 1)], columns=where)
+    slices = pd.DataFrame([*ids, (1, AXIAL_T2, 99, 1)], columns=where)
     slices = slices.sort_values(where[:3], kind="stable", ignore_index=True)
     slices = slices.assign(stack=0, place=slices["instance_number"], **SHAPE)
+    return slices.reindex(columns=[*where[:2], *SLICE_COLUMNS], fill_value=0.0)
+
+
+def overviews(folder: Path) -> OverviewCache:
+    """A cache of overview_slices(), each a picture of one grey, its row's index."""
+    slices = overview_slices()
     greys = np.arange(len(slices), dtype=np.uint8)
     images = np.broadcast_to(greys[:, None, None], (len(slices), 224, 224))
-    return OverviewCache(
-        images, slices.reindex(columns=[*where[:2], *SLICE_COLUMNS], fill_value=0.0)
-    )
+    np.save(folder / "overviews.npy", images)
+    return OverviewCache(MappedArray(folder / "overviews.npy"), slices)
 
 
 def site(study: int, error_mm: float, **changes: Any) -> dict[str, Any]:
@@ -323,32 +400,32 @@ SITES = pd.DataFrame(
 )
 
 
-def test_the_share_found_counts_the_missed_sites_of_its_series_type(
+def test_the_curve_is_of_all_sites_of_its_series_type_missed_ones_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept, path = keep_figures(monkeypatch), tmp_path / "errors.png"
     draw_errors(SITES, path)
     [axes] = kept(path).axes
     lines = {line.get_label(): line for line in axes.lines}
-    told = lines[SAGITTAL_T1]
-    assert list(told.get_xdata()) == [1, 2, 3, 4, 8.5, 9]
-    assert list(told.get_ydata()) == pytest.approx([n / 7 for n in range(1, 7)])
-    assert told.get_drawstyle() == "steps-post"
+    curve = lines[SAGITTAL_T1]
+    assert list(curve.get_xdata()) == [1, 2, 3, 4, 8.5, 9]
+    assert list(curve.get_ydata()) == pytest.approx([n / 7 for n in range(1, 7)])
+    assert curve.get_drawstyle() == "steps-post"
     assert list(lines[AXIAL_T2].get_ydata()) == [1]
     assert any(list(line.get_xdata()) == [5, 5] for line in axes.lines)
 
 
 @pytest.fixture
 def worst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
-    """The panels of the worst series of each type, four of a type."""
+    """The panels of the worst series, four for each series type."""
     kept, path = keep_figures(monkeypatch), tmp_path / "worst.png"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        draw_worst(SITES, overviews(), path)
+        draw_worst(SITES, overviews(tmp_path), path)
     return kept(path).axes
 
 
-def test_the_worst_of_each_type_stand_in_its_row_missed_ones_first(
+def test_each_series_type_has_a_row_of_its_worst_missed_ones_first(
     worst: list[Axes],
 ) -> None:
     assert [panel.get_title() for panel in worst] == [
@@ -357,7 +434,7 @@ def test_the_worst_of_each_type_stand_in_its_row_missed_ones_first(
         *("Axial T2, L4/L5: 6.0 mm", "", "", ""),
     ]
     assert columns(worst[0]) == 4
-    slices = overviews().slices
+    slices = overview_slices()
     for panel, series, instance in zip(
         worst, (40, 20, 50, 10, 99), (2, 2, 2, 2, 1), strict=False
     ):
@@ -365,7 +442,7 @@ def test_the_worst_of_each_type_stand_in_its_row_missed_ones_first(
         assert set(image(panel).ravel()) == {slices.index[here][0]}
 
 
-def test_rings_are_what_was_marked_on_the_slice_and_crosses_what_was_found(
+def test_rings_are_marked_and_crosses_located_sites(
     worst: list[Axes],
 ) -> None:
     missed, large, small, *_ = worst
@@ -393,10 +470,10 @@ def test_the_location_section_has_both_tables_and_both_pictures(
     monkeypatch.setattr(location_section, "draw_worst", draw("worst"))
     page, joint = HtmlReport("x"), {**FOUND, "median_mm": 0.5}
     alone, both = {SAGITTAL_T1: FOUND}, {SAGITTAL_T1: joint}
-    add_location(page, alone, both, SITES, overviews(), tmp_path / "figures")
-    pictures = re.findall(r'base64,(\S+)" alt="(.*?)"', "".join(page.parts))
-    told = {caption.split()[0]: data for data, caption in pictures}
-    assert told == {"Share": "ZXJyb3JzIG9mIDg=", "The": "d29yc3Qgb2YgOA=="}
+    add_location(page, alone, both, SITES, overviews(tmp_path), tmp_path / "figures")
+    pictures = [block.content for block in page.blocks if block.kind == "picture"]
+    by_caption = {picture.caption.split()[0]: picture.png for picture in pictures}
+    assert by_caption == {"Share": "ZXJyb3JzIG9mIDg=", "The": "d29yc3Qgb2YgOA=="}
     parts = parts_of(page, tmp_path)
     first, second = tables_under(parts, "Where the sites are")
     assert (first[1][1], second[1][1]) == ("1.500", "0.500")

@@ -1,4 +1,4 @@
-"""Every column of the report's tables shows the figure that its heading names."""
+"""Every column of the report's tables holds the value that its header names."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ from src.reporting.paper_results import (
 )
 from src.reporting.tables import (
     baselines_table,
-    by_class,
     leakage_table,
+    precision_recall_table,
     recipes_table,
     runs_table,
     sort_as_paper,
@@ -28,7 +28,7 @@ from src.reporting.tables import (
     table2_short,
 )
 
-# The paper's Table 2, and the confusion matrices that its authors' code left (rows
+# The paper's Table 2, and the confusion matrices in its authors' stored outputs (rows
 # true), in each matrix's own order: left and right foraminal, subarticular, spinal.
 TABLE_2 = {
     **{"vgg11": 91.4, "vgg16": 93.4, "mnasnet0_75": 87.3},
@@ -64,21 +64,23 @@ STORED = {
 
 
 @pytest.mark.parametrize("backbone", STORED)
-def test_what_is_published_follows_from_the_papers_own_matrices(backbone: str) -> None:
+def test_published_accuracies_follow_from_the_papers_own_matrices(
+    backbone: str,
+) -> None:
     order, numbers = STORED[backbone]
     counts = np.array(numbers.split(), float).reshape(5, 5)
     pair = [order.index(LNFN), order.index(RNFN)]
     block = counts[np.ix_(pair, pair)]
-    told = PAPER_RESULTS[backbone]
+    result = PAPER_RESULTS[backbone]
     off_side = block.sum() - np.trace(block)
-    assert told.top1 == pytest.approx(TABLE_2[backbone] / 100)
-    assert told.corrected == pytest.approx(np.trace(counts) / counts.sum(), abs=6e-5)
-    assert told.side == pytest.approx(np.trace(block) / block.sum(), abs=4e-3)
+    assert result.top1 == pytest.approx(TABLE_2[backbone] / 100)
+    assert result.corrected == pytest.approx(np.trace(counts) / counts.sum(), abs=6e-5)
+    assert result.side == pytest.approx(np.trace(block) / block.sum(), abs=4e-3)
     merged = (np.trace(counts) + off_side) / counts.sum()
-    assert told.merged == pytest.approx(merged, abs=6e-4)
+    assert result.merged == pytest.approx(merged, abs=6e-4)
 
 
-def test_the_papers_reference_lines_follow_from_the_competitions_counts() -> None:
+def test_the_papers_baselines_follow_from_the_competitions_counts() -> None:
     foraminal, spinal, subarticular = (9860, 9859), 9753, (9612, 9608)
     points = sum(foraminal) + spinal + sum(subarticular)
     by_type = (max(foraminal) + spinal + max(subarticular)) / points
@@ -89,7 +91,7 @@ def test_the_papers_reference_lines_follow_from_the_competitions_counts() -> Non
     assert SHARED_IMAGES == 0.698
 
 
-def test_scores_are_told_as_their_teams_did() -> None:
+def test_the_leaderboard_has_the_published_scores() -> None:
     assert LEADERBOARD == {
         **{"1st": (0.33, None), "6th": (0.355, 0.401), "7th": (0.34, 0.401)},
         **{"13th": (0.345, 0.412), "14th": (0.35, 0.41), "27th": (0.39, 0.44)},
@@ -98,7 +100,7 @@ def test_scores_are_told_as_their_teams_did() -> None:
     assert WINNERS_SLICES == (0.71, 0.98)
 
 
-def test_the_csv_has_each_figure_in_its_column() -> None:
+def test_table2_csv_has_each_value_in_its_column() -> None:
     [row] = table2({"mnasnet1_0 (wide)": entry()})
     assert row == {
         **{"backbone": "mnasnet1_0 (wide)", "paper": 0.882, "paper, corrected": 0.8313},
@@ -116,7 +118,7 @@ def test_the_csv_has_each_figure_in_its_column() -> None:
     }
 
 
-def test_the_page_has_each_figure_in_its_column() -> None:
+def test_the_full_table_2_has_each_value_in_its_column() -> None:
     [row] = table2_full({"mnasnet1_0": entry()})
     assert row == {
         **{"backbone": "mnasnet1_0", "split": "study", "slices": "neighbours"},
@@ -127,22 +129,22 @@ def test_the_page_has_each_figure_in_its_column() -> None:
     }
 
 
-def test_the_terminal_has_the_papers_two_figures_and_ours() -> None:
+def test_the_short_table_2_has_the_papers_accuracies_and_ours() -> None:
     [row] = table2_short({"mnasnet1_0": entry()})
-    told = [row[name] for name in ("paper", "corrected", "ours", "95 %")]
-    assert told == ["88.2", "83.1", "81.1", "75.2-88.3"]
+    shown = [row[name] for name in ("paper", "corrected", "ours", "95 %")]
+    assert shown == ["88.2", "83.1", "81.1", "75.2-88.3"]
 
 
-def test_a_backbone_that_the_paper_has_not_shows_no_figure_of_it() -> None:
+def test_a_backbone_not_in_the_paper_has_dashes_for_its_values() -> None:
     [row] = table2_full({"x": entry(backbone="convnext", foraminal_side=None)})
     names = ("paper", "corrected", "side, paper", "side, ours", "merged, paper")
     assert {row[name] for name in names} == {"-"}
     assert row["merged, ours"] == "94.7"
 
 
-def test_what_tells_two_ways_apart_is_told_of_both() -> None:
+def test_variants_have_a_column_of_their_differences() -> None:
     plain, apart = table2_short({"a": entry(), "b": entry(differs_by="lr 0.01")})
-    assert (plain["differs_by"], apart["differs_by"]) == ("-", "lr 0.01")
+    assert (plain["differs by"], apart["differs by"]) == ("-", "lr 0.01")
 
 
 def test_one_run_has_no_spread() -> None:
@@ -150,65 +152,68 @@ def test_one_run_has_no_spread() -> None:
     assert spread(entry(top1_mean=1, top1_std=0.0)) == "100.0 ± 0.0"
 
 
-def test_precision_and_recall_stand_at_their_conditions() -> None:
-    rows = by_class({"mnasnet1_0": entry()})
-    told = {row.pop(""): [*row.values()] for row in rows}
+def test_precision_and_recall_are_under_their_conditions() -> None:
+    rows = precision_recall_table({"mnasnet1_0": entry()})
+    by_metric = {row.pop(""): [*row.values()] for row in rows}
     for name, shares in (("precision", PRECISION), ("recall", RECALL)):
-        assert told[name] == ["mnasnet1_0", *(f"{100 * share:.1f}" for share in shares)]
+        assert by_metric[name] == [
+            "mnasnet1_0",
+            *(f"{100 * share:.1f}" for share in shares),
+        ]
     # A heading is a condition's name, its side first.
     sides = [name.split()[0] for name in rows[0] if name != "backbone"]
     assert sides == [name.split("_")[0] for name in CONDITIONS]
     assert CONDITIONS.index(FAMILIES["foraminal"][1]) == 2
 
 
-def test_entries_are_sorted_as_the_papers_table_honest_first() -> None:
+def test_entries_are_sorted_as_in_the_paper_study_splits_first() -> None:
     names = ("convnext", "resnet152", "aaa", "vgg16", "vgg11")
     entries = {
         f"{name} {split}": entry(backbone=name, split=split)
         for name in names
         for split in ("row", "study")
     }
-    told = [*sort_as_paper(entries)]
-    assert told[::2] == [
+    names_sorted = [*sort_as_paper(entries)]
+    assert names_sorted[::2] == [
         f"{name} study" for name in ("vgg11", "vgg16", "resnet152", "aaa", "convnext")
     ]
-    assert [name.split()[1] for name in told] == ["study", "row"] * 5
+    assert [name.split()[1] for name in names_sorted] == ["study", "row"] * 5
 
 
-def test_a_reference_line_stands_under_its_name() -> None:
+def test_each_baseline_is_under_its_name() -> None:
     ours, real = baselines_table({"mnasnet1_0": entry(split="row")})
     assert ours == {
         **{"split": "row", "tested on": "holdout, seed 3 5", "crops": "1,234"},
-        **{"series type": "59.7", "side by coin": "79.6"},
-        **{"side looked up": "87.1", "sides found": "98.5"},
+        **{"majority class": "59.7", "random side": "79.6"},
+        **{"nearest neighbour": "87.1", "neighbour side": "98.5"},
     }
     assert real == {
         **{"split": "row", "tested on": "real crops", "crops": "-"},
-        **{"series type": "60.0", "side by coin": "79.8"},
-        **{"side looked up": "-", "sides found": "99.5"},
+        **{"majority class": "60.0", "random side": "79.8"},
+        **{"nearest neighbour": "-", "neighbour side": "99.5"},
     }
 
 
-def test_backbones_with_one_test_set_share_a_line_and_others_do_not() -> None:
+def test_backbones_with_the_same_test_set_share_a_row_of_baselines() -> None:
     folds = [run_row(fold=2), run_row(fold=0)]
     entries = {"a": entry(), "b": entry(backbone="vgg11"), "c": entry(runs=folds)}
     *ours, _ = baselines_table(entries)
     assert [row["tested on"] for row in ours] == ["holdout", "fold 0 2"]
 
 
-def test_leakage_tells_how_many_of_how_many_are_seen() -> None:
+def test_leakage_counts_shared_and_all_of_the_test_set() -> None:
     row, paper = leakage_table({"mnasnet1_0": entry(split="row", runs=[run_row()])})
     assert row == {
         **{"split": "row", "fold": "holdout", "seed": "3", "studies": "8/9"},
         **{"series": "20/27", "images": "13/40", "crops": "2/91"},
-        "image seen": "37.5 %",
+        "shared image": "37.5 %",
     }
-    assert (paper["fold"], paper["image seen"]) == ("the paper", "69.8 %")
+    assert (paper["fold"], paper["shared image"]) == ("the paper", "69.8 %")
     study, _ = leakage_table({"mnasnet1_0": entry()})
     assert study["seed"] == "-"
 
 
-def test_every_run_is_listed_with_its_own_figures() -> None:
+def test_every_run_is_listed_with_its_own_accuracy() -> None:
     rows = runs_table({"mnasnet1_0 (wide)": entry()})
     assert [[*row.values()] for row in rows] == [
         ["mnasnet1_0 (wide)", "holdout", 3, "79.2", "91"],
@@ -225,7 +230,7 @@ def test_the_spread_is_of_entries_with_several_runs() -> None:
     }
 
 
-def test_a_recipe_tells_every_setting_that_any_entry_has() -> None:
+def test_the_recipes_have_every_setting_of_any_entry() -> None:
     other: dict[str, Any] = {"weights": None, "weight_decay": 0.01}
     runs = [run_row(fold=1, seed=0), run_row(fold=0, seed=7)]
     first, second = recipes_table({"a": entry(), "b": entry(recipe=other, runs=runs)})

@@ -1,4 +1,4 @@
-"""evaluate.py --submission: a score beside the floor, both worked out by hand."""
+"""evaluate.py --submission: the score and the floor, computed by hand."""
 
 import json
 from math import log
@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from evaluate import score_submission
+from src import __version__
 from src.competition.constants import SEVERITIES, TARGETS
 from src.competition.submission import row_ids
 from src.errors import UserError
@@ -30,7 +31,7 @@ def truth(tmp_path: Path) -> Path:
 
 
 def write(path: Path, sure: float) -> Path:
-    """Write a submission that gives the true severity so much, the others the rest."""
+    """Write a submission with probability `sure` for the true severity."""
     rows = []
     for row_id in row_ids(TRUTH):
         study, _, target = row_id.partition("_")
@@ -43,7 +44,7 @@ def write(path: Path, sure: float) -> Path:
 
 
 @pytest.mark.parametrize(("sure", "better"), [(0.8, True), (0.4, False)])
-def test_a_submission_stands_beside_the_floor(
+def test_a_submission_is_compared_with_the_floor(
     truth: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
@@ -52,32 +53,33 @@ def test_a_submission_stands_beside_the_floor(
 ) -> None:
     path = write(tmp_path / "submission.csv", sure)
     score_submission(path, truth, tmp_path / "report")
-    told = json.loads((tmp_path / "report" / "metrics.json").read_text())["submission"]
-    assert told["floor"] == pytest.approx(FLOOR)
+    parts = json.loads((tmp_path / "report" / "metrics.json").read_text())["submission"]
+    assert parts["floor"] == pytest.approx(FLOOR)
     for name in ("spinal", "foraminal", "subarticular"):
-        assert told[name] == pytest.approx(-log(sure))
+        assert parts[name] == pytest.approx(-log(sure))
     # By study: the normal one's largest severe is the rest, the severe one's is sure.
     any_severe = (-log(1 - (1 - sure) / 2) - 4 * log(sure)) / 5
-    assert told["any_severe"] == pytest.approx(any_severe)
-    assert told["score"] == pytest.approx((any_severe - 3 * log(sure)) / 4)
+    assert parts["any_severe"] == pytest.approx(any_severe)
+    assert parts["score"] == pytest.approx((any_severe - 3 * log(sure)) / 4)
     words = capsys.readouterr().out
-    assert f"scores {FLOOR:.4f}" in words
-    assert ("this is better" in words) is better
-    assert ("this is no better" in words) is not better
+    assert f"these labels, {FLOOR:.4f}" in words
+    assert ("This is better than" in words) is better
+    assert ("This is no better than" in words) is not better
 
 
-def test_a_score_joins_the_metrics_that_are_there_and_replaces_its_own(
+def test_a_score_replaces_its_own_entry_of_the_metrics_only(
     truth: Path, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "submission.csv", 0.8)
     metrics = tmp_path / "metrics.json"
     metrics.write_text(json.dumps({"condition": {"n": 3}, "submission": {"score": 9}}))
     score_submission(path, truth, tmp_path)
-    told = json.loads(metrics.read_text())
-    assert told["condition"] == {"n": 3}
-    assert told["submission"]["score"] < 1
+    entries = json.loads(metrics.read_text())
+    assert entries["condition"] == {"n": 3}
+    assert entries["kit_version"] == __version__
+    assert entries["submission"]["score"] < 1
     metrics.write_text("{")
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="not valid JSON"):
         score_submission(path, truth, tmp_path)
 
 

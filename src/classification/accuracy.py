@@ -1,39 +1,41 @@
-"""How often runs name the right condition, and how sure that figure is."""
+"""Top-1 accuracy of condition runs, with confusion, precision, recall and intervals."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from src.competition.constants import CONDITIONS, FAMILIES
 
 RESAMPLES = 2000
+CLASSES = range(len(CONDITIONS))
 FORAMINAL = [CONDITIONS.index(name) for name in FAMILIES["foraminal"]]
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
-    """Sum up test predictions: columns crop, study_id, truth, predicted (class ids).
+    """Summarise test predictions: columns crop, study_id, truth, predicted (class ids).
 
     A crop that several runs predict counts once: its predictions share its weight, so
-    that seeds are no crops of their own, and `confusion` and n count distinct crops.
+    that more seeds do not make more crops; `confusion` and n count distinct crops.
     top1_low and top1_high bound the middle 95 % of RESAMPLES bootstrap draws of whole
-    studies (crops of a study err together). foraminal_side is the share of the crops
-    rightly called foraminal whose side is right too; None where there is none.
+    studies, since the errors of a study's crops are correlated. foraminal_side: among
+    foraminal crops predicted as foraminal, the share with the correct side; None if
+    there are none. foraminal_merged: accuracy with both sides as one class.
     """
     truth, predicted = table["truth"].to_numpy(), table["predicted"].to_numpy()
     weight = crop_weights(table)
     foraminal = np.isin(truth, FORAMINAL) & np.isin(predicted, FORAMINAL)
-    right = truth == predicted
-    low, high = study_interval(table["study_id"].to_numpy(), right, weight)
-    matrix = _confusion(truth, predicted, weight)
+    correct = truth == predicted
+    low, high = study_interval(table["study_id"].to_numpy(), correct, weight)
     return {
-        "top1": float(np.average(right, weights=weight)),
+        "top1": float(np.average(correct, weights=weight)),
         "top1_low": low,
         "top1_high": high,
-        "foraminal_side": _share(right[foraminal], weight[foraminal]),
-        "foraminal_merged": float(np.average(right | foraminal, weights=weight)),
-        "confusion": matrix.tolist(),
-        **precision_and_recall(matrix),
+        "foraminal_side": _share(correct[foraminal], weight[foraminal]),
+        "foraminal_merged": float(np.average(correct | foraminal, weights=weight)),
+        "confusion": _confusion(truth, predicted, weight).tolist(),
+        **precision_and_recall(truth, predicted, weight),
         "n": int(table["crop"].nunique()),
         "studies": int(table["study_id"].nunique()),
     }
@@ -45,13 +47,13 @@ def crop_weights(table: pd.DataFrame) -> np.ndarray:
 
 
 def study_interval(
-    studies: np.ndarray, right: np.ndarray, weight: np.ndarray
+    studies: np.ndarray, correct: np.ndarray, weight: np.ndarray
 ) -> tuple[float, float]:
-    """Bound the weighted share of `right` at 95 % by resampling whole studies; all [n].
+    """Bound the weighted share of `correct` at 95 % by resampling studies; all [n].
 
     Percentile bootstrap over clusters.
     """
-    rows = pd.DataFrame({"right": right * weight, "all": weight})
+    rows = pd.DataFrame({"correct": correct * weight, "all": weight})
     by_study = rows.groupby(studies).sum().to_numpy()
     rng = np.random.default_rng(0)
     draws = rng.integers(len(by_study), size=(RESAMPLES, len(by_study)))
@@ -61,32 +63,37 @@ def study_interval(
 
 
 def precision_and_recall(
-    confusion: np.ndarray,
+    truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray
 ) -> dict[str, dict[str, float | None]]:
-    """Give each condition's precision and recall; None where nothing is counted.
-
-    confusion [5, 5]: rows true, columns predicted.
-    """
-    right = np.diag(confusion)
-    sums = {"precision": confusion.sum(axis=0), "recall": confusion.sum(axis=1)}
+    """Return each condition's precision and recall; None where no crop counts."""
+    scores = {"precision": precision_score, "recall": recall_score}
     return {
-        name: {
-            condition: float(hits / total) if total else None
-            for condition, hits, total in zip(CONDITIONS, right, totals, strict=True)
-        }
-        for name, totals in sums.items()
+        name: _by_condition(
+            score(
+                truth,
+                predicted,
+                labels=CLASSES,
+                average=None,
+                sample_weight=weight,
+                zero_division=np.nan,
+            )
+        )
+        for name, score in scores.items()
     }
+
+
+def _by_condition(values: np.ndarray) -> dict[str, float | None]:
+    pairs = zip(CONDITIONS, values, strict=True)
+    return {name: None if np.isnan(value) else float(value) for name, value in pairs}
 
 
 def _confusion(
     truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
-    """Count crops by true (row) and predicted class; whole numbers if they are."""
-    size = len(CONDITIONS)
-    cells = np.bincount(truth * size + predicted, weight, size * size)
-    matrix = cells.round(6).reshape(size, size)
-    return matrix.astype(int) if (weight == 1).all() else matrix
+    """Count crops by true (row) and predicted class, [5, 5]; int if weights are 1."""
+    matrix = confusion_matrix(truth, predicted, labels=CLASSES, sample_weight=weight)
+    return matrix.astype(int) if (weight == 1).all() else matrix.round(6)
 
 
-def _share(right: np.ndarray, weight: np.ndarray) -> float | None:
-    return float(np.average(right, weights=weight)) if len(right) else None
+def _share(correct: np.ndarray, weight: np.ndarray) -> float | None:
+    return float(np.average(correct, weights=weight)) if len(correct) else None

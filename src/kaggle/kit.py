@@ -16,7 +16,8 @@ from src.kaggle.manifest import MANIFEST, WHEELS, read_manifest, write_manifest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("input_prep.py", "train.py", "evaluate.py", "predict_submission.py")
-CODE = (*SCRIPTS, "requirements.txt", "LICENSE")
+CODE = (*SCRIPTS, "requirements.txt", "LICENSE", "NOTICE")
+SUFFIXES = (".py", ".jinja", ".css")  # of the files below src
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 # Of a run, what a model is rebuilt from; not its history, nor its predictions.
 RUN_FILES = (CONFIG, WEIGHTS)
@@ -74,13 +75,14 @@ def _best_epoch(history: Path) -> dict[str, float]:
     if not history.is_file():
         return {}
     epochs = [json.loads(line) for line in history.read_text().splitlines()]
-    best = next((e for e in reversed(epochs) if e.get("best")), {})
+    best: dict[str, Any] = next((e for e in reversed(epochs) if e.get("best")), {})
     return {name: value for name, value in best.items() if "validation" in name}
 
 
 def _code() -> list[Path]:
     named, presets = (ROOT / name for name in CODE), (ROOT / "configs").glob("*.toml")
-    found = [*named, *presets, *(ROOT / "src").rglob("*.py")]
+    library = (p for p in (ROOT / "src").rglob("*") if p.suffix in SUFFIXES)
+    found = [*named, *presets, *library]
     return sorted(path.relative_to(ROOT) for path in found if path.is_file())
 
 

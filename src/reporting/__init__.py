@@ -1,6 +1,6 @@
 """The report: sections, tables and plots.
 
-html_report        report.html, one self-contained page
+html_report        report.html, one self-contained page, from templates/
 condition_section  the condition task's section
 severity_section   the severity task's section
 location_section   the location task's section

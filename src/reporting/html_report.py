@@ -1,76 +1,98 @@
-"""report.html: one page that holds its tables and pictures."""
+"""report.html: one self-contained page, rendered from a template."""
 
+import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
+from typing import Literal
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from src import __version__
 from src.console import cell
 from src.files import write_text
 
-_STYLE = """
-body { font: 15px/1.55 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto;
-       padding: 0 1rem; color: #222; }
-p, li { max-width: 46rem; }
-h2 { margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1.2rem; }
-table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1rem 0;
-        font-size: .87rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .55rem; text-align: right; border-bottom: 1px solid #ddd;
-         white-space: nowrap; }
-td:first-child, th:first-child { text-align: left; }
-figure { margin: 1.5rem 0; }
-figcaption { color: #555; font-size: .87rem; max-width: 46rem; }
-img { max-width: 100%; }
-"""
+TEMPLATES = Path(__file__).parent / "templates"
+REPORT = "report.html.jinja"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the header and the values of each row."""
+
+    columns: list[str]
+    rows: list[list[object]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG, base64-encoded, and its caption."""
+
+    png: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of the page; `kind` selects how the template lays `content` out."""
+
+    kind: Literal["heading", "paragraph", "bullets", "table", "picture"]
+    content: str | list[str] | Table | Picture
 
 
 @dataclass
 class HtmlReport:
-    """A page being written, from top to bottom."""
+    """A page, built block by block from top to bottom."""
 
     title: str
-    parts: list[str] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
 
     def heading(self, text: str) -> None:
-        """Begin a section."""
-        self.parts.append(f"<h2>{escape(text)}</h2>")
+        """Start a section."""
+        self.blocks.append(Block("heading", text))
 
     def paragraph(self, text: str) -> None:
-        """Add a paragraph."""
-        self.parts.append(f"<p>{escape(text)}</p>")
+        """Add a paragraph; words in back-ticks become code spans."""
+        self.blocks.append(Block("paragraph", text))
 
-    def points(self, texts: Iterable[str]) -> None:
-        """Add a list."""
-        items = "".join(f"<li>{escape(text)}</li>" for text in texts)
-        self.parts.append(f"<ul>{items}</ul>")
+    def bullets(self, texts: Iterable[str]) -> None:
+        """Add a bullet list, of sentences as in a paragraph."""
+        self.blocks.append(Block("bullets", list(texts)))
 
-    def table(self, rows: list[dict[str, object]]) -> None:
-        """Add rows with the same keys."""
-        lines = [_line("th", rows[0]), *(_line("td", row.values()) for row in rows)]
-        self.parts.append(f"<table>{''.join(lines)}</table>")
+    def table(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Add a table; all rows have the same keys, which become its header."""
+        table = Table(list(rows[0]), [[*row.values()] for row in rows])
+        self.blocks.append(Block("table", table))
 
-    def picture(self, path: Path, says: str) -> None:
-        """Add a PNG, inside the page, over a caption that says what it shows."""
-        data = b64encode(path.read_bytes()).decode("ascii")
-        says = escape(says)
-        self.parts.append(
-            f'<figure><img src="data:image/png;base64,{data}" alt="{says}">'
-            f"<figcaption>{says}</figcaption></figure>"
-        )
+    def picture(self, path: Path, caption: str) -> None:
+        """Add a PNG, embedded in the page, above its caption."""
+        png = b64encode(path.read_bytes()).decode("ascii")
+        self.blocks.append(Block("picture", Picture(png, caption)))
 
     def write(self, path: Path) -> None:
-        """Write the page whole."""
-        body = "\n".join(self.parts)
-        write_text(
-            "<!doctype html>\n<html lang='en'><meta charset='utf-8'>"
-            "<meta name='viewport' content='width=device-width'>"
-            f"<title>{escape(self.title)}</title><style>{_STYLE}</style>"
-            f"<h1>{escape(self.title)}</h1>\n{body}\n</html>\n",
-            path,
+        """Render the page and write it whole or not at all."""
+        template = _environment().get_template(REPORT)
+        page = template.render(
+            title=self.title, blocks=self.blocks, version=__version__
         )
+        write_text(page, path)
 
 
-def _line(tag: str, values: Iterable[object]) -> str:
-    cells = (f"<{tag}>{escape(cell(value))}</{tag}>" for value in values)
-    return f"<tr>{''.join(cells)}</tr>"
+def code_spans(text: str) -> Markup:
+    """Escape a sentence for HTML and turn its words in back-ticks into code spans."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"cell": cell, "code_spans": code_spans}
+    return environment

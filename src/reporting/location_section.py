@@ -1,4 +1,4 @@
-"""The location task's part of the report."""
+"""The report's section on the location task."""
 
 from pathlib import Path
 from typing import Any
@@ -17,83 +17,83 @@ from src.reporting.tables import Rows, percent
 
 SHARES = {
     "within_5mm": "within 5 mm, %",
-    "slice_exact": "slice exact, %",
-    "slice_within_one": "slice within one, %",
-    "level_right": "level right, %",
-    "studies_level_right": "studies with every level right, %",
-    "side_right": "side right, %",
+    "slice_exact": "exact slice, %",
+    "slice_within_one": "within one slice, %",
+    "level_right": "correct level, %",
+    "studies_level_right": "studies with all levels correct, %",
+    "side_right": "correct side, %",
     "missed": "missed, %",
     "projected": "projected, %",
 }
-SHOWN = 4  # worst series drawn of each type
+WORST = 4  # series drawn of each type
 
 
 def location_table(metrics: dict[str, dict[str, Any]]) -> Rows:
-    """Lay the errors out, a column a series type, shares of all marked sites."""
+    """Tabulate the errors, a column a series type; shares are of all marked sites."""
     columns = {
-        description: {
-            "median, mm": one["median_mm"],
-            "95th percentile, mm": one["p95_mm"],
-            **{words: percent(one[name]) for name, words in SHARES.items()},
-            "sites": f"{one['sites']:,}",
+        series_type: {
+            "median, mm": errors["median_mm"],
+            "95th percentile, mm": errors["p95_mm"],
+            **{label: percent(errors[name]) for name, label in SHARES.items()},
+            "sites": f"{errors['sites']:,}",
         }
-        for description, one in metrics.items()
+        for series_type, errors in metrics.items()
     }
-    measures = next(iter(columns.values()), {})
+    labels = next(iter(columns.values()), {})
     return [
-        {"": words} | {name: column[words] for name, column in columns.items()}
-        for words in measures
+        {"": label} | {name: column[label] for name, column in columns.items()}
+        for label in labels
     ]
 
 
 def add_location(
     page: HtmlReport,
     metrics: dict[str, dict[str, Any]],
-    together: dict[str, dict[str, Any]],
+    ensemble: dict[str, dict[str, Any]],
     sites: pd.DataFrame,
     overviews: OverviewCache,
     figures: Path,
 ) -> None:
-    """Add the section, and draw its figures.
+    """Add the section to the page and draw its figures.
 
-    together: metrics of all runs of a fold at once, if there are several; sites: those
-    drawn, rows of COMPARED_COLUMNS.
+    ensemble: metrics of each fold's runs as an ensemble, empty if no fold has several;
+    sites: those to draw, rows of COMPARED_COLUMNS.
     """
-    page.heading("Where the sites are: the locator on studies it has not seen")
+    page.heading("Where the sites are: the locator on unseen studies")
     exact, within = (percent(share) for share in WINNERS_SLICES)
     page.paragraph(
-        "Errors in mm are within the marked slice's plane. Shares are of all marked "
-        "sites. A site often lies between two slices, so within one is what counts; "
-        f"the competition's winners report {exact} % exact and {within} % within one. "
-        "Level and side are right if the nearest marked site is the one asked for; a "
-        "canal has no side. Projected: the series did not show the site, which was "
-        "projected from another series."
+        "Errors in mm are within the plane of the marked slice. Shares are of all "
+        "marked sites. A site often lies between two slices, so the share within one "
+        f"slice matters most; the competition's winners report {exact} % exact and "
+        f"{within} % within one. Level and side are correct if the nearest marked site "
+        "is the requested one; a canal has no side. Projected: sites that their own "
+        "series does not show, projected from another series."
     )
     page.table(location_table(metrics))
-    if together:
+    if ensemble:
         page.paragraph(
-            "All runs of a fold together, as predict_submission.py uses them; the "
-            "figures below are theirs:"
+            "The ensemble of each fold's runs, as `predict_submission.py` uses it; the "
+            "figures below are of the ensemble:"
         )
-        page.table(location_table(together))
+        page.table(location_table(ensemble))
     errors, worst = figures / "location_errors.png", figures / "location_worst.png"
     draw_errors(sites, errors)
-    page.picture(errors, "Share of marked sites found within a distance, in plane")
+    page.picture(errors, "Share of marked sites located within a distance, in plane")
     draw_worst(sites, overviews, worst)
     page.picture(
         worst,
-        "The series with the largest errors of each type: rings marked, crosses found, "
-        "on the slice of the worst site; a thin cross was found on another slice",
+        "The largest errors of each series type, on the slice of the worst site: rings "
+        "are marked, crosses located sites; a thin cross lies on another slice",
     )
 
 
 def draw_errors(sites: pd.DataFrame, path: Path) -> None:
-    """Draw the share of sites within a distance, a line a series type."""
+    """Plot the share of sites within a distance, a curve for each series type."""
     with panels(path, 1, 1, (6, 3.4)) as (axes,):
-        for description, some in sites.groupby("series_description"):
+        for series_type, some in sites.groupby("series_description"):
             errors = np.sort(some["error_mm"].dropna())
             shares = np.arange(1, len(errors) + 1) / len(some)
-            axes.step(errors, shares, where="post", label=description)
+            axes.step(errors, shares, where="post", label=series_type)
         axes.axvline(5, color=PAPERS, lw=1)
         axes.set_xlim(0, 15)
         axes.set_ylim(0, 1.02)
@@ -104,34 +104,38 @@ def draw_errors(sites: pd.DataFrame, path: Path) -> None:
 
 
 def draw_worst(sites: pd.DataFrame, overviews: OverviewCache, path: Path) -> None:
-    """Draw the slices with the largest errors, what was marked and what was found."""
-    kinds = [k for k in SERIES_DESCRIPTIONS if (sites["series_description"] == k).any()]
+    """Draw the slices with the largest errors, with marked and located sites."""
+    types = [t for t in SERIES_DESCRIPTIONS if (sites["series_description"] == t).any()]
     images = {(s, d): overview for s, d, overview in overviews.groups()}
-    with panels(path, SHOWN * len(kinds), SHOWN, (3, 3.2)) as axes:
-        for row, kind in enumerate(kinds):
-            some = sites[sites["series_description"] == kind]
+    with panels(path, WORST * len(types), WORST, (3, 3.2)) as axes:
+        for row, series_type in enumerate(types):
+            some = sites[sites["series_description"] == series_type]
             ranked = some.sort_values("error_mm", ascending=False, na_position="first")
-            worst = ranked.drop_duplicates("study_id")[:SHOWN]
-            for panel in axes[SHOWN * row : SHOWN * (row + 1)]:
+            worst = ranked.drop_duplicates("study_id")[:WORST].to_dict("records")
+            for panel in axes[WORST * row : WORST * (row + 1)]:
                 panel.axis("off")
-            for panel, site in zip(
-                axes[SHOWN * row :], worst.itertuples(), strict=False
-            ):
-                _draw_slice(panel, site, some, images[site.study_id, kind])
+            for panel, site in zip(axes[WORST * row :], worst, strict=False):
+                _draw_slice(panel, site, some, images[site["study_id"], series_type])
 
 
-def _draw_slice(axes: Axes, site: Any, sites: pd.DataFrame, overview: Overview) -> None:
-    index = overview.index_of(site.true_series_id, site.true_instance_number)
+def _draw_slice(
+    axes: Axes, worst: dict[Any, Any], sites: pd.DataFrame, overview: Overview
+) -> None:
+    """Draw the slice of the worst site, with all sites that are marked on it."""
+    slice_columns = ["true_series_id", "true_instance_number"]
+    marked_on = tuple(worst[name] for name in slice_columns)
+    index = overview.index_of(*marked_on)
+    if index is None:
+        raise ValueError(f"the overview has no slice {marked_on}")
     axes.imshow(overview.images[index], cmap="gray", vmin=0, vmax=255)
-    file = (site.true_series_id, site.true_instance_number)
-    marked = sites[["true_series_id", "true_instance_number"]] == file
-    for own in sites[marked.all(axis=1)].itertuples():
-        x, y = overview.from_image(index, np.array([own.true_x, own.true_y]))
+    here = (sites[slice_columns] == marked_on).all(axis=1)
+    for site in sites[here].to_dict("records"):
+        x, y = overview.from_image(index, np.array([site["true_x"], site["true_y"]]))
         axes.plot(x, y, "o", color=LEAKY, fillstyle="none", ms=9, mew=1.6)
-        there = overview.index_of(own.series_id, own.instance_number)
-        if there is not None and own.series_id == site.true_series_id:
-            x, y = overview.from_image(there, np.array([own.x, own.y]))
-            axes.plot(x, y, "+", color=OURS, ms=9, mew=1.8 if there == index else 0.9)
-    told = "missed" if np.isnan(site.error_mm) else f"{site.error_mm:.1f} mm"
-    level = site.level.replace("_", "/").upper()
-    axes.set_title(f"{site.series_description}, {level}: {told}", fontsize=8)
+        found = overview.index_of(site["series_id"], site["instance_number"])
+        if found is not None and site["series_id"] == site["true_series_id"]:
+            x, y = overview.from_image(found, np.array([site["x"], site["y"]]))
+            axes.plot(x, y, "+", color=OURS, ms=9, mew=1.8 if found == index else 0.9)
+    error = "missed" if np.isnan(worst["error_mm"]) else f"{worst['error_mm']:.1f} mm"
+    level = worst["level"].replace("_", "/").upper()
+    axes.set_title(f"{worst['series_description']}, {level}: {error}", fontsize=8)

@@ -1,4 +1,4 @@
-"""What the paper reports, to be printed beside what we measure.
+"""Published results of the paper and of the competition, shown beside ours.
 
 Source: Schwall, Xu and Bauman, "Detecting Lumbar Spine Degenerative Conditions From
 MRI Data", 2024, its Table 2 and figures 5 to 7; the corrected numbers come from its
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PaperResult:
-    """One backbone's figures, shares of 1.
+    """A backbone's accuracies, shares of 1.
 
-    top1: the paper's Table 2; corrected: of the checkpoint with the best validation;
-    side: right side among crops rightly called foraminal; merged: top-1 with the two
-    foraminal classes counted as one.
+    top1: the paper's Table 2; corrected: top-1 of the checkpoint with the best
+    validation; side: correct side among foraminal crops predicted as foraminal;
+    merged: top-1 with the two foraminal classes as one.
     """
 
     top1: float
@@ -32,14 +32,14 @@ PAPER_RESULTS = {
     "resnet152": PaperResult(0.944, 0.9455, 0.870, 0.999),
 }
 
-# Of the real crops under the paper's row-wise split: what baselines.py works out.
+# The baselines of baselines.py on the real crops under the paper's row split.
 PAPER_BASELINES = {
     "majority_class": 0.600,
     "random_side": 0.798,
     "nearest_neighbour_side": 0.995,
 }
-# The share of its test crops whose image, or study, is in its training set too.
-SHARED_IMAGES, SHARED_STUDIES = 0.698, 1.0
+# The share of its test crops whose image is also in its training set.
+SHARED_IMAGES = 0.698
 
 # The pairs of the paper's figures 5, 6 and 7.
 PAIRS = {
@@ -48,8 +48,8 @@ PAIRS = {
     "ResNet": ("resnet101", "resnet152"),
 }
 
-# Scores of teams in the competition: public and private leaderboard, by their own
-# write-ups; None where none is told. Private is the harder half for everybody.
+# Scores of teams on the competition's public and private leaderboard, from their own
+# write-ups; None if not published. The private half is the harder one.
 LEADERBOARD = {
     "1st": (0.33, None),
     "6th": (0.355, 0.401),
@@ -59,5 +59,5 @@ LEADERBOARD = {
     "27th": (0.39, 0.44),
     "a silver medal": (0.43, 0.49),
 }
-# What the winners report of their slice choice: exact, within one.
+# The winners' reported slice accuracy: exact, within one.
 WINNERS_SLICES = (0.71, 0.98)

@@ -1,4 +1,4 @@
-"""preview.png: one study's marked slices, and the crops that were cut from them."""
+"""preview.png: marked slices of a study and the crops cut from them."""
 
 from pathlib import Path
 
@@ -11,30 +11,30 @@ from src.files import replacing
 from src.imaging.crops import intensity_window, to_uint8
 from src.imaging.series import read_series
 
-matplotlib.use("Agg")  # no window is opened, none is needed
+matplotlib.use("Agg")  # without a window
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 
 def draw_preview(cache: CropCache, images: Path, path: Path) -> None:
-    """Draw the study with the most crops: a slice of each series type it has.
+    """Draw the study with the most crops, a slice of each of its series types.
 
-    Below a slice stand three channels of the crop around its ringed point.
+    Below each slice: the three middle slices of the crop around its ringed point.
     """
     study = cache.table["study_id"].value_counts().idxmax()
     table = cache.table[cache.table["study_id"] == study]
-    kinds = [k for k in SERIES_DESCRIPTIONS if (table["series_description"] == k).any()]
-    figure = plt.figure(figsize=(3.6 * len(kinds), 5.2), layout="constrained")
-    grid = figure.add_gridspec(2, 3 * len(kinds), height_ratios=(3, 1))
-    for place, kind in enumerate(kinds):
-        points = _busiest_slice(table[table["series_description"] == kind])
+    types = [t for t in SERIES_DESCRIPTIONS if (table["series_description"] == t).any()]
+    figure = plt.figure(figsize=(3.6 * len(types), 5.2), layout="constrained")
+    grid = figure.add_gridspec(2, 3 * len(types), height_ratios=(3, 1))
+    for index, series_type in enumerate(types):
+        points = _busiest_slice(table[table["series_description"] == series_type])
         chosen = points.iloc[len(points) // 2]
-        columns = slice(3 * place, 3 * place + 3)
+        columns = slice(3 * index, 3 * index + 3)
         _draw_slice(figure.add_subplot(grid[0, columns]), images, points, chosen)
         first = cache.spec.middle - 1
         for channel, title in enumerate(("slice before", "labelled", "slice after")):
-            axes = figure.add_subplot(grid[1, 3 * place + channel])
+            axes = figure.add_subplot(grid[1, 3 * index + channel])
             crop = cache.crops[chosen["crop"], first + channel]
             axes.imshow(crop, cmap="gray", vmin=0, vmax=255)
             axes.set_title(title, fontsize=7)
@@ -45,7 +45,7 @@ def draw_preview(cache: CropCache, images: Path, path: Path) -> None:
 
 
 def _busiest_slice(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep the points of the slice that has the most of them."""
+    """Select the points of the slice with the most points."""
     keys = ["series_id", "instance_number"]
     counts = table.groupby(keys)["crop"].transform("size")
     first = table[counts == counts.max()].iloc[0]
@@ -63,11 +63,10 @@ def _draw_slice(
     )
     axes.plot(points["x"], points["y"], "+", color="red", markersize=6)
     axes.plot(chosen["x"], chosen["y"], "o", color="red", fillstyle="none")
-    for point in points.itertuples():
-        name = point.level.replace("_", "/").upper()
+    for point in points.to_dict("records"):
         axes.annotate(
-            name,
-            (point.x, point.y),
+            point["level"].replace("_", "/").upper(),
+            (point["x"], point["y"]),
             (6, 0),
             textcoords="offset points",
             color="yellow",

@@ -1,4 +1,4 @@
-"""The severity task's part of the report."""
+"""The report's section on the severity task."""
 
 from pathlib import Path
 from typing import Any
@@ -11,62 +11,62 @@ from src.reporting.plots import OURS, PAPERS, panels
 from src.reporting.tables import EMPTY, Rows
 
 PARTS = ("score", "spinal", "foraminal", "subarticular", "any_severe")
+UNCALIBRATED = "#888888"
+
+
+def is_calibrated(metrics: dict[str, Any]) -> bool:
+    """Check that these runs' calibration changes any probability."""
+    fitted = metrics["calibration"]
+    return any(n != 1 for n in (*fitted["temperatures"].values(), fitted["any_severe"]))
 
 
 def score_table(metrics: dict[str, Any]) -> Rows:
-    """Lay the scores out: as they are, calibrated, and the floor."""
-    rows = [
-        {"probabilities": "as the runs give them", **_parts(metrics)},
-        {"probabilities": "calibrated, nested", **_parts(metrics["calibrated"])},
-    ]
-    nothing = dict.fromkeys(PARTS[1:], EMPTY)
-    floor = {"probabilities": "the weighted prior", "score": metrics["floor"]}
-    return [*rows, {**floor, **nothing}]
+    """Tabulate the scores: of the runs, calibrated if they are, and of the prior."""
+    rows: Rows = [{"probabilities": "of the runs", **_parts(metrics)}]
+    if is_calibrated(metrics):
+        calibrated = _parts(metrics["calibrated"])
+        rows.append({"probabilities": "calibrated, cross-fitted", **calibrated})
+    floor = {**dict.fromkeys(PARTS, EMPTY), "score": metrics["floor"]}
+    return [*rows, {"probabilities": "weighted prior", **floor}]
 
 
 def runs_table(metrics: dict[str, Any]) -> Rows:
-    """List every run with its own studies' score."""
+    """List each run with the score of its own test studies."""
     names = ("backbone", "slices", "fold", "seed", "studies", "score")
     return [{name: run[name] for name in names} for run in metrics["runs"]]
 
 
 def calibration_table(metrics: dict[str, Any]) -> Rows:
-    """Lay out what is left for predict_submission.py to apply."""
-    held = metrics["calibration"]
-    temperature = {
-        f"{name}, temperature": t for name, t in held["temperatures"].items()
+    """Tabulate the calibration that predict_submission.py applies."""
+    fitted = metrics["calibration"]
+    temperatures = {
+        f"{name} temperature": t for name, t in fitted["temperatures"].items()
     }
-    factor = {"severe canal, times": held["any_severe"]}
-    return [{**temperature, **factor, "gain, nested": held["gain"]}]
+    factor, gain = fitted["any_severe"], fitted["gain"]
+    return [{**temperatures, "spinal severe factor": factor, "gain": gain}]
 
 
 def add_severity(page: HtmlReport, metrics: dict[str, Any], figures: Path) -> None:
-    """Add the section, and draw its figure."""
+    """Add the section to the page and draw its figure."""
     page.heading("How severe: the competition's score")
     page.paragraph(
-        f"Of {metrics['studies']} studies that the runs were not trained on, "
-        f"{metrics['rows']:,} labelled rows; lower is better. A row without a marked "
-        "site keeps the prior. Calibrated means a temperature for each family and a "
-        "factor for the severe canal, each fifth of the studies corrected by what the "
-        "other four say, so that the gain is not made on what it was fitted to. The "
-        "weighted prior is the best constant by condition and level of these very "
-        "studies, .79 on the real data."
+        f"Scored on {metrics['rows']:,} labelled rows of {metrics['studies']} studies "
+        "that the runs were not trained on; lower is better. Rows without a marked "
+        "site keep the prior. The weighted prior is the best constant prediction for "
+        "each condition and level of these studies; on the real data it scores 0.79."
     )
     page.table(score_table(metrics))
-    page.paragraph(
-        "What the calibration left for predict_submission.py does; all ones where "
-        "nested folds show no gain:"
-    )
-    page.table(calibration_table(metrics))
+    _add_calibration(page, metrics)
     path = figures / "severity_reliability.png"
     draw_reliability(metrics, path)
-    caption = (
-        "Probability of severe as it is said, and as it is, weighted 1, 2, 4; larger "
+    page.picture(
+        path,
+        "Predicted probability of severe against the observed share, with the metric's "
+        "weights 1, 2 and 4; larger dots hold more sites",
     )
-    page.picture(path, caption + "dots stand for more sites")
-    page.paragraph("Every run on its own test studies:")
+    page.paragraph("Each run on its own test studies:")
     page.table(runs_table(metrics))
-    page.paragraph("Scores on the real hidden test that their teams have told:")
+    page.paragraph("Scores on the real hidden test set, as published by the teams:")
     page.table(
         [
             {"team": name, "public": public, "private": private}
@@ -75,17 +75,40 @@ def add_severity(page: HtmlReport, metrics: dict[str, Any], figures: Path) -> No
     )
 
 
+def _add_calibration(page: HtmlReport, metrics: dict[str, Any]) -> None:
+    if not is_calibrated(metrics):
+        page.paragraph(
+            "No calibration is applied: it brought no gain on studies that it was not "
+            "fitted on, or there are too few studies to fit it."
+        )
+        return
+    page.paragraph(
+        "The calibration is a temperature for each family and a factor on the spinal "
+        "canal's probability of severe. Its score above is cross-fitted: each fifth of "
+        "the studies is corrected by a fit to the other four. `predict_submission.py` "
+        "applies the fit to all of them:"
+    )
+    page.table(calibration_table(metrics))
+
+
 def draw_reliability(metrics: dict[str, Any], path: Path) -> None:
-    """Draw what was said against what was so, before and after calibration."""
+    """Plot the observed share of severe against its predicted probability.
+
+    One curve for the runs; a second one for the calibration if there is one.
+    """
+    curves = dict(metrics["reliability"])
+    if not is_calibrated(metrics):
+        del curves["calibrated"]
     with panels(path, 1, 1, (4.6, 4.2)) as (axes,):
         axes.plot([0, 1], [0, 1], color=PAPERS, lw=1)
-        for (name, bins), colour in zip(
-            metrics["reliability"].items(), ("#888888", OURS), strict=True
-        ):
-            said, so = ([one[key] for one in bins] for key in ("said", "so"))
-            axes.plot(said, so, "-", color=colour, lw=1.2, label=name)
+        for name, bins in curves.items():
+            colour = OURS if name == "calibrated" else UNCALIBRATED
+            predicted, observed = (
+                [one[key] for one in bins] for key in ("predicted", "observed")
+            )
+            axes.plot(predicted, observed, "-", color=colour, lw=1.2, label=name)
             sizes = [12 * np.log10(1 + one["sites"]) for one in bins]
-            axes.scatter(said, so, sizes, color=colour)
+            axes.scatter(predicted, observed, sizes, color=colour)
         axes.set_xlabel("predicted probability of severe")
         axes.set_ylabel("observed weighted share of severe")
         axes.set_xlim(0, 1)
@@ -94,5 +117,5 @@ def draw_reliability(metrics: dict[str, Any], path: Path) -> None:
         axes.grid(alpha=0.3)
 
 
-def _parts(metrics: dict[str, Any]) -> dict[str, float]:
+def _parts(metrics: dict[str, Any]) -> dict[str, float | None]:
     return {name: metrics[name] for name in PARTS}

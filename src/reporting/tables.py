@@ -1,4 +1,4 @@
-"""The report's Table 2: the paper's numbers, its corrected ones, and ours."""
+"""The report's tables: Table 2, baselines, leakage, runs and their settings."""
 
 from pathlib import Path
 from typing import Any
@@ -12,40 +12,40 @@ EMPTY = "-"
 
 
 def sort_as_paper(condition: Metrics) -> Metrics:
-    """Sort entries as the paper's Table 2, then others by name; honest splits first."""
-    places = {backbone: place for place, backbone in enumerate(PAPER_RESULTS)}
+    """Sort entries as the paper's Table 2, then others by name; study splits first."""
+    rank = {backbone: index for index, backbone in enumerate(PAPER_RESULTS)}
 
-    def place(item: tuple[str, dict[str, Any]]) -> tuple[object, ...]:
+    def sort_key(item: tuple[str, dict[str, Any]]) -> tuple[int, str, bool, str]:
         name, metrics = item
         backbone, leaks = metrics["backbone"], metrics["split"] == "row"
-        return (places.get(backbone, len(places)), backbone, leaks, name)
+        return (rank.get(backbone, len(rank)), backbone, leaks, name)
 
-    return dict(sorted(condition.items(), key=place))
+    return dict(sorted(condition.items(), key=sort_key))
 
 
 def percent(share: float | None) -> str:
-    """Write a share of 1 in percent, as the paper does."""
+    """Format a share of 1 in percent, None as a dash."""
     return EMPTY if share is None else f"{100 * share:.1f}"
 
 
 def spread(metrics: dict[str, Any]) -> str:
-    """Write the mean and standard deviation of the runs' accuracies; - for one run."""
+    """Format the mean and standard deviation of the runs' accuracies."""
     if metrics["top1_std"] is None:
         return EMPTY
     return f"{percent(metrics['top1_mean'])} ± {percent(metrics['top1_std'])}"
 
 
 def table2(condition: Metrics) -> Rows:
-    """Lay out table2.csv: shares of 1, the paper's and ours; None where there is none.
+    """Build table2.csv: shares of 1, the paper's and ours; None where unknown.
 
-    Ours and the paper's differ in data and split; what ours stand on is in each row.
+    The paper's were measured on other data and another split than ours.
     """
     return [_numbers(name, metrics) for name, metrics in condition.items()]
 
 
 def _numbers(name: str, metrics: dict[str, Any]) -> dict[str, object]:
     paper = PAPER_RESULTS.get(metrics["backbone"])
-    lines = {f"baseline {key}": value for key, value in metrics["baselines"].items()}
+    baselines = {f"baseline {key}": n for key, n in metrics["baselines"].items()}
     return {
         "backbone": name,
         "paper": paper and paper.top1,
@@ -63,12 +63,12 @@ def _numbers(name: str, metrics: dict[str, Any]) -> dict[str, object]:
         "studies": metrics["studies"],
         "runs": len(metrics["runs"]),
         **{key: metrics[f"top1_{key}"] for key in ("mean", "std", "min", "max")},
-        **lines,
+        **baselines,
     }
 
 
 def table2_short(condition: Metrics) -> Rows:
-    """Lay out Table 2 in percent, narrow enough for a terminal."""
+    """Build Table 2 in percent, narrow enough for a terminal."""
     several = any(metrics["differs_by"] for metrics in condition.values())
     return [_short(metrics, several) for metrics in condition.values()]
 
@@ -80,23 +80,23 @@ def _short(metrics: dict[str, Any], several: bool) -> dict[str, object]:
         "backbone": metrics["backbone"],
         "split": metrics["split"],
         "slices": metrics["slices"],
-        "paper": percent(paper and paper.top1),
-        "corrected": percent(paper and paper.corrected),
+        "paper": percent(paper.top1 if paper else None),
+        "corrected": percent(paper.corrected if paper else None),
         "ours": percent(metrics["top1"]),
         "95 %": f"{low}-{high}",
     }
-    return {**row, "differs_by": metrics["differs_by"] or EMPTY} if several else row
+    return {**row, "differs by": metrics["differs_by"] or EMPTY} if several else row
 
 
 def table2_full(condition: Metrics) -> Rows:
-    """Lay out Table 2 in percent with side alone, foramina merged and the spread."""
+    """Build Table 2 in percent with side accuracy, merged foramina and spread."""
     rows = []
     for short, metrics in zip(table2_short(condition), condition.values(), strict=True):
         paper = PAPER_RESULTS.get(metrics["backbone"])
         more = {
-            "side, paper": percent(paper and paper.side),
+            "side, paper": percent(paper.side if paper else None),
             "side, ours": percent(metrics["foraminal_side"]),
-            "merged, paper": percent(paper and paper.merged),
+            "merged, paper": percent(paper.merged if paper else None),
             "merged, ours": percent(metrics["foraminal_merged"]),
             "runs": len(metrics["runs"]),
             "mean ± sd": spread(metrics),
@@ -107,49 +107,54 @@ def table2_full(condition: Metrics) -> Rows:
     return rows
 
 
-def by_class(condition: Metrics) -> Rows:
-    """Lay out precision and recall of each condition, in percent."""
+def precision_recall_table(condition: Metrics) -> Rows:
+    """Tabulate precision and recall of each condition, in percent."""
     names = {
         name: name.replace("_neural_", " ").replace("_", " ") for name in CONDITIONS
     }
     return [
-        {"backbone": entry, "": part}
-        | {names[name]: percent(metrics[part][name]) for name in CONDITIONS}
+        {
+            "backbone": entry,
+            "": part,
+            **{names[name]: percent(metrics[part][name]) for name in CONDITIONS},
+        }
         for entry, metrics in condition.items()
         for part in ("precision", "recall")
     ]
 
 
 BASELINE_NAMES = {
-    "majority_class": "series type",
-    "random_side": "side by coin",
-    "nearest_neighbour": "side looked up",
-    "nearest_neighbour_side": "sides found",
+    "majority_class": "majority class",
+    "random_side": "random side",
+    "nearest_neighbour": "nearest neighbour",
+    "nearest_neighbour_side": "neighbour side",
 }
 
 
 def baselines_table(condition: Metrics) -> Rows:
-    """Lay out the reference lines of each test set, and those of the real crops.
+    """Tabulate the baselines of each test set, then those of the real crops.
 
-    Backbones that were tested on the same crops share a line.
+    Backbones that were tested on the same crops share a row.
     """
-    rows = []
+    rows: Rows = []
     for metrics in condition.values():
-        shares = metrics["baselines"]
+        accuracies = metrics["baselines"]
         row = {
             "split": metrics["split"],
             "tested on": tested_on(metrics),
             "crops": f"{metrics['n']:,}",
-            **{words: percent(shares[key]) for key, words in BASELINE_NAMES.items()},
+            **{name: percent(accuracies[key]) for key, name in BASELINE_NAMES.items()},
         }
         if row not in rows:
             rows.append(row)
-    real = {w: percent(PAPER_BASELINES.get(key)) for key, w in BASELINE_NAMES.items()}
+    real = {
+        name: percent(PAPER_BASELINES.get(key)) for key, name in BASELINE_NAMES.items()
+    }
     return [*rows, {"split": "row", "tested on": "real crops", "crops": EMPTY, **real}]
 
 
 def tested_on(metrics: dict[str, Any]) -> str:
-    """Say which folds were tested, and by which seeds where these choose the crops."""
+    """Name the tested folds, and the seeds where they choose the test crops."""
     folds = _listed({_fold(run["fold"]) for run in metrics["runs"]})
     seeds = _listed({run["seed"] for run in metrics["runs"]})
     return folds if metrics["split"] == "study" else f"{folds}, seed {seeds}"
@@ -160,31 +165,31 @@ def _fold(fold: str) -> str:
 
 
 def leakage_table(condition: Metrics) -> Rows:
-    """Lay out what test sets share with their training, and what the paper's does."""
-    rows = []
+    """Tabulate each test set's overlap with its training set, and the paper's."""
+    rows: Rows = []
     for metrics in condition.values():
         for run in metrics["runs"]:
-            row = _leak(metrics["split"], run)
+            row = _overlap(metrics["split"], run)
             if row not in rows:
                 rows.append(row)
     unknown = dict.fromkeys(("series", "images", "crops"), EMPTY)
     paper = {"split": "row", "fold": "the paper", "seed": EMPTY, "studies": "all"}
-    return [*rows, {**paper, **unknown, "image seen": f"{percent(SHARED_IMAGES)} %"}]
+    return [*rows, {**paper, **unknown, "shared image": f"{percent(SHARED_IMAGES)} %"}]
 
 
-def _leak(split: str, run: dict[str, Any]) -> dict[str, object]:
+def _overlap(split: str, run: dict[str, Any]) -> dict[str, object]:
     shared = {
         unit: f"{counts['also_in_train']:,}/{counts['test']:,}"
         for unit, counts in run["leakage"].items()
     }
     share = run["leakage"]["images"]["share_of_crops"]
     seed = EMPTY if split == "study" else str(run["seed"])
-    told = {"split": split, "fold": _fold(run["fold"]), "seed": seed}
-    return {**told, **shared, "image seen": f"{percent(share)} %"}
+    tested = {"split": split, "fold": _fold(run["fold"]), "seed": seed}
+    return {**tested, **shared, "shared image": f"{percent(share)} %"}
 
 
 def runs_table(condition: Metrics) -> Rows:
-    """List every run: its fold, its seed, what it got right."""
+    """List each run with its fold, seed and accuracy."""
     return [
         {
             "backbone": name,
@@ -199,7 +204,7 @@ def runs_table(condition: Metrics) -> Rows:
 
 
 def spread_table(condition: Metrics) -> Rows:
-    """Lay out how much the runs of an entry differ; nothing for a single run."""
+    """Tabulate the spread over runs, of entries with several runs."""
     return [
         {
             "backbone": name,
@@ -215,7 +220,7 @@ def spread_table(condition: Metrics) -> Rows:
 
 
 def recipes_table(condition: Metrics) -> Rows:
-    """Lay out how each entry was trained: all that its config.json tells."""
+    """Tabulate how each entry was trained: the settings in its config.json."""
     keys = dict.fromkeys(key for m in condition.values() for key in m["recipe"])
     return [
         {
@@ -226,19 +231,20 @@ def recipes_table(condition: Metrics) -> Rows:
             "folds": _listed({run["fold"] for run in metrics["runs"]}),
             "seeds": _listed({run["seed"] for run in metrics["runs"]}),
             **{
-                key.replace("_", " "): _told(metrics["recipe"].get(key)) for key in keys
+                key.replace("_", " "): _setting(metrics["recipe"].get(key))
+                for key in keys
             },
         }
         for name, metrics in condition.items()
     ]
 
 
-def _told(value: object) -> str:
-    """Write a setting; of a file of weights the name, not where it lay."""
+def _setting(value: object) -> str:
+    """Format a setting; of a path to a weights file, the file's name alone."""
     return EMPTY if value is None else Path(str(value)).name
 
 
 def _listed(values: set[object]) -> str:
-    """Write a set in order, `fold` before the first of several only."""
+    """Join the sorted values, with `fold` before the first of several only."""
     first, *others = sorted(map(str, values))
     return " ".join([first, *(other.removeprefix("fold ") for other in others)])

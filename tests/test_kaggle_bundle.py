@@ -46,7 +46,7 @@ def test_the_kit_holds_code_and_weights_alone(runs: Path, tmp_path: Path) -> Non
         "runs/condition-tiny/weights.safetensors",
     }
     assert {Path(name).suffix for name in held} <= {
-        *(".py", ".json", ".safetensors", ".txt", ".toml", "")
+        *(".py", ".jinja", ".css", ".json", ".safetensors", ".txt", ".toml", "")
     }
     assert not any(name.startswith(("tests/", ".git", "kernels/")) for name in held)
 
@@ -81,7 +81,7 @@ def test_another_weight_is_another_kit(runs: Path, tmp_path: Path) -> None:
     assert stage_kit(runs, tmp_path / "kit") != first
 
 
-def test_what_did_not_arrive_is_named(runs: Path, tmp_path: Path) -> None:
+def test_missing_and_changed_files_are_named(runs: Path, tmp_path: Path) -> None:
     kit = tmp_path / "kit"
     stage_kit(runs, kit, add_wheel)
     assert verify(kit) == []
@@ -104,13 +104,19 @@ def weights_name() -> str:
     return "runs/condition-tiny/weights.safetensors"
 
 
-def test_an_unpacked_wheel_and_a_lost_empty_file_are_no_faults(
+def test_an_unpacked_wheel_and_a_lost_empty_file_are_ignored(
     runs: Path, tmp_path: Path
 ) -> None:
     kit = tmp_path / "kit"
-    stage_kit(runs, kit, add_wheel)
+
+    def add(folder: Path) -> None:
+        add_wheel(folder)
+        (kit / "empty.txt").touch()
+
+    stage_kit(runs, kit, add)
+    assert "empty.txt" in read_manifest(kit)["files"]
     (kit / "wheels" / "decoder.whl").unlink()
-    (kit / "src" / "__init__.py").unlink()
+    (kit / "empty.txt").unlink()
     assert verify(kit) == []
 
 
@@ -185,7 +191,7 @@ def test_a_change_that_keeps_a_files_size_is_noticed(
     assert stage_kit(runs, kit) != first
 
 
-def test_a_kits_id_tells_what_its_files_are_called(runs: Path, tmp_path: Path) -> None:
+def test_a_kits_id_depends_on_its_file_names(runs: Path, tmp_path: Path) -> None:
     first = stage_kit(runs, tmp_path / "kit")
     (runs / "condition-tiny").rename(runs / "condition-tinz")
     assert stage_kit(runs, tmp_path / "kit") != first
@@ -198,9 +204,9 @@ def test_three_lost_files_are_named_and_the_others_counted(
     stage_kit(runs, kit)
     for name in SCRIPTS:
         (kit / name).unlink()
-    [told] = verify(kit)
+    [problem] = verify(kit)
     names = ", ".join(sorted(SCRIPTS)[:3])
-    assert told == f"missing from the kit: {names} and 1 more"
+    assert problem == f"missing from the kit: {names} and 1 more"
 
 
 def test_the_calibration_lies_beside_the_runs_it_was_fitted_on(
@@ -220,7 +226,16 @@ def test_every_preset_travels_with_the_code(tmp_path: Path) -> None:
     assert len(presets) > 1
 
 
-def test_a_run_that_is_not_finished_stays_behind(runs: Path, tmp_path: Path) -> None:
+def test_the_kit_holds_every_file_of_the_library(tmp_path: Path) -> None:
+    stage_kit(None, tmp_path / "kit")
+    library = {name for name in files(kits.ROOT / "src") if "__pycache__" not in name}
+    assert files(tmp_path / "kit" / "src") == library
+    assert {f"reporting/templates/report.{kind}" for kind in ("css", "html.jinja")} <= (
+        library
+    )
+
+
+def test_an_unfinished_run_is_not_staged(runs: Path, tmp_path: Path) -> None:
     write_run(runs, ".condition-being-written")
     (write_run(runs, "condition-no-config") / "config.json").unlink()
     (write_run(runs, "condition-no-weights") / "weights.safetensors").unlink()
@@ -245,7 +260,7 @@ def git(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_kit_of_a_changed_clone_says_so(
+def test_a_kit_of_a_changed_clone_is_marked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clone = tmp_path / "clone"
@@ -290,17 +305,17 @@ def test_inference_mounts_the_training_notebook_where_it_has_the_weights(
     flags: tuple[str, ...],
     trained: list[str],
 ) -> None:
-    told = bundled(monkeypatch, runs, tmp_path / "out", *flags)
-    assert told["inference"]["kernel_sources"] == trained
-    assert told["train"]["kernel_sources"] == []
-    assert told["train"]["id"] == "alice/rsna-lumbar-train"
+    metadata = bundled(monkeypatch, runs, tmp_path / "out", *flags)
+    assert metadata["inference"]["kernel_sources"] == trained
+    assert metadata["train"]["kernel_sources"] == []
+    assert metadata["train"]["id"] == "alice/rsna-lumbar-train"
     manifest = read_manifest(tmp_path / "out" / "dataset" / "kit")
-    words = told["dataset"]["description"]
+    words = metadata["dataset"]["description"]
     assert f"Kit {manifest['kit']}, commit {manifest['commit']}." in words
 
 
 @pytest.mark.parametrize("flags", [(), ("--wheels",)])
-def test_wheels_are_fetched_where_they_are_asked_for(
+def test_wheels_are_fetched_on_request(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(bundle, "fetch_wheels", add_wheel)
@@ -309,7 +324,7 @@ def test_wheels_are_fetched_where_they_are_asked_for(
     assert ("wheels/decoder.whl" in held) == bool(flags)
 
 
-def test_the_command_says_what_the_kit_weighs_and_how_good_its_runs_are(
+def test_the_command_prints_the_kits_size_and_its_runs_scores(
     runs: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -321,7 +336,7 @@ def test_the_command_says_what_the_kit_weighs_and_how_good_its_runs_are(
     kit = tmp_path / "out" / "dataset" / "kit"
     held = files(kit) - {"manifest.json"}
     size = sum((kit / name).stat().st_size for name in held) / 1e6
-    told = capsys.readouterr().out
-    assert f"{len(held)} files, {size:.1f} MB" in told
-    [run] = (line for line in told.splitlines() if "condition-tiny" in line)
+    output = capsys.readouterr().out
+    assert f"{len(held)} files, {size:.1f} MB" in output
+    [run] = (line for line in output.splitlines() if "condition-tiny" in line)
     assert re.findall(r"0\.\d+", run) == ["0.700", "0.600"]

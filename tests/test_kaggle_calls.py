@@ -71,33 +71,33 @@ def answers(out: Path, findings: Path) -> None:
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, does: Does = answers) -> list[Any]:
-    """Let a function of its two outputs be the script; return what it was told."""
-    told = []
+    """Let a function of its two outputs be the script; return its calls."""
+    calls = []
 
     def run(command: list[str], **given: Any) -> None:
         flags = dict(zip(command[2::2], command[3::2], strict=True))
-        told.append(SimpleNamespace(command=command[:2], flags=flags, **given))
+        calls.append(SimpleNamespace(command=command[:2], flags=flags, **given))
         does(Path(flags["--out"]), Path(flags["--findings"]))
 
     monkeypatch.setattr(run_inference.subprocess, "run", run)
-    return told
+    return calls
 
 
-def test_the_script_is_told_where_everything_is(
+def test_the_script_gets_every_path(
     data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script, out = scripted(monkeypatch), tmp_path / "out"
     predict_test_set(staged, out)
-    [told] = script
-    assert told.command == [sys.executable, str(staged / "predict_submission.py")]
-    limit = told.flags.pop("--limit-minutes")
+    [call] = script
+    assert call.command == [sys.executable, str(staged / "predict_submission.py")]
+    limit = call.flags.pop("--limit-minutes")
     assert float(limit) == run_inference.LIMIT_MINUTES
-    assert told.flags == {
+    assert call.flags == {
         **{"--data": str(data), "--runs": str(staged / "runs")},
         **{"--out": str(out / "submission.csv")},
         "--findings": str(out / "findings.csv"),
     }
-    assert told.check is True
+    assert call.check is True
 
 
 @pytest.mark.parametrize(("setting", "minutes"), [(None, 30), ("2.5", 2.5)])
@@ -113,9 +113,9 @@ def test_the_script_has_its_limit_in_minutes_and_is_stopped_some_minutes_after(
         monkeypatch.setenv("KIT_LIMIT_MINUTES", setting)
     script = scripted(monkeypatch)
     predict_test_set(staged, tmp_path, limit_minutes=30)
-    [told] = script
-    assert float(told.flags["--limit-minutes"]) == minutes
-    assert told.timeout == pytest.approx(60 * (minutes + run_inference.GRACE_MINUTES))
+    [call] = script
+    assert float(call.flags["--limit-minutes"]) == minutes
+    assert call.timeout == pytest.approx(60 * (minutes + run_inference.GRACE_MINUTES))
 
 
 def test_the_limits_leave_room_in_nine_hours_and_use_most_of_them() -> None:
@@ -124,7 +124,7 @@ def test_the_limits_leave_room_in_nine_hours_and_use_most_of_them() -> None:
     assert run_inference.LIMIT_MINUTES + run_inference.GRACE_MINUTES <= 9 * 60 - 30
 
 
-def test_a_limit_that_ran_out_is_told_in_minutes(
+def test_a_timeout_is_reported_in_minutes(
     data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hangs(*_: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_limit_that_ran_out_is_told_in_minutes(
     assert result.problems[0].endswith("it was stopped after 30 minutes")
 
 
-def test_findings_of_an_earlier_run_are_not_taken(
+def test_findings_of_an_earlier_run_are_not_used(
     data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     findings_of(50).to_csv(tmp_path / "findings.csv", index=False)
@@ -155,13 +155,13 @@ def test_the_kits_decoders_come_first_on_the_scripts_path(
     monkeypatch.setenv("SOME_SETTING", "kept")
     script = scripted(monkeypatch)
     predict_test_set(staged, tmp_path)
-    [told] = script
-    _, *rest = told.env["PYTHONPATH"].split(os.pathsep)
+    [call] = script
+    _, *rest = call.env["PYTHONPATH"].split(os.pathsep)
     assert rest == [str(unpacked), "/one", "/two"]
-    assert told.env["SOME_SETTING"] == "kept"
+    assert call.env["SOME_SETTING"] == "kept"
 
 
-def test_decoders_that_do_not_fit_are_told_and_the_script_runs_without(
+def test_unfit_decoders_are_reported_and_the_script_runs_without(
     data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Path) -> None:
@@ -175,7 +175,7 @@ def test_decoders_that_do_not_fit_are_told_and_the_script_runs_without(
 
 
 @pytest.mark.parametrize("column", ["study_id", "level", "source", "reason", "severe"])
-def test_findings_without_a_column_are_told_and_left_aside(
+def test_findings_without_a_column_are_reported_and_ignored(
     data: Path,
     staged: Path,
     tmp_path: Path,
@@ -189,7 +189,7 @@ def test_findings_without_a_column_are_told_and_left_aside(
     scripted(monkeypatch, script)
     result = predict_test_set(staged, tmp_path)
     assert result.findings is None
-    assert result.problems[0].startswith("its findings cannot be used")
+    assert result.problems[0].startswith("its findings are unusable")
 
 
 def lacks_a_study(out: Path, findings: Path) -> None:
@@ -202,7 +202,7 @@ def is_cut(out: Path, findings: Path) -> None:
 
 
 @pytest.mark.parametrize("does", [lacks_a_study, is_cut])
-def test_the_very_prior_is_put_back_where_the_answer_is_none(
+def test_the_prior_is_restored_after_an_invalid_submission(
     data: Path,
     staged: Path,
     tmp_path: Path,
@@ -221,10 +221,10 @@ def test_the_very_prior_is_put_back_where_the_answer_is_none(
     pd.testing.assert_frame_equal(after, before[0])
     submission.check_submission(after, STUDIES)
     assert after["severe"].min() > 0.7  # as the mounted labels say, and not a third
-    assert any("its answer cannot be used" in told for told in result.problems)
+    assert any("its submission is unusable" in text for text in result.problems)
 
 
-def test_one_site_that_was_read_makes_an_answer(
+def test_one_graded_site_is_enough(
     data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def reads(count: int) -> InferenceResult:
@@ -236,7 +236,7 @@ def test_one_site_that_was_read_makes_an_answer(
         return predict_test_set(staged, tmp_path)
 
     assert reads(1).problems == []
-    assert reads(0).problems == ["every answer is the prior: no study was read"]
+    assert reads(0).problems == ["every prediction is the prior: no site was graded"]
 
 
 @pytest.mark.parametrize("flag", [None, "1", "true"])
@@ -264,15 +264,13 @@ def test_problems_are_raised_outside_the_rerun_alone(
 
 
 @pytest.mark.parametrize("flag", ["False", "FALSE", "0", ""])
-def test_a_flag_that_says_no_is_no_rerun(
-    monkeypatch: pytest.MonkeyPatch, flag: str
-) -> None:
+def test_a_false_flag_is_no_rerun(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
     monkeypatch.setenv(RERUN, flag)
     assert not in_rerun()
 
 
 @pytest.mark.parametrize("rerun", [True, False])
-def test_the_note_says_what_was_answered_and_what_it_took(
+def test_run_info_has_counts_time_and_memory(
     data: Path,
     staged: Path,
     tmp_path: Path,
@@ -332,7 +330,7 @@ def test_there_is_a_training_process_for_each_gpu(
     ]
 
 
-def test_crops_and_report_are_made_in_their_places(
+def test_crops_and_report_go_to_their_folders(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commands = called(monkeypatch)
@@ -398,7 +396,7 @@ def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_the_inference_notebook_answers_by_the_kit_with_most_weights(
+def test_the_inference_notebook_uses_the_kit_with_most_weights(
     mounted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = []
@@ -425,7 +423,7 @@ def test_the_inference_notebook_answers_by_the_kit_with_most_weights(
     assert sys.path[0] == str(chosen)
 
 
-def test_the_training_notebook_prepares_trains_each_reports_and_leaves_a_kit(
+def test_the_training_notebook_prepares_trains_reports_and_writes_a_kit(
     mounted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done, shown = [], []
@@ -454,7 +452,7 @@ def test_the_training_notebook_prepares_trains_each_reports_and_leaves_a_kit(
     assert shown == [cache / "preview.png"]
 
 
-def test_what_the_training_notebook_trains_is_what_the_reader_needs(
+def test_the_training_notebook_trains_what_inference_needs(
     mounted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("KIT_TRAIN", "KIT_PREPARE"):
@@ -465,7 +463,7 @@ def test_what_the_training_notebook_trains_is_what_the_reader_needs(
     exec("".join(cell["source"]), names)
     tasks = []
     for flags in names["TRAIN"]:
-        told = ["train.py", "--cache", "c", "--runs", "r", *flags.split()]
-        monkeypatch.setattr(sys, "argv", told)
+        argv = ["train.py", "--cache", "c", "--runs", "r", *flags.split()]
+        monkeypatch.setattr(sys, "argv", argv)
         tasks.append(train_script.parse().task)
     assert tasks == ["location", "severity", "condition"]

@@ -60,7 +60,7 @@ def test_the_competition_is_fetched_and_unpacked(
     assert len(stub.log) == before
 
 
-def test_a_download_that_was_cut_goes_on(stub: KaggleStub, tmp_path: Path) -> None:
+def test_an_interrupted_download_resumes(stub: KaggleStub, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     archive, whole = data / f"{COMPETITION}.zip", stub.rules.archive
@@ -126,7 +126,7 @@ def unpack(archive: bytes, data: Path) -> list[int]:
     return ticks
 
 
-def test_unpacking_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_unpacking_resumes(tmp_path: Path) -> None:
     data = tmp_path / "data"
     there = data / "train_images" / "1" / "2"
     there.mkdir(parents=True)
@@ -138,7 +138,7 @@ def test_unpacking_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (there / "3.dcm").stat().st_mtime_ns == kept
 
 
-def test_a_damaged_file_is_refused_and_the_folder_does_not_look_whole(
+def test_a_damaged_file_is_refused_and_the_folder_stays_incomplete(
     tmp_path: Path,
 ) -> None:
     archive = bytearray(zipped(FILES))
@@ -150,7 +150,7 @@ def test_a_damaged_file_is_refused_and_the_folder_does_not_look_whole(
 
 
 @pytest.mark.parametrize("name", ["../evil.csv", "/evil.csv"])
-def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_archive_with_outside_paths_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="outside of its own folder"):
         unpack(zipped({name: b"x"}), tmp_path / "data")
     assert not (tmp_path / "evil.csv").exists()
@@ -202,7 +202,7 @@ def test_a_download_needs_room_for_the_rest_of_the_archive_and_its_files(
 
 
 @pytest.mark.parametrize(("room", "enough"), [(5011, True), (5010, False)])
-def test_unpacking_needs_room_for_what_is_not_there_yet(
+def test_unpacking_needs_room_for_missing_files_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, enough: bool
 ) -> None:
     there = tmp_path / "data" / "train_images" / "1" / "2" / "4.dcm"
@@ -216,7 +216,7 @@ def test_unpacking_needs_room_for_what_is_not_there_yet(
             unpack(zipped(FILES), tmp_path / "data")
 
 
-def test_the_bar_counts_the_files_that_are_left(tmp_path: Path) -> None:
+def test_the_bar_counts_missing_files(tmp_path: Path) -> None:
     archive = tmp_path / "all.zip"
     archive.write_bytes(zipped(FILES))
     (tmp_path / "data").mkdir()
@@ -227,7 +227,7 @@ def test_the_bar_counts_the_files_that_are_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_an_archive_is_fetched_where_it_is_not_whole_and_must_be_so_then(
+def test_an_incomplete_archive_is_fetched_and_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
     archive, asked = tmp_path / f"{COMPETITION}.zip", []
@@ -238,7 +238,7 @@ def test_an_archive_is_fetched_where_it_is_not_whole_and_must_be_so_then(
         download.fetch_competition(tmp_path)
         assert held(tmp_path) == FILES
     else:
-        with pytest.raises(UserError, match="not whole after the download"):
+        with pytest.raises(UserError, match="incomplete after the download"):
             download.fetch_competition(tmp_path)
         assert archive.stat().st_size == 4000
     assert len(asked) == (not whole)

@@ -47,13 +47,13 @@ class Kaggle:
     """A pretended `kaggle`: what each of its commands says, the last one for ever."""
 
     says: dict[str, list[Says]]
-    told: list[list[str]] = field(default_factory=list)
+    calls: list[list[str]] = field(default_factory=list)
 
     def start(self, command: list[str], **_: object) -> Process:
         """Run a command."""
         assert command[:4] == [sys.executable, "-u", "-m", "kaggle"]
         words = command[4:]
-        self.told.append(words)
+        self.calls.append(words)
         left = self.says[" ".join(words[:2])]
         say = left.pop(0) if len(left) > 1 else left[0]
         say = say(words) if callable(say) else say
@@ -61,7 +61,7 @@ class Kaggle:
 
     def sent(self, name: str) -> list[list[str]]:
         """List what followed the two words of a command."""
-        return [words[2:] for words in self.told if " ".join(words[:2]) == name]
+        return [words[2:] for words in self.calls if " ".join(words[:2]) == name]
 
 
 @dataclass
@@ -176,7 +176,7 @@ def test_the_notebooks_own_version_is_pushed_followed_and_submitted(
 ) -> None:
     kaggle = pretend(monkeypatch, all_goes_well(staged))
     run_publish(monkeypatch, staged, "--poll-seconds", "5")
-    steps = [" ".join(words[:2]) for words in kaggle.told]
+    steps = [" ".join(words[:2]) for words in kaggle.calls]
     assert list(dict.fromkeys(steps)) == [
         *("datasets status", "datasets version", "kernels push", "kernels pull"),
         *("kernels status", "kernels output", "competitions submissions"),
@@ -192,8 +192,8 @@ def test_the_notebooks_own_version_is_pushed_followed_and_submitted(
     assert {words[0] for words in kaggle.sent("kernels status")} == {REF}
     [submitted] = kaggle.sent("competitions submit")
     assert submitted[0] == COMPETITION
-    told = {name: flag(submitted, name) for name in ("-k", "-v", "-f", "-m")}
-    assert told == {
+    flags = {name: flag(submitted, name) for name in ("-k", "-v", "-f", "-m")}
+    assert flags == {
         **{"-k": REF, "-v": "7", "-f": "submission.csv", "-m": "six of them"}
     }
     # Twice the dataset is not ready, twice the run is not complete.
@@ -235,22 +235,22 @@ def test_the_training_notebook_ends_with_its_output(
     [fetched] = kaggle.sent("kernels output")
     assert fetched[0] == "alice/rsna-lumbar-train"
     assert Path(flag(fetched, "-p")) == staged / "output" / "train"
-    assert not [words for words in kaggle.told if words[0] == "competitions"]
+    assert not [words for words in kaggle.calls if words[0] == "competitions"]
 
 
 @pytest.mark.parametrize(
     ("no", "absent"), [("--no-upload", "datasets"), ("--no-submit", "competitions")]
 )
-def test_a_step_that_is_not_wanted_is_left_out(
+def test_an_unwanted_step_is_skipped(
     staged: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, no: str, absent: str
 ) -> None:
     kaggle = pretend(monkeypatch, all_goes_well(staged))
     run_publish(monkeypatch, staged, no)
-    groups = {words[0] for words in kaggle.told}
+    groups = {words[0] for words in kaggle.calls}
     assert groups == {"datasets", "kernels", "competitions"} - {absent}
 
 
-def test_publishing_has_patience_for_its_minutes(
+def test_publishing_waits_for_its_timeout(
     staged: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     says = all_goes_well(staged) | {"kernels status": [ran("RUNNING")]}
@@ -261,7 +261,7 @@ def test_publishing_has_patience_for_its_minutes(
     assert clock.slept == [10] * 18
 
 
-def test_publishing_waits_for_half_a_day_if_not_told_otherwise(
+def test_publishing_waits_for_half_a_day_by_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["publish"])
@@ -272,7 +272,7 @@ def test_publishing_waits_for_half_a_day_if_not_told_otherwise(
 
 
 @pytest.mark.parametrize("lose", [True, False])
-def test_what_is_not_fit_is_not_published(
+def test_what_fails_the_checks_is_not_published(
     staged: Path, monkeypatch: pytest.MonkeyPatch, lose: bool
 ) -> None:
     kaggle = pretend(monkeypatch, {})
@@ -280,21 +280,21 @@ def test_what_is_not_fit_is_not_published(
         (staged / "dataset" / "kit" / "train.py").unlink()
     else:
         path = staged / "inference" / "kernel-metadata.json"
-        told = json.loads(path.read_text()) | {"enable_internet": True}
-        path.write_text(json.dumps(told))
+        metadata = json.loads(path.read_text()) | {"enable_internet": True}
+        path.write_text(json.dumps(metadata))
     sentence = "missing from the kit" if lose else "enable_internet must be false"
     with pytest.raises(UserError, match=sentence):
         run_publish(monkeypatch, staged)
-    assert kaggle.told == []
+    assert kaggle.calls == []
 
 
-def test_looking_goes_on_until_something_is_found(clock: Clock) -> None:
+def test_polling_continues_until_there_is_a_result(clock: Clock) -> None:
     found = iter([None, 0, "", 17, 18])
     assert Polling(20, 3600).wait(lambda: next(found), "It is not there") == 17
     assert clock.slept == [20, 20, 20]
 
 
-def test_looking_ends_when_the_time_is_up(clock: Clock) -> None:
+def test_polling_ends_at_its_limit(clock: Clock) -> None:
     looks = []
     with pytest.raises(UserError, match="It is not there after 60 minutes"):
         Polling(20, 3600).wait(lambda: looks.append(1), "It is not there")
@@ -309,7 +309,7 @@ def test_a_run_that_ended_badly_is_not_waited_on(
     kaggle = pretend(monkeypatch, {"kernels status": [ran("RUNNING"), ran(status)]})
     with pytest.raises(UserError, match=f"ended as {status}"):
         kernels.follow(REF, Polling(20, 12 * 3600))
-    assert len(kaggle.told) == 2
+    assert len(kaggle.calls) == 2
     assert clock.slept == [20]
 
 
@@ -334,7 +334,7 @@ def test_an_earlier_outputs_files_are_gone(
 
 
 @pytest.mark.parametrize("words", ["row_id,normal_mild\n1_x,1\n", "<html>404</html>"])
-def test_an_output_whose_answer_is_none_is_refused_whatever_it_notes(
+def test_an_invalid_submission_is_refused_despite_its_run_info(
     tmp_path: Path, words: str
 ) -> None:
     (tmp_path / "submission.csv").write_text(words)
@@ -352,7 +352,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("lost", [None, *SOURCES])
-def test_every_kind_of_source_is_asked_after(
+def test_every_kind_of_source_is_checked(
     staged: Path, monkeypatch: pytest.MonkeyPatch, lost: str | None
 ) -> None:
     # Kaggle writes some of them its own way.
@@ -411,21 +411,21 @@ def test_an_upload_must_name_every_file_and_folder(tmp_path: Path) -> None:
             datasets.check_uploaded(tmp_path, words)
 
 
-def test_a_commands_code_and_words_are_kept(
+def test_a_commands_code_and_output_are_kept(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pretend(monkeypatch, {"datasets status": [(3, "one\ntwo\n")]})
     answer = cli.run_cli(["datasets", "status", KIT])
     assert (answer.code, answer.output) == (3, "one\ntwo\n")
     assert capsys.readouterr().out == f"$ kaggle datasets status {KIT}\n"
-    with pytest.raises(UserError, match="ended with 3: two"):
+    with pytest.raises(UserError, match="exited with 3: two"):
         cli.run_checked(["datasets", "status", KIT], live=True)
     assert "one\ntwo\n" in capsys.readouterr().out
 
 
-def test_a_command_that_does_not_say_its_words_of_success_has_failed(
+def test_a_command_without_its_message_of_success_has_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pretend(monkeypatch, {"kernels push": ["Nothing to do"]})
-    with pytest.raises(UserError, match=r"did not say .* but: Nothing to do"):
+    with pytest.raises(UserError, match=r"did not report success, but: Nothing to do"):
         cli.run_checked(["kernels", "push"], success="successfully pushed")

@@ -36,7 +36,7 @@ def change(folder: Path, name: str, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_our_own_notebooks_are_in_order(tmp_path: Path, name: str) -> None:
+def test_our_own_notebooks_pass(tmp_path: Path, name: str) -> None:
     stage_kernel(tmp_path, name, Names("alice"))
     metadata = check_kernel(tmp_path, offline=name == "inference")
     assert metadata["id"] == f"alice/rsna-lumbar-{name}"
@@ -71,14 +71,14 @@ def test_our_notebooks_are_valid_and_hold_no_logic(name: str) -> None:
         ({"enable_internet": "false"}, "enable_internet must be written out"),
         ({"machine_shape": "NvidiaTeslaP100"}, "machine_shape must be one of"),
         ({"machine_shape": "GONE"}, "machine_shape must be one of"),
-        ({"machine_shpae": "x"}, "machine_shpae is no key that Kaggle reads"),
+        ({"machine_shpae": "x"}, "machine_shpae is not a key that Kaggle reads"),
         ({"dataset_sources": "alice/kit"}, "dataset_sources must be a list"),
         ({"dataset_sources": None}, "dataset_sources must be a list"),
         ({"dataset_sources": ["kit"]}, "has kit, which is not"),
         ({"kernel_sources": ["code/alice/train"]}, "which is not of the form"),
         ({"competition_sources": ["a/b"]}, "has a/b, which is not"),
         ({"model_sources": ["a/b/pyTorch/c"]}, "has a/b/pyTorch/c, which is not"),
-        ({"code_file": "absent.ipynb"}, "no notebook beside it"),
+        ({"code_file": "absent.ipynb"}, "not a notebook in the same folder"),
         ({"language": "Python"}, "language must be python"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_notebooks_fault_is_named(
         ({"subtitle": "too short"}, "20 to 80"),
         ({"licenses": [{"name": "MIT"}]}, "licenses must be one of"),
         ({"licenses": []}, "licenses must be one of"),
-        ({"isPrivate": True}, "isPrivate is no key"),
+        ({"isPrivate": True}, "isPrivate is not a key"),
     ],
 )
 def test_a_datasets_fault_is_named(

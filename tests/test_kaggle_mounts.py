@@ -51,7 +51,7 @@ def test_images_are_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "data" in walked
 
 
-def test_nothing_found_is_said_with_what_is_there(tmp_path: Path) -> None:
+def test_the_error_lists_what_is_mounted(tmp_path: Path) -> None:
     (tmp_path / "datasets" / "alice" / "kit").mkdir(parents=True)
     with pytest.raises(UserError, match="which holds datasets, datasets/alice"):
         find_competition(tmp_path)
@@ -67,7 +67,7 @@ def test_the_known_mounts_come_first_the_new_one_before_the_old(tmp_path: Path) 
     assert find_competition(tmp_path) == new
 
 
-def test_the_mounts_root_is_kaggles_if_not_named_otherwise(
+def test_the_mounts_root_is_kaggles_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAGGLE_INPUT", str(tmp_path))

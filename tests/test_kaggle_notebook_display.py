@@ -107,7 +107,7 @@ def test_a_series_without_a_site_shows_its_middle_slice(data: Path) -> None:
     assert points(figure.axes[1], "o") == []
 
 
-def test_a_series_that_cannot_be_read_gives_way_to_the_next(
+def test_an_unreadable_series_is_replaced_by_the_next(
     data: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(data, tmp_path / "test")
@@ -120,7 +120,7 @@ def test_a_series_that_cannot_be_read_gives_way_to_the_next(
     assert points(first, "o") == [(30, 9), (29, 8)]
 
 
-def test_the_grid_has_each_answer_in_its_cell(picture: Figure) -> None:
+def test_the_grid_has_each_prediction_in_its_cell(picture: Figure) -> None:
     grid = picture.axes[-1]
     words, colours = texts(grid), image(grid)
     assert len(words) == 25
@@ -141,7 +141,7 @@ def test_the_grid_has_each_answer_in_its_cell(picture: Figure) -> None:
     assert sides == ["left", "left", "right", "right", "spinal"]
 
 
-def test_the_likeliest_severe_site_is_one_that_was_read() -> None:
+def test_the_likeliest_severe_site_is_a_graded_one() -> None:
     first, second = by_study(findings()).to_dict("records")
     assert first == {
         **{"study": 1, "located": 4, "projected": 1, "prior": 20},
@@ -169,10 +169,10 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def display(thing: Any) -> None:
         drawn = isinstance(thing, SimpleNamespace)
-        seen.append(thing.told if drawn else (thing.caption, thing.data))
+        seen.append(thing.call if drawn else (thing.caption, thing.data))
 
     def draw(data: Path, study: int, table: pd.DataFrame) -> SimpleNamespace:
-        return SimpleNamespace(told=(data, study, len(table)))
+        return SimpleNamespace(call=(data, study, len(table)))
 
     monkeypatch.setattr(notebook_display, "display", display)
     monkeypatch.setattr(notebook_display, "draw_study", draw)
@@ -181,20 +181,20 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def answer(**changes: Any) -> InferenceResult:
-    told = {"findings": findings(), "seconds": 24.0} | changes
-    return InferenceResult(Path("data"), "kit", Path("out"), [1, 2, 3, 4], **told)
+    given = {"findings": findings(), "seconds": 24.0} | changes
+    return InferenceResult(Path("data"), "kit", Path("out"), [1, 2, 3, 4], **given)
 
 
 def test_the_notebook_shows_its_tables_and_the_first_studies(shown: list[Any]) -> None:
     notebook_display.show_result(answer(), pictures=2)
     *tables, first, second = shown
     assert [first, second] == [(Path("data"), 1, 50), (Path("data"), 2, 50)]
-    told = dict(tables)
-    assert [*told] == [
-        *("What it took", "Where the answers came from"),
-        *("Why answers fell back to the prior", "The studies"),
+    shown_tables = dict(tables)
+    assert [*shown_tables] == [
+        *("Time and memory", "Sources of the predictions"),
+        *("Fallback reasons", "Studies"),
     ]
-    took, sources, reasons, studies = told.values()
+    took, sources, reasons, studies = shown_tables.values()
     assert took["seconds a study"].tolist() == [6.0]
     assert sources.set_index("family").loc["all", "located"] == 5
     assert reasons.to_dict("records") == [
@@ -211,9 +211,9 @@ def test_the_notebook_shows_nothing_in_the_rerun(
     assert shown == []
 
 
-def test_an_answer_without_findings_is_told(
+def test_missing_findings_are_reported(
     shown: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     notebook_display.show_result(answer(findings=None))
-    assert [title for title, _ in shown] == ["What it took"]
-    assert "the prior throughout" in capsys.readouterr().out
+    assert [title for title, _ in shown] == ["Time and memory"]
+    assert "every prediction is the prior" in capsys.readouterr().out

@@ -65,7 +65,7 @@ def good_outputs(staged: Path) -> dict[str, bytes]:
     }
 
 
-def test_it_goes_all_the_way_and_a_dry_run_shows_the_same_commands(
+def test_publishing_runs_all_commands_and_a_dry_run_shows_them(
     stub: KaggleStub,
     staged: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -111,9 +111,9 @@ def test_a_second_upload_is_a_new_version(stub: KaggleStub, staged: Path) -> Non
     assert stub.calls("CreateDataset") == []
 
 
-def test_a_file_that_was_not_taken_is_noticed(stub: KaggleStub, staged: Path) -> None:
+def test_a_file_that_was_lost_is_noticed(stub: KaggleStub, staged: Path) -> None:
     stub.faults.append(Fault("PUT", 400))
-    with pytest.raises(UserError, match=r"did not take kit\.zip"):
+    with pytest.raises(UserError, match=r"did not accept kit\.zip"):
         datasets.upload(staged / "dataset", "first", SOON)
 
 
@@ -163,15 +163,13 @@ def test_a_refused_push_is_noticed(stub: KaggleStub, staged: Path) -> None:
         push(staged)
 
 
-def test_a_dataset_that_was_left_out_is_noticed(stub: KaggleStub, staged: Path) -> None:
+def test_a_dropped_dataset_is_noticed(stub: KaggleStub, staged: Path) -> None:
     stub.rules.known_datasets = set()
-    with pytest.raises(UserError, match=r"left out dataset sources .*rsna-lumbar-kit"):
+    with pytest.raises(UserError, match=r"dropped dataset sources .*rsna-lumbar-kit"):
         push(staged)
 
 
-def test_a_model_that_was_left_out_in_silence_is_noticed(
-    stub: KaggleStub, staged: Path
-) -> None:
+def test_a_silently_dropped_model_is_noticed(stub: KaggleStub, staged: Path) -> None:
     stub.rules.known_models = set()
     with pytest.raises(UserError, match=r"dropped a/b/pyTorch/c/1 .*model_sources"):
         push(staged, model_sources=["a/b/pyTorch/c/1"])
@@ -267,7 +265,7 @@ def test_a_kit_changed_after_staging_is_not_published(
     ("code", "words", "sentence"),
     [
         (0, "Kernel push error: Title is taken\n", "refused the notebook: Title is ta"),
-        (0, "Upload unsuccessful: kit.zip\n", r"did not take kit\.zip"),
+        (0, "Upload unsuccessful: kit.zip\n", r"did not accept kit\.zip"),
         (0, "Dataset version creation error: x\n", "refused the dataset: x"),
         (0, "Could not submit to competition\n", "Could not submit"),
         (1, "ModuleNotFoundError: No module named 'six'\n", "six"),
@@ -276,14 +274,14 @@ def test_a_kit_changed_after_staging_is_not_published(
         (1, "429 Client Error: Too Many Requests", r"\(429\)"),
         (1, "503 Server Error: Unavailable", r"\(503\)"),
         (1, "HTTPSConnectionPool: Max retries exceeded", "network"),
-        (1, "something\nnobody foresaw\n", "ended with 1: nobody foresaw"),
+        (1, "something\nnobody foresaw\n", "exited with 1: nobody foresaw"),
     ],
 )
-def test_words_become_sentences(code: int, words: str, sentence: str) -> None:
+def test_output_becomes_one_sentence(code: int, words: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         raise UserError(error_in(CliResult(["kernels", "push"], code, words)))
 
 
-def test_success_is_no_refusal() -> None:
+def test_success_is_no_error() -> None:
     words = "Upload successful: kit.zip (1MB)\nYour Dataset is being created."
     assert error_in(CliResult(["datasets", "create"], 0, words)) is None

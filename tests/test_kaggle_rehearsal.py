@@ -140,7 +140,7 @@ def test_a_notebook_without_a_kit_says_what_is_mounted(
 
 
 @pytest.mark.slow
-def test_the_training_notebook_leaves_a_kit_that_inference_takes(
+def test_the_training_notebook_writes_a_kit_for_inference(
     phantom: Path, tmp_path: Path
 ) -> None:
     stage_kit(None, tmp_path / "dataset" / "kit")

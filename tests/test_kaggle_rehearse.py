@@ -46,9 +46,7 @@ def held(folder: Path) -> dict[str, int]:
     }
 
 
-def test_a_made_test_has_the_first_study_under_many_numbers(
-    source: Path, tmp_path: Path
-) -> None:
+def test_the_hidden_test_copies_the_first_study(source: Path, tmp_path: Path) -> None:
     root = tmp_path / "made"
     (root / "test_images" / "9").mkdir(parents=True)  # an earlier rehearsal's
     assert hidden_test(source, root, 3) == [101, 102, 103]
@@ -64,7 +62,7 @@ def test_a_made_test_has_the_first_study_under_many_numbers(
     assert len(table) == 9
 
 
-def test_five_studies_are_damaged_each_in_its_way_and_nothing_else(
+def test_five_studies_are_damaged_differently_and_nothing_else(
     source: Path, tmp_path: Path
 ) -> None:
     studies = hidden_test(source, tmp_path / "made", 6)
@@ -85,8 +83,8 @@ def test_five_studies_are_damaged_each_in_its_way_and_nothing_else(
 
 def row(studies: int, seconds: float, peak_mb: int) -> dict[str, Any]:
     """A rehearsal whose notebook takes twice as long as its script."""
-    told = {"studies": studies, "seconds": 2 * seconds, "script s": seconds}
-    return told | {"peak MB": peak_mb}
+    row = {"studies": studies, "seconds": 2 * seconds, "script s": seconds}
+    return row | {"peak MB": peak_mb}
 
 
 @pytest.mark.parametrize(
@@ -130,8 +128,8 @@ def played(
         work.mkdir(parents=True)
         answers = submission.from_prior(studies or [7, 77], uniform())
         submission.write_submission(answers, work / "submission.csv")
-        told = {"problems": problems, "studies": 2, "seconds": 12.5, "peak_mb": 321}
-        (work / "run_info.json").write_text(json.dumps(told))
+        info = {"problems": problems, "studies": 2, "seconds": 12.5, "peak_mb": 321}
+        (work / "run_info.json").write_text(json.dumps(info))
         return SimpleNamespace(returncode=code)
 
     monkeypatch.setattr(rehearsal, "run_notebook", run)
@@ -144,7 +142,7 @@ def test_a_rehearsal_mounts_the_test_and_the_dataset(
     for rerun in (True, False):
         calls = played(monkeypatch, 0, [])
         staged, work = tmp_path / "staged", tmp_path / f"work-{rerun}"
-        told = rehearse(staged, source, work, "old", rerun)
+        row = rehearse(staged, source, work, "old", rerun)
         [(notebook, where, layout, mounts, settings)] = calls
         assert notebook == staged / "inference" / "inference.ipynb"
         assert (where, layout) == (work, "old")
@@ -153,8 +151,8 @@ def test_a_rehearsal_mounts_the_test_and_the_dataset(
             staged / "dataset": "dataset:alice/rsna-lumbar-kit",
         }
         assert settings == {"RERUN": "1" if rerun else ""}
-        assert told.pop("seconds") < 60
-        assert told == {
+        assert row.pop("seconds") < 60
+        assert row == {
             **{"layout": "old", "rerun": "yes" if rerun else "no", "studies": 2},
             **{"ended": "good", "script s": 12.5, "peak MB": 321},
         }
@@ -176,15 +174,15 @@ def test_a_notebook_must_refuse_what_is_unfit_outside_the_rerun_alone(
     if bool(code) == (bool(problems) and not rerun):
         assert rehearse(*given)["ended"] == ("refused" if code else "good")
     else:
-        with pytest.raises(UserError, match=f"ended with {code}"):
+        with pytest.raises(UserError, match=f"exited with {code}"):
             rehearse(*given)
 
 
-def test_a_rehearsal_that_leaves_a_study_out_fails(
+def test_a_rehearsal_that_misses_a_study_fails(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played(monkeypatch, 0, [], studies=[7])
-    with pytest.raises(UserError, match="no good submission"):
+    with pytest.raises(UserError, match="no valid submission"):
         rehearse(tmp_path / "staged", source, tmp_path / "work", "new", True)
 
 
@@ -210,7 +208,9 @@ def test_every_layout_number_and_mode_is_rehearsed_with_one_kit(
     flags = ["--folder", str(folder), "--studies", "1", "3", *runs]
     monkeypatch.setattr(sys, "argv", ["rehearse", *flags])
     rehearsal.main()
-    told = [dict(zip(words[1::2], words[2::2], strict=False)) for words in commands]
+    given_flags = [
+        dict(zip(words[1::2], words[2::2], strict=False)) for words in commands
+    ]
     names = [words[0] for words in commands]
     assert names == ["input_prep.py", *([] if given else ["train.py"] * 3), "-m"]
     bundled = dict(zip(commands[-1][2::2], commands[-1][3::2], strict=True))
@@ -219,11 +219,11 @@ def test_every_layout_number_and_mode_is_rehearsed_with_one_kit(
         **{"--runs": str(tmp_path / "mine" if given else folder / "runs")},
         **{"--owner": "alice", "--out": str(staged)},
     }
-    assert told[0]["--data"] == str(folder / "data")
-    for training in told[1:-1]:
+    assert given_flags[0]["--data"] == str(folder / "data")
+    for training in given_flags[1:-1]:
         assert training["--runs"] == bundled["--runs"]
-        assert training["--cache"] == told[0]["--cache"]
-    tasks = [training["--task"] for training in told[1:-1]]
+        assert training["--cache"] == given_flags[0]["--cache"]
+    tasks = [training["--task"] for training in given_flags[1:-1]]
     assert sorted(tasks) == ([] if given else ["condition", "location", "severity"])
     cases = {
         (layout, rerun, count) for _, _, _, layout, rerun, count in played_out[:-2]

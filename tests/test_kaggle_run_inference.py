@@ -48,7 +48,7 @@ def sources_of(result: InferenceResult) -> dict[int, str]:
     return {study: "".join(set(kinds)) for study, kinds in grouped}
 
 
-def test_many_studies_are_answered(hidden: Hidden, tmp_path: Path) -> None:
+def test_many_studies_are_predicted(hidden: Hidden, tmp_path: Path) -> None:
     hidden(25)
     result = answered(tmp_path)
     assert result.problems == []
@@ -77,13 +77,13 @@ def test_studies_that_cannot_be_read_keep_the_prior(
     shutil.rmtree(first_series)
     result = answered(tmp_path)
     result.verify()
-    told = sources_of(result)
-    assert told == {
+    counts = sources_of(result)
+    assert counts == {
         **{101: "located", 102: "prior", 103: "prior", 104: "prior", 105: "located"}
     }
     [row] = fallback_reasons(result.findings)
     assert (row["sites"], row["studies"]) == (75, 3)
-    for study in told:
+    for study in counts:
         figure = draw_study(data, study, result.findings)
         assert len(figure.axes) == 4
 
@@ -91,11 +91,11 @@ def test_studies_that_cannot_be_read_keep_the_prior(
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [
-        ("FAILS", "predict_submission.py failed: it ended with 1"),
-        ("DIES", "predict_submission.py failed: it ended with -9"),
+        ("FAILS", "predict_submission.py failed: it exited with 1"),
+        ("DIES", "predict_submission.py failed: it exited with -9"),
         ("HANGS", "predict_submission.py failed: it was stopped after 0 minutes"),
-        ("DIES_HALFWAY", "predict_submission.py failed: it ended with 3"),
-        ("WRITES_NONSENSE", "its findings cannot be used: "),
+        ("DIES_HALFWAY", "predict_submission.py failed: it exited with 3"),
+        ("WRITES_NONSENSE", "its findings are unusable: "),
     ],
 )
 def test_a_broken_script_leaves_the_prior_and_is_refused_outside_the_rerun(
@@ -127,7 +127,7 @@ def test_a_broken_script_leaves_the_prior_and_is_refused_outside_the_rerun(
         ("predict_submission.py", "missing from the kit"),
     ],
 )
-def test_a_kit_that_is_not_whole_is_refused_outside_the_rerun(
+def test_an_incomplete_kit_is_refused_outside_the_rerun(
     hidden: Hidden,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -155,12 +155,12 @@ def test_a_kit_without_any_run_is_refused_outside_the_rerun(
         predict_test_set(kit, tmp_path).verify()
 
 
-def test_an_answer_of_priors_alone_is_refused_outside_the_rerun(
+def test_a_submission_of_priors_alone_is_refused_outside_the_rerun(
     hidden: Hidden, tmp_path: Path
 ) -> None:
     data = hidden(1)
     shutil.rmtree(data / "test_images")
-    with pytest.raises(UserError, match="every answer is the prior"):
+    with pytest.raises(UserError, match="every prediction is the prior"):
         answered(tmp_path).verify()
 
 
@@ -209,7 +209,7 @@ def test_tables_count_what_was_found(findings: pd.DataFrame) -> None:
     first, second = by_study(findings).to_dict("records")
     assert first["likeliest severe"] == "L4/L5 spinal canal stenosis"
     assert first["probability"] == 0.9
-    assert second["likeliest severe"] == "nothing was read"
+    assert second["likeliest severe"] == "no site was graded"
     assert (first["located"], first["prior"], second["prior"]) == (24, 1, 25)
     assert len(by_study(findings, count=1)) == 1
 

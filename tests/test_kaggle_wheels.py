@@ -30,7 +30,7 @@ def write_wheel(folder: Path, tag: str = "py3-none-any") -> Path:
     return path
 
 
-def test_a_wheel_that_fits_is_installed_without_what_it_asks_for(
+def test_a_wheel_that_fits_is_installed_without_dependencies(
     tmp_path: Path,
 ) -> None:
     write_wheel(tmp_path / "wheels")
@@ -40,7 +40,7 @@ def test_a_wheel_that_fits_is_installed_without_what_it_asks_for(
     assert (tmp_path / "target" / "tiny_decoder.py").is_file()
 
 
-def test_a_wheel_that_does_not_fit_is_complained_of(tmp_path: Path) -> None:
+def test_a_wheel_that_does_not_fit_is_reported(tmp_path: Path) -> None:
     write_wheel(tmp_path / "wheels", "cp27-cp27m-win32")
     with pytest.raises(UserError, match="do not fit this Python"):
         install_wheels(tmp_path / "wheels", tmp_path / "target")
@@ -54,7 +54,7 @@ def test_an_unpacked_wheel_is_used_as_it_is(tmp_path: Path) -> None:
     assert folder in install_wheels(tmp_path / "wheels", tmp_path / "target")
 
 
-def test_no_wheels_are_no_matter(tmp_path: Path) -> None:
+def test_a_kit_without_wheels_is_fine(tmp_path: Path) -> None:
     install_wheels(tmp_path / "absent", tmp_path / "target")
     assert not (tmp_path / "target").exists()
 

@@ -19,7 +19,7 @@ from src.errors import UserError
 from src.files import write_json
 from src.kaggle.kit import ROOT, stage_kit
 from src.kaggle.lint import DATASET_FILE, KERNEL_FILE, check_dataset, check_kernel
-from src.kaggle.manifest import read_manifest
+from src.kaggle.manifest import Manifest, read_manifest
 from src.kaggle.names import OWNER, SLUG_PREFIX, Names
 from src.kaggle.wheels import fetch_wheels
 
@@ -33,12 +33,12 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--runs", type=Path, help="the folder of train.py's runs")
     add("--owner", help="your name on Kaggle, as in kaggle.com/NAME")
-    add("--out", type=Path, default=Path("staged"), help="where it is staged")
-    add("--slug-prefix", default=SLUG_PREFIX, help="how the slugs begin")
-    text = "where the inference notebook finds the runs: the dataset, or the output of"
-    text += " the training notebook"
-    places = ["dataset", "train"]
-    add("--weights-from", choices=places, default=places[0], help=text)
+    add("--out", type=Path, default=Path("staged"), help="where to stage it")
+    add("--slug-prefix", default=SLUG_PREFIX, help="prefix of the slugs")
+    text = "where the inference notebook finds the runs: in the dataset, or in the "
+    text += "training notebook's output"
+    sources = ["dataset", "train"]
+    add("--weights-from", choices=sources, default=sources[0], help=text)
     text = "add decoders that Kaggle's image lacks (fetches them with pip)"
     add("--wheels", action="store_true", help=text)
     text = "write the code and the runs alone, as the training notebook does"
@@ -50,7 +50,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Stage everything and say what to do next."""
+    """Stage everything and print the next command."""
     args = parse()
     kit = args.out / "kit" if args.kit_only else args.out / "dataset" / "kit"
     with timed(f"Staged {kit}"):
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def stage_metadata(out: Path, names: Names, weights_from: str) -> None:
-    """Write the dataset's metadata and the notebooks' folders, the owner filled in."""
+    """Write the dataset's metadata and the notebooks' folders, for their owner."""
     manifest = read_manifest(out / "dataset" / "kit")
     metadata = {
         "id": names.ref("kit"),
@@ -81,10 +81,10 @@ def stage_metadata(out: Path, names: Names, weights_from: str) -> None:
 
 
 def stage_kernel(folder: Path, kernel: str, names: Names, **changes: Any) -> None:
-    """Copy a notebook and fill owner, slugs and `make_transforms` into its metadata."""
+    """Copy a notebook; fill owner, slugs and `changes` into its metadata."""
     source = ROOT / "kernels" / kernel
     if not source.is_dir():
-        raise UserError(f"{source} is not there; bundle from a clone of the kit.")
+        raise UserError(f"{source} does not exist; bundle from a clone of the kit.")
     text = (source / KERNEL_FILE).read_text(encoding="utf-8")
     text = text.replace(
         f"{OWNER}/{SLUG_PREFIX}-", f"{names.owner}/{names.slug_prefix}-"
@@ -96,7 +96,7 @@ def stage_kernel(folder: Path, kernel: str, names: Names, **changes: Any) -> Non
 
 
 def report(kit: Path) -> None:
-    """Show what is in the kit."""
+    """Print what the kit holds."""
     manifest = read_manifest(kit)
     size = sum(entry["bytes"] for entry in manifest["files"].values())
     say(f"Kit {manifest['kit']}: {len(manifest['files'])} files, {size / 1e6:.1f} MB")
@@ -105,10 +105,10 @@ def report(kit: Path) -> None:
     if rows:
         show_table("Runs", rows)
     else:
-        say("It holds no run: it can train on Kaggle, but every answer is the prior")
+        say("No runs: it can train on Kaggle, but every prediction is the prior")
 
 
-def _runs_as_text(manifest: dict[str, Any]) -> str:
+def _runs_as_text(manifest: Manifest) -> str:
     return "\n".join(f"- {each['name']}" for each in manifest["runs"]) or "No runs."
 
 

@@ -1,7 +1,7 @@
-"""Kaggle's command line, believed by its words.
+"""The kaggle CLI: its output decides whether a command succeeded.
 
-`kaggle` ends with 0 after a refused push, an unusable source or an upload that failed.
-Here each command must say the words of success, and none of those of a failure.
+`kaggle` exits 0 after a refused push, an unusable source or a failed upload. Here each
+command must print its message of success, and none of a failure.
 """
 
 import re
@@ -10,48 +10,50 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from src.console import say
 from src.errors import UserError
 from src.kaggle.names import COMPETITION
 
-# What the CLI prints, and the sentence it means. {0} is what the pattern caught.
+# What the CLI prints on a failure, and the sentence shown; {0} is the first group.
 _REFUSALS = (
-    (r"Upload unsuccessful: (.+)", "Kaggle did not take {0}, so it is missing there"),
+    (r"Upload unsuccessful: (.+)", "Kaggle did not accept {0}, so it is missing there"),
     (r"Kernel push error: (.+)", "Kaggle refused the notebook: {0}"),
-    (r"not valid (\w+ sources) .*added to the kernel: (.+)", "Kaggle left out {0} {1}"),
+    (r"not valid (\w+ sources) .*added to the kernel: (.+)", "Kaggle dropped {0} {1}"),
     (r"Dataset (?:version )?creation error: (.+)", "Kaggle refused the dataset: {0}"),
     (r"(Could not submit to competition.*)", "{0}"),
     (r"(Could not find competition.*)", "{0}"),
-    (r"(ModuleNotFoundError: .+)", "the kaggle package is not whole ({0})"),
+    (r"(ModuleNotFoundError: .+)", "the kaggle package is incomplete ({0})"),
 )
 _LOGIN = (
-    "Kaggle does not know you: make a token at https://www.kaggle.com/settings/api "
-    "and save it as ~/.kaggle/access_token, or run `kaggle auth login`."
+    "You are not logged in to Kaggle: make a token at "
+    "https://www.kaggle.com/settings/api and save it as ~/.kaggle/access_token, or run "
+    "`kaggle auth login`."
 )
 _RULES = (
-    "Kaggle says it is forbidden: accept the competition's rules at "
-    f"https://www.kaggle.com/c/{COMPETITION}/rules, and see that you are logged in as "
-    "the owner of what is named."
+    "Kaggle forbids this: accept the competition's rules at "
+    f"https://www.kaggle.com/c/{COMPETITION}/rules, and check that you are logged in "
+    "as the owner of the dataset and the notebook."
 )
 _BUSY = "Kaggle is busy or out of quota ({0}); wait some minutes and run this again."
-_AWAY = "Kaggle cannot be reached; check the network and run this again."
-# Failures of every command, told by what the CLI prints as it ends with 1: the server's
-# own message where it sent one, else the status.
+_UNREACHABLE = "Kaggle cannot be reached; check the network and run this again."
+# Failures of any command that exits 1, by the server's message where it sent one, else
+# by the HTTP status.
 _REASONS = (
     (r"Authentication required|401 Client Error|[Uu]nauth\w+", _LOGIN),
     (r"(429) Client Error|([Tt]oo many requests)|(5\d\d) Server Error", _BUSY),
     (r"([Ii]nternal server error|[Uu]navailable|quota)", _BUSY),
     (r"403 Client Error|was denied|Forbidden|accept.{0,40}rules", _RULES),
-    (r"Max retries exceeded|ConnectionError|Network is unreachable", _AWAY),
+    (r"Max retries exceeded|ConnectionError|Network is unreachable", _UNREACHABLE),
 )
 
 
 @dataclass(frozen=True)
 class CliResult:
-    """How a command ended, and everything it printed."""
+    """A command's exit code and all of its output."""
 
     command: list[str]
     code: int
@@ -59,60 +61,61 @@ class CliResult:
 
 
 def run_cli(arguments: list[str], live: bool = False) -> CliResult:
-    """Run `kaggle` and keep its words, whatever they are; `live` shows them as well."""
+    """Run `kaggle` and capture its output; `live` also shows it meanwhile."""
     say(f"$ kaggle {' '.join(arguments)}")
-    # Merged, so that the words keep their order; unbuffered, so that a bar moves.
+    # Merged, so that lines keep their order; unbuffered, so that a progress bar moves.
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "kaggle", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
     )
-    words = b""
-    with process, process.stdout as stream:
+    output = b""
+    with process:
+        stream = cast(BufferedReader, process.stdout)  # a pipe of bytes is one
         while part := stream.read1():
-            words += part
+            output += part
             if live:
                 sys.stdout.write(part.decode(errors="replace"))
                 sys.stdout.flush()
-    return CliResult(arguments, process.returncode, words.decode(errors="replace"))
+    return CliResult(arguments, process.returncode, output.decode(errors="replace"))
 
 
 def run_checked(
     arguments: list[str], success: str = "", live: bool = False
 ) -> re.Match[str]:
-    """Run `kaggle`; return the match of `success` in its words.
+    """Run `kaggle`; return the match of `success` in its output.
 
-    Raises UserError, one sentence, where it failed or did not say so.
+    Raises UserError, one sentence, if it failed or did not report success.
     """
-    answer = run_cli(arguments, live)
-    if refusal := error_in(answer):
-        raise UserError(refusal)
-    match = re.search(success, answer.output)
+    result = run_cli(arguments, live)
+    if error := error_in(result):
+        raise UserError(error)
+    match = re.search(success, result.output)
     if not match:
         raise UserError(
-            f"`kaggle {' '.join(arguments[:2])}` did not say that it succeeded, but: "
-            f"{_last_line(answer.output)}"
+            f"`kaggle {' '.join(arguments[:2])}` did not report success, but: "
+            f"{_last_line(result.output)}"
         )
     return match
 
 
-def error_in(answer: CliResult) -> str | None:
-    """Say in one sentence what went wrong, if anything did, by the words alone."""
+def error_in(result: CliResult) -> str | None:
+    """Return what went wrong in one sentence, or None."""
     for pattern, sentence in _REFUSALS:
-        if match := re.search(pattern, answer.output):
+        if match := re.search(pattern, result.output):
             return f"{sentence.format(*match.groups())}."
-    if answer.code == 0:
+    if result.code == 0:
         return None
     for pattern, sentence in _REASONS:
-        if match := re.search(pattern, answer.output):
+        if match := re.search(pattern, result.output):
             return sentence.format(*(g for g in match.groups() if g))
-    name = " ".join(answer.command[:2])
-    return f"`kaggle {name}` ended with {answer.code}: {_last_line(answer.output)}"
+    name = " ".join(result.command[:2])
+    return f"`kaggle {name}` exited with {result.code}: {_last_line(result.output)}"
 
 
-def _last_line(words: str) -> str:
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
+def _last_line(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else "nothing"
 
 
@@ -121,15 +124,15 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Polling:
-    """How often to ask, and for how long."""
+    """A polling interval and its time limit."""
 
     every_s: float = 20.0
     limit_s: float = 12 * 3600.0
 
-    def wait(self, look: Callable[[], Found | None], what: str) -> Found:
-        """Look until something is found. Raises UserError when the time is up."""
+    def wait(self, poll: Callable[[], Found | None], what: str) -> Found:
+        """Poll until there is a result. Raises UserError at the time limit."""
         end = time.monotonic() + self.limit_s
-        while not (found := look()):
+        while not (found := poll()):
             if time.monotonic() >= end:
                 raise UserError(
                     f"{what} after {self.limit_s / 60:.0f} minutes; look at it on "
@@ -139,7 +142,7 @@ class Polling:
         return found
 
 
-# What the inference notebook leaves: its answer, and a note of which kit gave it.
+# What the inference notebook writes: the submission, and which kit made it.
 SUBMISSION_FILE, RUN_INFO_FILE = "submission.csv", "run_info.json"
 
 
@@ -149,12 +152,12 @@ def dataset_status(ref: str) -> list[str]:
 
 
 def create_dataset(folder: Path) -> list[str]:
-    """Upload a dataset for the first time; its folders travel zipped."""
+    """Upload a dataset for the first time, its folders zipped."""
     return ["datasets", "create", "-p", str(folder), "-r", "zip"]
 
 
 def version_dataset(folder: Path, message: str) -> list[str]:
-    """Upload a dataset anew."""
+    """Upload a new version of a dataset."""
     return ["datasets", "version", "-p", str(folder), "-r", "zip", "-m", message]
 
 
@@ -169,23 +172,23 @@ def pull_kernel(ref: str, folder: Path) -> list[str]:
 
 
 def kernel_status(ref: str) -> list[str]:
-    """Ask how a notebook's run is doing."""
+    """Ask for the status of a notebook's run."""
     return ["kernels", "status", ref]
 
 
 def kernel_output(ref: str, folder: Path) -> list[str]:
-    """Fetch what a notebook's run left."""
+    """Fetch the output of a notebook's run."""
     return ["kernels", "output", ref, "-p", str(folder), "-o"]
 
 
 def submit(ref: str, version: int | str, message: str) -> list[str]:
-    """Hand a notebook's version in."""
+    """Submit a version of a notebook."""
     notebook = ["-k", ref, "-v", str(version), "-f", SUBMISSION_FILE]
     return ["competitions", "submit", COMPETITION, *notebook, "-m", message]
 
 
 def submissions() -> list[str]:
-    """List what was handed in."""
+    """List the submissions."""
     return ["competitions", "submissions", COMPETITION, "--format", "json"]
 
 

@@ -1,4 +1,4 @@
-"""The kit's dataset on Kaggle: uploaded, and ready at its new version."""
+"""The kit's dataset on Kaggle: upload it, wait for its new version."""
 
 import json
 import re
@@ -9,11 +9,11 @@ from src.kaggle import cli
 from src.kaggle.cli import CliResult, Polling, error_in, run_checked, run_cli
 from src.kaggle.lint import DATASET_FILE, check_dataset
 
-# Another's private dataset and one that does not exist are told alike.
+# The server answers alike for another's private dataset and for a missing one.
 _ABSENT = r"40[34] Client Error|was denied|Forbidden|[Nn]ot [Ff]ound"
 
 
-def upload(folder: Path, message: str, patience: Polling) -> int:
+def upload(folder: Path, message: str, polling: Polling) -> int:
     """Upload the staged dataset and wait for it; return its version on Kaggle."""
     ref = check_dataset(folder)["id"]
     before = current_version(ref)
@@ -22,29 +22,29 @@ def upload(folder: Path, message: str, patience: Polling) -> int:
     else:
         command = cli.version_dataset(folder, message)
     check_uploaded(folder, run_checked(command, r"is being created", live=True).string)
-    return patience.wait(
+    return polling.wait(
         lambda: ready_version(ref, before or 0), f"The dataset {ref} is not ready"
     )
 
 
-def check_uploaded(folder: Path, words: str) -> None:
-    """Refuse an upload in which the CLI does not name every file as taken."""
-    taken = set(re.findall(r"Upload successful: (\S+)", words))
+def check_uploaded(folder: Path, output: str) -> None:
+    """Refuse an upload for which the CLI does not report every file as uploaded."""
+    uploaded = set(re.findall(r"Upload successful: (\S+)", output))
     entries = [path for path in folder.iterdir() if path.name != DATASET_FILE]
     wanted = {f"{p.name}.zip" if p.is_dir() else p.name for p in entries}
-    if wanted - taken:
+    if wanted - uploaded:
         raise UserError(
-            f"The new version lacks {', '.join(sorted(wanted - taken))}, which was not "
-            "uploaded; run this again to replace it."
+            f"The new version lacks {', '.join(sorted(wanted - uploaded))}, which was "
+            "not uploaded; run this again to replace it."
         )
 
 
 def ready_version(ref: str, above: int) -> int | None:
     """Return a version above the last one that is ready; UserError if it failed."""
-    answer = run_cli(cli.dataset_status(ref))
-    if answer.code and re.search(_ABSENT, answer.output):
-        return None  # just created, and not to be seen yet
-    status, version = _status(answer)
+    result = run_cli(cli.dataset_status(ref))
+    if result.code and re.search(_ABSENT, result.output):
+        return None  # just created, not visible yet
+    status, version = _status(result)
     if status in ("failed", "deleted"):
         raise UserError(f"Kaggle could not process the dataset {ref}: it is {status}.")
     return version if status == "ready" and version > above else None
@@ -55,15 +55,15 @@ def current_version(ref: str) -> int | None:
 
     A server's error is not taken for absence, as the CLI's `create` does.
     """
-    answer = run_cli(cli.dataset_status(ref))
-    if answer.code and re.search(_ABSENT, answer.output):
+    result = run_cli(cli.dataset_status(ref))
+    if result.code and re.search(_ABSENT, result.output):
         return None
-    return _status(answer)[1]
+    return _status(result)[1]
 
 
-def _status(answer: CliResult) -> tuple[str, int]:
-    if refusal := error_in(answer):
-        raise UserError(refusal)
-    match = re.search(r"\{.*\}", answer.output, re.DOTALL)
-    told = json.loads(match.group()) if match else {}
-    return str(told.get("status")).lower(), int(told.get("current_version_number") or 0)
+def _status(result: CliResult) -> tuple[str, int]:
+    if error := error_in(result):
+        raise UserError(error)
+    match = re.search(r"\{.*\}", result.output, re.DOTALL)
+    info = json.loads(match.group()) if match else {}
+    return str(info.get("status")).lower(), int(info.get("current_version_number") or 0)

@@ -1,7 +1,7 @@
-"""Fetching the competition: its archive, checked, unpacked file by file.
+"""Download the competition: its archive, checked, unpacked file by file.
 
-Everything resumes after a kill: the archive through the CLI's own
-resumption, the files because one that is there in its full size is left alone.
+If interrupted, it resumes: the archive by the CLI's own means, the files because those
+of full size are skipped.
 """
 
 import shutil
@@ -18,37 +18,37 @@ from src.kaggle import cli
 from src.kaggle.cli import run_checked
 from src.kaggle.names import COMPETITION
 
-# The archive's size is not told beforehand; 147,000 files are about 35 GB unpacked.
+# The archive's size is not known beforehand; 147,000 files are about 35 GB unpacked.
 ARCHIVE_BYTES = UNPACKED_BYTES = 35 * 10**9
 
 
 def fetch_competition(data: Path) -> None:
-    """Download and unpack the competition into `data`, if it is not there already.
+    """Download and unpack the competition into `data`, unless it is there.
 
     Raises UserError that says what to do if the disk is too small, credentials or
     accepted rules are missing, or the archive is damaged.
     """
     if (data / LABEL_FILE).is_file():
-        say(f"{data} holds a competition already: nothing is downloaded")
+        say(f"{data} already holds a competition: nothing to download")
         return
     data.mkdir(parents=True, exist_ok=True)
     archive = data / f"{COMPETITION}.zip"
-    if not _whole(archive):
+    if not _is_complete(archive):
         held = archive.stat().st_size if archive.is_file() else 0
         require_room(data, ARCHIVE_BYTES + UNPACKED_BYTES - held)
         with timed(f"Downloaded {archive}"):
             run_checked(cli.download(data), live=True)
-        if not _whole(archive):
+        if not _is_complete(archive):
             raise UserError(
-                f"{archive} is not whole after the download; run this again to go on."
+                f"{archive} is incomplete after the download; run this again to resume."
             )
-    with timed(f"Unpacked it into {data}"), progress("files") as tick:
-        unpack(archive, data, tick)
+    with timed(f"Unpacked it into {data}"), progress("files") as on_file:
+        unpack(archive, data, on_file)
     archive.unlink()
 
 
 def require_room(folder: Path, needed: int) -> None:
-    """Refuse a disk with too little room, before anything is written."""
+    """Refuse a disk with too little free space, before anything is written."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
@@ -57,20 +57,20 @@ def require_room(folder: Path, needed: int) -> None:
         )
 
 
-def unpack(archive: Path, data: Path, tick: Callable[[int, int], None]) -> None:
-    """Unpack what is not there yet, each file whole or not at all, train.csv last.
+def unpack(archive: Path, data: Path, on_file: Callable[[int, int], None]) -> None:
+    """Unpack the missing files, each complete or not at all, train.csv last.
 
-    Each file's checksum is compared. Raises UserError where one is damaged.
+    Checksums are compared. Raises UserError for a damaged file.
     """
     with zipfile.ZipFile(archive) as opened:
         entries = [entry for entry in opened.infolist() if not entry.is_dir()]
-        left = [entry for entry in entries if not _is_there(entry, data)]
-        require_room(data, sum(entry.file_size for entry in left))
-        # A folder with train.csv is taken for a whole competition.
-        left.sort(key=lambda entry: entry.filename == LABEL_FILE)
-        for done, entry in enumerate(left, 1):
+        missing = [entry for entry in entries if not _is_unpacked(entry, data)]
+        require_room(data, sum(entry.file_size for entry in missing))
+        # A folder with train.csv counts as a complete competition.
+        missing.sort(key=lambda entry: entry.filename == LABEL_FILE)
+        for done, entry in enumerate(missing, 1):
             _extract(opened, entry, _target(entry, data))
-            tick(done, len(left))
+            on_file(done, len(missing))
 
 
 def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
@@ -89,7 +89,7 @@ def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> N
 
 
 def _target(entry: zipfile.ZipInfo, data: Path) -> Path:
-    """Place an entry below `data`, and nowhere else."""
+    """Return an entry's path, which must be below `data`."""
     path = PurePosixPath(entry.filename)
     if path.is_absolute() or ".." in path.parts:
         raise UserError(
@@ -99,11 +99,11 @@ def _target(entry: zipfile.ZipInfo, data: Path) -> Path:
     return data / path
 
 
-def _is_there(entry: zipfile.ZipInfo, data: Path) -> bool:
+def _is_unpacked(entry: zipfile.ZipInfo, data: Path) -> bool:
     target = _target(entry, data)
     return target.is_file() and target.stat().st_size == entry.file_size
 
 
-def _whole(archive: Path) -> bool:
-    """Say whether the archive's table of contents, its last part, is there."""
+def _is_complete(archive: Path) -> bool:
+    """Check for the archive's table of contents, its last part."""
     return zipfile.is_zipfile(archive)

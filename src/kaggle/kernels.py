@@ -1,4 +1,4 @@
-"""A notebook on Kaggle: pushed with its sources, followed, its output, submitted."""
+"""A notebook on Kaggle: push it, follow its run, fetch the output, submit."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _SOURCES = ("dataset_sources", "kernel_sources", "competition_sources", "model_s
 
 
 def push(folder: Path, metadata: dict[str, Any]) -> int:
-    """Push a notebook; return its version. UserError where Kaggle took it amiss."""
+    """Push a notebook; return its version. UserError if Kaggle refuses or moves it."""
     ref = metadata["id"]
     command = cli.push_kernel(folder, metadata["machine_shape"])
     match = run_checked(command, _PUSHED)
@@ -36,7 +36,7 @@ def push(folder: Path, metadata: dict[str, Any]) -> int:
 def check_sources(ref: str, metadata: dict[str, Any]) -> None:
     """Refuse a notebook whose sources on Kaggle are not those asked for.
 
-    The CLI is silent about a model it left out, so Kaggle is asked what it has.
+    The CLI does not report a dropped model source, so the metadata is fetched back.
     """
     with tempfile.TemporaryDirectory() as scratch:
         run_checked(cli.pull_kernel(ref, Path(scratch)), "downloaded to")
@@ -51,21 +51,21 @@ def check_sources(ref: str, metadata: dict[str, Any]) -> None:
             )
 
 
-def follow(ref: str, patience: Polling) -> None:
-    """Wait until the run is complete. UserError, with its last words, if it fails."""
+def follow(ref: str, polling: Polling) -> None:
+    """Wait until the run is complete. UserError, with Kaggle's message, if it fails."""
 
     def done() -> bool:
         status = run_checked(cli.kernel_status(ref), _STATUS)
         if status[1].startswith(("ERROR", "CANCEL")):
-            told = re.search(r'Failure message: "(.*)"', status.string)
-            because = f" ({told[1]})" if told else ""
+            message = re.search(r'Failure message: "(.*)"', status.string)
+            because = f" ({message[1]})" if message else ""
             raise UserError(
                 f"The run of {ref} ended as {status[1]}{because}; its log is at "
                 f"https://www.kaggle.com/code/{ref}."
             )
         return status[1] == "COMPLETE"
 
-    patience.wait(done, f"The run of {ref} is still not complete")
+    polling.wait(done, f"The run of {ref} is still not complete")
 
 
 def fetch_output(ref: str, folder: Path) -> None:
@@ -75,16 +75,18 @@ def fetch_output(ref: str, folder: Path) -> None:
 
 
 def check_output(folder: Path, kit: str | None) -> None:
-    """Refuse an output that is not a good submission, made by this very kit if given.
+    """Refuse an output that is not a valid submission, made by `kit` if given.
 
-    Kaggle gives the files of the last run that went well, whichever that was, and the
-    CLI writes a server's error message into a file as if it were the file.
+    Kaggle serves the files of the last successful run, perhaps an older one, and the
+    CLI writes a server's error message into the file it was asked for.
     """
     read_submission(folder / cli.SUBMISSION_FILE)
     try:
         made_by = json.loads((folder / cli.RUN_INFO_FILE).read_text())["kit"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"The run left no readable {cli.RUN_INFO_FILE}.") from None
+        raise UserError(
+            f"The run wrote no readable {cli.RUN_INFO_FILE}; look at its log on Kaggle."
+        ) from None
     if kit not in (None, made_by):
         raise UserError(
             f"The output was made by kit {made_by}, not by {kit} that is staged: the "
@@ -93,23 +95,26 @@ def check_output(folder: Path, kit: str | None) -> None:
 
 
 def submit(ref: str, version: int, message: str) -> None:
-    """Hand a version in, and see that it is listed."""
+    """Submit a version, and check that it is listed."""
     before = _submissions()
     run_checked(cli.submit(ref, version, message), "Successfully submitted")
     new = [each for each in _submissions() if each not in before]
     if not new:
-        raise UserError("Kaggle said that it was submitted but does not list it.")
+        raise UserError(
+            "Kaggle reported the submission but does not list it; look at the "
+            "competition's page before submitting again."
+        )
 
 
 def _submissions() -> set[str]:
-    answer = run_cli(cli.submissions())
-    if refusal := error_in(answer):
-        raise UserError(refusal)
-    match = re.search(r"\[.*\]", answer.output, re.DOTALL)
+    result = run_cli(cli.submissions())
+    if error := error_in(result):
+        raise UserError(error)
+    match = re.search(r"\[.*\]", result.output, re.DOTALL)
     return {str(each.get("ref")) for each in json.loads(match[0])} if match else set()
 
 
 def _bare(source: str) -> str:
-    """Leave out the prefix that Kaggle sometimes adds, and a version."""
+    """Strip the prefix that Kaggle sometimes adds, and a version."""
     source = re.sub(r"^/?(datasets|code|models|competitions)/", "", source)
     return re.sub(r"^([\w-]+/[\w-]+)/\d+$", r"\1", source).lower()

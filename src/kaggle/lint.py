@@ -1,7 +1,7 @@
 """Metadata of a notebook or a dataset, checked before Kaggle sees it.
 
 Kaggle ignores a key it does not know, turns the internet on unless told otherwise, and
-makes the slug from the title: what would pass in silence is found here.
+makes the slug from the title, all without a message: such faults are found here.
 """
 
 import json
@@ -33,7 +33,7 @@ _SHAPES = ("", "None", "NvidiaTeslaT4")  # the P100 is gone
 
 
 def check_kernel(folder: Path, offline: bool) -> dict[str, Any]:
-    """Return a notebook's metadata; UserError names what Kaggle would not take well.
+    """Return a notebook's metadata; UserError lists what Kaggle would refuse or ignore.
 
     offline: it will be submitted, so the internet must be off.
     """
@@ -43,7 +43,7 @@ def check_kernel(folder: Path, offline: bool) -> dict[str, Any]:
 
 
 def check_dataset(folder: Path) -> dict[str, Any]:
-    """Return a dataset's metadata; UserError names what Kaggle would not take."""
+    """Return a dataset's metadata; UserError lists what Kaggle would refuse."""
     metadata = _read(folder / DATASET_FILE)
     _refuse(folder / DATASET_FILE, list(_dataset_faults(metadata)))
     return metadata
@@ -78,7 +78,7 @@ def _name_faults(
     title: tuple[int, int],
 ) -> Iterator[str]:
     if unknown := sorted(metadata.keys() - keys):
-        yield f"{unknown[0]} is no key that Kaggle reads"
+        yield f"{unknown[0]} is not a key that Kaggle reads"
     ref, named = str(metadata.get("id")), str(metadata.get("title"))
     owner, _, name = ref.partition("/")
     if not re.fullmatch(_REF, ref) or owner == OWNER:
@@ -96,11 +96,11 @@ def _source_faults(metadata: dict[str, Any]) -> Iterator[str]:
     for key, form in _SOURCES.items():
         sources = metadata.get(key)
         if not isinstance(sources, list):
-            yield f"{key} must be a list, if an empty one"
+            yield f"{key} must be a list, which may be empty"
             continue
         for source in sources:
             if not re.fullmatch(form, str(source)):
-                yield f"{key} has {source}, which is not of the form Kaggle takes"
+                yield f"{key} has {source}, which is not of the form Kaggle accepts"
 
 
 def _notebook_faults(path: Path) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _notebook_faults(path: Path) -> Iterator[str]:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         cells, metadata = notebook["cells"], notebook["metadata"]
     except (OSError, ValueError, KeyError, TypeError):
-        yield f"code_file {path.name} is no notebook beside it"
+        yield f"code_file {path.name} is not a notebook in the same folder"
         return
     if not metadata.get("kernelspec", {}).get("name"):
         yield f"{path.name} names no kernelspec, so Kaggle cannot run it"
@@ -134,9 +134,9 @@ def _read(path: Path) -> dict[str, Any]:
         way_out = "stage it with `python -m src.kaggle.bundle`"
         raise UserError(f"{path} is not there; {way_out}.") from None
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); mend it.") from None
+        raise UserError(f"{path} is not JSON ({error}); stage it again.") from None
     if not isinstance(metadata, dict):
-        raise UserError(f"{path} holds no JSON object; stage it again.")
+        raise UserError(f"{path} does not hold a JSON object; stage it again.")
     return metadata
 
 

@@ -1,25 +1,45 @@
-"""manifest.json: what a kit holds, so that the far end can tell whether it arrived."""
+"""manifest.json: a kit's files with their hashes, to check that all of it arrived."""
 
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterator
 from hashlib import file_digest, sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from src.errors import UserError
 from src.files import write_json
 
 MANIFEST = "manifest.json"
 WHEELS = "wheels"  # optional at run time, and Kaggle may unpack a wheel it finds
-_KEYS = ("kit", "commit", "python", "packages", "runs", "files")
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "pydicom")
 
 
+class FileEntry(TypedDict):
+    """A file of a kit."""
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(TypedDict):
+    """manifest.json; `files` by their path in the kit, `packages` by name."""
+
+    kit: str
+    commit: str
+    python: str
+    packages: dict[str, str | None]
+    runs: list[dict[str, Any]]
+    files: dict[str, FileEntry]
+
+
+_KEYS = tuple(Manifest.__annotations__)
+
+
 def write_manifest(kit: Path, commit: str, runs: list[dict[str, Any]]) -> str:
-    """Write the hashes of a kit's files beside what made them; return the kit's id."""
-    files = {
+    """Write the hashes of a kit's files, and what made them; return the kit's id."""
+    files: dict[str, FileEntry] = {
         path.relative_to(kit).as_posix(): {
             "sha256": _hash(path),
             "bytes": path.stat().st_size,
@@ -27,7 +47,7 @@ def write_manifest(kit: Path, commit: str, runs: list[dict[str, Any]]) -> str:
         for path in sorted(kit.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
-    manifest = {
+    manifest: Manifest = {
         "kit": _identity(files),
         "commit": commit,
         "python": platform.python_version(),
@@ -39,11 +59,11 @@ def write_manifest(kit: Path, commit: str, runs: list[dict[str, Any]]) -> str:
     return manifest["kit"]
 
 
-def read_manifest(kit: Path) -> dict[str, Any]:
+def read_manifest(kit: Path) -> Manifest:
     """Read a kit's manifest. Raises UserError where there is none."""
     try:
         manifest = json.loads((kit / MANIFEST).read_text(encoding="utf-8"))
-        return {name: manifest[name] for name in _KEYS}
+        return cast(Manifest, {name: manifest[name] for name in _KEYS})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{kit / MANIFEST} is missing or unreadable; stage the kit again with "
@@ -52,9 +72,9 @@ def read_manifest(kit: Path) -> dict[str, Any]:
 
 
 def verify(kit: Path) -> list[str]:
-    """Say which of the manifest's files are missing or changed; wheels do not count."""
+    """Report which of the manifest's files are missing or changed, but for wheels."""
     files = read_manifest(kit)["files"]
-    # Nor does an empty file, which an upload may lose: nothing is in it.
+    # Empty files do not count either: an upload may lose them.
     needed = {
         name: entry
         for name, entry in files.items()
@@ -69,13 +89,13 @@ def verify(kit: Path) -> list[str]:
     return [*_listed("missing", missing), *_listed("changed", changed)]
 
 
-def _listed(fault: str, names: list[str]) -> Iterable[str]:
+def _listed(fault: str, names: list[str]) -> Iterator[str]:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield f"{fault} from the kit: {', '.join(names[:3])}{more}"
 
 
-def _identity(files: dict[str, dict[str, Any]]) -> str:
+def _identity(files: dict[str, FileEntry]) -> str:
     text = json.dumps({name: entry["sha256"] for name, entry in files.items()})
     return sha256(text.encode()).hexdigest()[:12]
 

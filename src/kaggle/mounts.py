@@ -1,4 +1,4 @@
-"""Finding what is mounted on Kaggle, by what it holds and not by its path.
+"""Find Kaggle's mounts by what they hold, not by their path.
 
 Since 2026 a competition lies in /kaggle/input/competitions/SLUG, a dataset in
 /kaggle/input/datasets/OWNER/SLUG and a notebook's output in
@@ -14,19 +14,19 @@ from src.competition.tables import TEST_SERIES_FILE
 from src.errors import UserError
 from src.kaggle.names import COMPETITION
 
-ROOT_VARIABLE = "KAGGLE_INPUT"  # the mounts' root, where it is not /kaggle/input
+ROOT_VARIABLE = "KAGGLE_INPUT"  # the root of the mounts, if not /kaggle/input
 _MAX_DEPTH = 4
 
 
 def input_root() -> Path:
-    """Name the folder that everything is mounted under."""
+    """Return the folder that everything is mounted under."""
     return Path(os.environ.get(ROOT_VARIABLE, "/kaggle/input"))
 
 
 def find_competition(root: Path) -> Path:
     """Return the competition's folder: one with the test's series or its images.
 
-    Raises UserError, with what is there, if none is found.
+    Raises UserError, which lists the mounts, if there is none.
     """
     known = (root / "competitions" / COMPETITION, root / COMPETITION)
     for folder in (*known, *_folders(root)):

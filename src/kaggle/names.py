@@ -1,6 +1,6 @@
-"""What things are called on Kaggle: the competition, the dataset, the two notebooks.
+"""Names on Kaggle: the competition, the dataset, the two notebooks.
 
-Kaggle makes the slug of a new notebook from its title, so here both come from one word.
+Kaggle makes the slug of a new notebook from its title, so here both have one prefix.
 """
 
 import re
@@ -20,11 +20,11 @@ class Names:
     slug_prefix: str = SLUG_PREFIX
 
     def ref(self, part: str) -> str:
-        """Name the `kit` dataset, or the `inference` or `train` notebook."""
+        """Return the reference of the `kit` dataset or of a notebook in KERNELS."""
         return f"{self.owner}/{self.slug_prefix}-{part}"
 
     def title(self, part: str) -> str:
-        """Give a title that Kaggle turns back into the slug."""
+        """Return a title that Kaggle turns back into the slug."""
         return f"{self.slug_prefix}-{part}".replace("-", " ").title()
 
 

@@ -1,7 +1,9 @@
-"""What the inference notebook shows of its answer, outside the rerun."""
+"""Tables and pictures of the inference notebook, outside the rerun."""
 
+from collections.abc import Hashable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,84 +24,81 @@ from src.competition.tables import image_folder, read_test_series
 from src.errors import UserError
 from src.imaging.crops import intensity_window, to_uint8
 from src.imaging.series import Series, read_series
-from src.inference.findings import SOURCES, fallback_reasons, sources
+from src.inference.findings import SOURCES, fallback_reasons, keeps_prior, sources
 from src.kaggle.run_inference import InferenceResult, in_rerun
 
 
-def show_result(answer: InferenceResult, pictures: int = 3) -> None:
-    """Show tables and the first studies; in the rerun nothing, as nobody sees it."""
+def show_result(result: InferenceResult, pictures: int = 3) -> None:
+    """Show tables and the first studies; in the rerun, which nobody sees, nothing."""
     if in_rerun():
         return
-    _show("What it took", cost(answer))
-    if answer.findings is None:
-        print("\nThere are no findings: the submission is the prior throughout.")
+    _show("Time and memory", cost(result))
+    if result.findings is None:
+        print("\nNo findings: every prediction is the prior.")
         return
-    _show("Where the answers came from", pd.DataFrame(sources(answer.findings)))
-    _show(
-        "Why answers fell back to the prior",
-        pd.DataFrame(fallback_reasons(answer.findings)),
-    )
-    _show("The studies", by_study(answer.findings))
-    for study in answer.studies[:pictures]:
-        figure = draw_study(answer.data, study, answer.findings)
+    _show("Sources of the predictions", pd.DataFrame(sources(result.findings)))
+    _show("Fallback reasons", pd.DataFrame(fallback_reasons(result.findings)))
+    _show("Studies", by_study(result.findings))
+    for study in result.studies[:pictures]:
+        figure = draw_study(result.data, study, result.findings)
         display(figure)
         plt.close(figure)
 
 
 def _show(title: str, table: pd.DataFrame) -> None:
     if table.empty:
-        print(f"\n{title}: nothing to list.")
+        print(f"\n{title}: none.")
         return
     styled = (
         table.style.hide(axis="index")
         .set_caption(title)
         .format(precision=2, na_rep="-")
     )
-    caption = {"selector": "caption", "props": "font-weight: bold; text-align: left"}
-    display(styled.set_table_styles([caption]))
+    look = "font-weight: bold; text-align: left"
+    display(styled.set_table_styles([{"selector": "caption", "props": look}]))
 
 
 HIDDEN_STUDIES = 750  # to plan for; the visible test has one
 
 
 def by_study(findings: pd.DataFrame, count: int = 20) -> pd.DataFrame:
-    """Say of the first studies how much was read, and the likeliest severe site."""
+    """List the first studies: sites by source, and the likeliest severe site."""
     rows = []
     for study, sites in islice(findings.groupby("study_id"), count):
-        seen = sites["source"].value_counts()
-        counts = {name: int(seen.get(name, 0)) for name in SOURCES}
+        found = sites["source"].value_counts()
+        counts = {name: int(found.get(name, 0)) for name in SOURCES}
         rows.append({"study": study, **counts, **_likeliest_severe(sites)})
     return pd.DataFrame(rows)
 
 
 def _likeliest_severe(sites: pd.DataFrame) -> dict[str, object]:
-    """Name it among those that were read: the prior knows nothing of this study."""
-    read = sites[sites["source"] != "prior"]
-    if read.empty:
-        return {"likeliest severe": "nothing was read", "probability": None}
-    worst = read.loc[read["severe"].idxmax()]
+    """Return it, prior-only sites apart: the prior knows nothing of this study."""
+    graded = sites[~keeps_prior(sites)]
+    if graded.empty:
+        return {"likeliest severe": "no site was graded", "probability": None}
+    worst = graded.iloc[int(graded["severe"].argmax())]
     name = site_name(worst["condition"], worst["level"])
     return {"likeliest severe": name, "probability": float(worst["severe"])}
 
 
-def cost(answer: InferenceResult) -> pd.DataFrame:
-    """Say what the answer took, and would take for the hidden test.
+def cost(result: InferenceResult) -> pd.DataFrame:
+    """Return the time and memory used, and an estimate for the hidden test.
 
-    All of the time is scaled, start-up too: the estimate is on the safe side.
+    All of the time is scaled, start-up too, so the estimate is an upper one.
     """
-    each = answer.seconds / len(answer.studies)
+    each = result.seconds / len(result.studies)
     row = {
-        "studies": len(answer.studies),
-        "seconds": round(answer.seconds, 1),
+        "studies": len(result.studies),
+        "seconds": round(result.seconds, 1),
         "seconds a study": round(each, 2),
         f"hours for {HIDDEN_STUDIES}": round(each * HIDDEN_STUDIES / 3600, 2),
-        "peak memory, MB": round(answer.peak_mb),
+        "peak memory, MB": round(result.peak_mb),
     }
     return pd.DataFrame([row])
 
 
 def site_name(condition: str, level: str) -> str:
-    """Write a site as a reader says it: `L4/L5 left neural foraminal narrowing`."""
+    """Return a site's name: `L4/L5 left neural foraminal narrowing`."""
     return f"{level.replace('_', '/').upper()} {condition.replace('_', ' ')}"
 
 
@@ -111,7 +110,7 @@ LETTERS = dict(zip(SEVERITIES, "NMS", strict=True))
 def draw_study(data: Path, study: int, findings: pd.DataFrame) -> Figure:
     """Draw a study; sites are marked in the colour of their likeliest severity.
 
-    findings: all of findings.csv. A series that cannot be read says so in its place.
+    findings: all of findings.csv. An unreadable series is replaced by its error.
     """
     sites = findings[findings["study_id"] == study]
     series = read_test_series(data)
@@ -123,14 +122,14 @@ def draw_study(data: Path, study: int, findings: pd.DataFrame) -> Figure:
         layout="constrained",
     )
     folder = image_folder(data, "test") / str(study)
-    for place, description in zip(axes, SERIES_DESCRIPTIONS, strict=False):
+    for axis, description in zip(axes, SERIES_DESCRIPTIONS, strict=False):
         chosen = series[series["series_description"] == description]
-        _draw_series(place, folder, chosen["series_id"].tolist(), sites)
-        place.set_title(description, fontsize=10)
-    _draw_answers(axes[-1], sites)
+        _draw_series(axis, folder, chosen["series_id"].tolist(), sites)
+        axis.set_title(description, fontsize=10)
+    _draw_grid(axes[-1], sites)
     counts = sites["source"].value_counts()
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    figure.suptitle(f"Study {study}: {told}", fontsize=12)
+    text = ", ".join(f"{count} {name}" for name, count in counts.items())
+    figure.suptitle(f"Study {study}: {text}", fontsize=12)
     return figure
 
 
@@ -160,7 +159,7 @@ def _draw_series(
 def _readable(
     folder: Path, known: list[int], marked: pd.DataFrame
 ) -> tuple[int, Series]:
-    """Open the series with most sites; without any, the first that can be read."""
+    """Read the series with most sites; without any, the first readable one."""
     ranked = marked["series_id"].value_counts().index.astype(int).tolist()
     order = list(dict.fromkeys([*ranked, *known]))
     for number in order[:-1]:
@@ -175,16 +174,16 @@ def _busiest(series: Series, marked: pd.DataFrame) -> int:
     """Return the slice with most sites; without any, the middle one."""
     if marked.empty:
         return len(series.headers) // 2
-    return series.index_of(int(marked["instance_number"].value_counts().idxmax()))
+    return series.index_of(int(marked["instance_number"].value_counts().index[0]))
 
 
 def _mark(axes: Axes, sites: pd.DataFrame) -> None:
-    for site in sites.itertuples():
-        colour = COLOURS[likeliest(site)]
-        axes.plot(site.x, site.y, "o", ms=9, mew=1.8, color=colour, fillstyle="none")
+    for site in sites.to_dict("records"):
+        colour, x, y = COLOURS[likeliest(site)], site["x"], site["y"]
+        axes.plot(x, y, "o", ms=9, mew=1.8, color=colour, fillstyle="none")
         axes.annotate(
-            site.level.replace("_", "/").upper(),
-            (site.x, site.y),
+            site["level"].replace("_", "/").upper(),
+            (x, y),
             (7, 0),
             textcoords="offset points",
             color=colour,
@@ -194,13 +193,14 @@ def _mark(axes: Axes, sites: pd.DataFrame) -> None:
         )
 
 
-def _draw_answers(axes: Axes, sites: pd.DataFrame) -> None:
-    """Draw the 25 answers as a grid; a cell is deeper where the answer is surer."""
+def _draw_grid(axes: Axes, sites: pd.DataFrame) -> None:
+    """Draw the 25 predictions as a grid; the surer, the deeper the colour."""
     grid = np.ones((len(CONDITIONS), len(LEVELS), 3))
-    for site in sites.itertuples():
-        row, column = CONDITIONS.index(site.condition), LEVELS.index(site.level)
+    for site in sites.to_dict("records"):
+        row = CONDITIONS.index(site["condition"])
+        column = LEVELS.index(site["level"])
         name = likeliest(site)
-        probability, prior = getattr(site, name), site.source == "prior"
+        probability, prior = site[name], site["source"] == "prior"
         colour = to_rgb(UNREAD if prior else COLOURS[name])
         depth = 1 if prior else np.clip(probability, 0.2, 1)
         grid[row, column] = 1 - depth * (1 - np.array(colour))
@@ -216,6 +216,6 @@ def _draw_answers(axes: Axes, sites: pd.DataFrame) -> None:
     axes.set_title("N normal or mild, M moderate, S severe", fontsize=10)
 
 
-def likeliest(site: object) -> str:
-    """Name the severity with the highest probability."""
-    return max(SEVERITIES, key=lambda name: getattr(site, name))
+def likeliest(site: dict[Hashable, Any]) -> str:
+    """Return the severity with the highest probability."""
+    return max(SEVERITIES, key=lambda name: site[name])

@@ -2,8 +2,8 @@
 
     python -m src.kaggle.publish --staged staged --message "six backbones"
 
-stops with one sentence at the first thing that Kaggle did not do, also where the CLI
-itself would not tell. --dry-run shows the commands and runs none of them.
+stops with one sentence at the first failure, also where the CLI itself reports none.
+--dry-run shows the commands and runs none of them.
 """
 
 import argparse
@@ -28,13 +28,17 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     text = "the folder that src.kaggle.bundle made"
     add("--staged", type=Path, default=Path("staged"), help=text)
-    text = "train ends with its output fetched; inference is submitted"
+    text = "train: fetch its output; inference: also check and submit it"
     add("--kernel", choices=KERNELS, default="inference", help=text)
-    add("--message", default="rsna-lumbar", help="of the version and the submission")
-    add("--no-upload", action="store_true", help="the dataset is there already")
-    add("--no-submit", action="store_true", help="stop when the output is fetched")
-    add("--poll-seconds", type=float, default=20.0, help="how often to ask")
-    add("--timeout-minutes", type=float, default=720.0, help="how long to wait")
+    add(
+        "--message",
+        default="rsna-lumbar",
+        help="of the version and of the submission",
+    )
+    add("--no-upload", action="store_true", help="use the dataset as it is on Kaggle")
+    add("--no-submit", action="store_true", help="stop after fetching the output")
+    add("--poll-seconds", type=float, default=20.0, help="polling interval")
+    add("--timeout-minutes", type=float, default=720.0, help="limit of each wait")
     add("--dry-run", action="store_true", help="show each command, run none")
     return parser.parse_args()
 
@@ -46,8 +50,8 @@ def main() -> None:
     check_dataset(dataset)
     metadata = check_kernel(folder, offline=args.kernel == "inference")
     if broken := verify(dataset / "kit"):
-        raise UserError(f"The staged kit is not whole: {broken[0]}; stage it again.")
-    say(f"{dataset} and {folder} are in order")
+        raise UserError(f"The staged kit is incomplete: {broken[0]}; stage it again.")
+    say(f"{dataset} and {folder} passed the checks")
     if args.dry_run:
         for command in plan(args, metadata["id"]):
             say(f"$ kaggle {' '.join(command)}")
@@ -56,15 +60,15 @@ def main() -> None:
 
 
 def plan(args: argparse.Namespace, ref: str) -> list[list[str]]:
-    """List the commands; of `create` and `version` only one will be run."""
+    """List the commands; either `create` or `version` will be run."""
     dataset, folder = args.staged / "dataset", args.staged / args.kernel
-    known = check_dataset(dataset)["id"]
+    dataset_ref = check_dataset(dataset)["id"]
     shape = check_kernel(folder, offline=False)["machine_shape"]
     uploading = [
-        cli.dataset_status(known),
+        cli.dataset_status(dataset_ref),
         cli.create_dataset(dataset),
         cli.version_dataset(dataset, args.message),
-        cli.dataset_status(known),
+        cli.dataset_status(dataset_ref),
     ]
     running = [
         cli.push_kernel(folder, shape),
@@ -85,20 +89,20 @@ def plan(args: argparse.Namespace, ref: str) -> list[list[str]]:
 
 
 def publish(args: argparse.Namespace, metadata: dict[str, Any]) -> None:
-    """Do it, step by step."""
+    """Upload, push, follow, fetch the output and submit."""
     ref = metadata["id"]
-    patience = Polling(args.poll_seconds, 60 * args.timeout_minutes)
+    polling = Polling(args.poll_seconds, 60 * args.timeout_minutes)
     if not args.no_upload:
         with timed("Uploaded the dataset"):
-            version = upload(args.staged / "dataset", args.message, patience)
+            version = upload(args.staged / "dataset", args.message, polling)
         say(f"The dataset is ready at version {version}")
     with timed("Pushed the notebook"):
         version = push(args.staged / args.kernel, metadata)
     with timed(f"Version {version} of {ref} ran to its end"):
-        follow(ref, patience)
+        follow(ref, polling)
     fetch_output(ref, output_folder(args))
     if args.kernel == "inference":
-        # A kit that was trained on Kaggle is not the one that is staged here.
+        # A kit that was trained on Kaggle differs from the staged one.
         ours = not metadata["kernel_sources"]
         check_output(output_folder(args), kit_id(args.staged) if ours else None)
     say(f"The output is in {output_folder(args)}")
@@ -109,17 +113,17 @@ def publish(args: argparse.Namespace, metadata: dict[str, Any]) -> None:
 
 
 def submits(args: argparse.Namespace) -> bool:
-    """Say whether this ends in a submission."""
+    """Return whether a submission follows."""
     return args.kernel == "inference" and not args.no_submit
 
 
 def output_folder(args: argparse.Namespace) -> Path:
-    """Where a notebook's output goes."""
+    """Return the folder for a notebook's output."""
     return args.staged / "output" / args.kernel
 
 
 def kit_id(staged: Path) -> str:
-    """Name the staged kit."""
+    """Return the staged kit's id."""
     return read_manifest(staged / "dataset" / "kit")["kit"]
 
 

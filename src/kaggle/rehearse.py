@@ -3,9 +3,9 @@
     python -m src.kaggle.rehearse --folder rehearsal
 
 stages a kit and runs its notebook by kernels/rehearse.sh under both mount layouts, on
-each number of studies: in the rerun, where it must end in a good file, and outside it,
-where it must refuse an answer that is not fit to submit; then on studies damaged in
-five ways. Without --runs it trains small models on the phantom first.
+each number of studies: in the rerun, where it must write a valid file, and outside it,
+where it must refuse a submission with problems; then on studies damaged in five
+different ways. Without --runs it trains small models on the phantom first.
 """
 
 import argparse
@@ -43,9 +43,9 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--folder", type=Path, default=Path("rehearsal"), help="where it happens")
+    add("--folder", type=Path, default=Path("rehearsal"), help="working folder")
     add("--runs", type=Path, help="the folder of train.py's runs")
-    text = "numbers of test studies, one rehearsal each"
+    text = "numbers of test studies, each rehearsed"
     add(
         "--studies",
         type=positive_int,
@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Rehearse every case and show what came of it."""
+    """Rehearse every case and show the outcomes."""
     args = parse()
     folder = args.folder.resolve()
     data, runs = folder / "data", (args.runs or folder / "runs").resolve()
@@ -66,9 +66,9 @@ def main() -> None:
     kit = ["--cache", cache]
     _call("input_prep.py", "--data", data, *kit, "--phantom", 5, "--crop-px", 40)
     if not args.runs:
-        learn = [*kit, "--runs", runs, "--backbone", "resnet10t"]
+        common = [*kit, "--runs", runs, "--backbone", "resnet10t"]
         for task, recipe in TRAINED.items():
-            _call("train.py", *learn, "--task", task, *recipe)
+            _call("train.py", *common, "--task", task, *recipe)
     bundle = ["--runs", runs, "--owner", NAMES.owner, "--out", staged]
     _call("-m", "src.kaggle.bundle", *bundle)
     rows = []
@@ -93,15 +93,16 @@ def main() -> None:
 
 
 def estimate(rows: list[dict[str, Any]]) -> str:
-    """Say what the hidden test would take: the start once, each study 750 times.
+    """Estimate the hidden test's time and memory: one start, 750 studies.
 
-    Raises UserError if the peak of memory grows with the studies.
+    Raises UserError if peak memory grows with the studies.
     """
     few, many = (pick(rows, key=lambda row: row["studies"]) for pick in (min, max))
     if many["peak MB"] > MEMORY_GROWTH * few["peak MB"]:
         raise UserError(
             f"Memory grows with the studies, from {few['peak MB']} MB for "
-            f"{few['studies']} to {many['peak MB']} MB for {many['studies']}."
+            f"{few['studies']} to {many['peak MB']} MB for {many['studies']}; find "
+            "what is kept from one study to the next."
         )
     more = max(1, many["studies"] - few["studies"])
     each = max(0.0, many["script s"] - few["script s"]) / more
@@ -115,7 +116,7 @@ def estimate(rows: list[dict[str, Any]]) -> str:
 def rehearse(
     staged: Path, data: Path, work: Path, layout: str, rerun: bool
 ) -> dict[str, Any]:
-    """Run the notebook once; UserError if it ended as it should not have."""
+    """Run the notebook once; UserError if it did not end as it should."""
     start = time.monotonic()
     done = run_notebook(
         staged / "inference" / "inference.ipynb",
@@ -128,29 +129,32 @@ def rehearse(
         check_submission(
             read_submission(work / "submission.csv"), list_test_studies(data)
         )
-        told = read_run_info(work)
+        info = read_run_info(work)
     except (UserError, OSError) as error:
-        raise UserError(f"{work} has no good submission: {error}") from error
-    if (done.returncode != 0) != (bool(told["problems"]) and not rerun):
-        raise UserError(f"The notebook in {work} ended with {done.returncode}.")
+        raise UserError(f"{work} has no valid submission: {error}") from error
+    if (done.returncode != 0) != (bool(info["problems"]) and not rerun):
+        raise UserError(
+            f"The notebook exited with {done.returncode}; open "
+            f"{work / '__notebook__.ipynb'} to see why."
+        )
     return {
         "layout": layout,
         "rerun": "yes" if rerun else "no",
-        "studies": told["studies"],
+        "studies": info["studies"],
         "ended": "refused" if done.returncode else "good",
         "seconds": round(time.monotonic() - start, 1),
-        "script s": told["seconds"],
-        "peak MB": told["peak_mb"],
+        "script s": info["seconds"],
+        "peak MB": info["peak_mb"],
     }
 
 
 def run_notebook(
     notebook: Path, work: Path, layout: str, mounts: dict[Path, str], **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run kernels/rehearse.sh; `mounts` says what each folder plays."""
-    places = [f"{folder}={what}" for folder, what in mounts.items()]
+    """Run kernels/rehearse.sh; `mounts` maps a folder to what it stands for."""
+    arguments = [f"{folder}={what}" for folder, what in mounts.items()]
     return subprocess.run(
-        [ROOT / "kernels" / "rehearse.sh", notebook, work, layout, *places],
+        [ROOT / "kernels" / "rehearse.sh", notebook, work, layout, *arguments],
         env={**os.environ, "PYTHON": sys.executable, **settings},
         capture_output=True,
         text=True,
@@ -178,7 +182,7 @@ def hidden_test(source: Path, root: Path, studies: int) -> list[int]:
 
 
 def damage(studies: list[int], root: Path) -> None:
-    """Damage all studies but the first, each in its own way."""
+    """Damage all studies but the first, each differently."""
     _, cut, gone, empty, absent, blank = studies
     for path in _series(root, cut)[0].iterdir():
         _replace(path, path.read_bytes()[:700])
@@ -208,7 +212,7 @@ def _dataset() -> str:
 def _call(*command: object) -> None:
     done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=False)
     if done.returncode:
-        raise UserError(f"{command[0]} ended with {done.returncode}; see above.")
+        raise UserError(f"{command[0]} exited with {done.returncode}; see above.")
 
 
 if __name__ == "__main__":

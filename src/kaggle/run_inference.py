@@ -1,8 +1,8 @@
-"""What the inference notebook does: a whole answer to the test, whatever happens.
+"""What the inference notebook runs: a complete submission in every case.
 
 In the hidden rerun nothing may raise, since a study that keeps the prior costs little
-and a notebook that fails costs everything. Outside it nothing may be passed over, since
-a broken kit that answers the prior looks like one that works.
+and a notebook that fails costs everything. Outside it no problem may be ignored, since
+a broken kit that predicts the prior looks like one that works.
 """
 
 import json
@@ -12,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import pandas as pd
 
@@ -27,6 +29,7 @@ from src.competition.submission import (
 from src.competition.tables import LABEL_FILE, list_test_studies, read_labels
 from src.errors import UserError
 from src.files import write_json
+from src.inference.findings import keeps_prior
 from src.kaggle.cli import RUN_INFO_FILE, SUBMISSION_FILE
 from src.kaggle.kit import WEIGHTS
 from src.kaggle.manifest import WHEELS, read_manifest, verify
@@ -39,10 +42,10 @@ GRACE_MINUTES = 20.0  # for the script to end after its own limit
 
 @dataclass
 class InferenceResult:
-    """What was answered, and what went wrong on the way.
+    """What was predicted, and the problems met.
 
-    findings: the script's findings.csv, or None where it wrote none. seconds and
-    peak_mb: what the script took.
+    findings: the script's findings.csv, or None if it wrote none. seconds and peak_mb:
+    the script's time and memory.
     """
 
     data: Path
@@ -55,14 +58,26 @@ class InferenceResult:
     problems: list[str] = field(default_factory=list)
 
     def verify(self) -> None:
-        """Check the file; outside the rerun, raise for whatever went wrong."""
+        """Check the file; outside the rerun, raise UserError for any problem."""
         check_submission(read_submission(self.submission), self.studies)
         if self.problems and not in_rerun():
             raise UserError("NOT FIT TO SUBMIT: " + "; ".join(self.problems) + ".")
 
 
+class RunInfo(TypedDict):
+    """run_info.json; `rows` counts predictions by their source."""
+
+    kit: str
+    rerun: bool
+    studies: int
+    rows: dict[str, int]
+    seconds: float
+    peak_mb: int
+    problems: list[str]
+
+
 def in_rerun() -> bool:
-    """Say whether this is the hidden rerun, whose failure nobody would see."""
+    """Return whether this is the hidden rerun, whose errors nobody sees."""
     flag = os.environ.get("KAGGLE_IS_COMPETITION_RERUN", "")
     return flag.lower() not in ("", "0", "false")
 
@@ -82,13 +97,13 @@ def predict_test_set(
     result.problems += _kit_problems(kit)
     limit_minutes = float(os.environ.get("KIT_LIMIT_MINUTES", limit_minutes))
     _predict(result, kit, limit_minutes)
-    result.problems += _answer_problems(result)
-    _note(result, out / RUN_INFO_FILE)
+    result.problems += _prior_problems(result)
+    _write_run_info(result, out / RUN_INFO_FILE)
     return result
 
 
 def _prior(data: Path) -> pd.DataFrame:
-    """Make the answer that stands until the script has given a better one."""
+    """Return the prior that is submitted until the script replaces it."""
     try:
         return smoothed_prior(read_labels(data / LABEL_FILE))
     except UserError:
@@ -106,7 +121,7 @@ def _kit_problems(kit: Path) -> list[str]:
 
 
 def _predict(result: InferenceResult, kit: Path, limit_minutes: float) -> None:
-    """Let predict_submission.py replace the prior; put it back if that is no answer."""
+    """Let predict_submission.py replace the prior; restore it after a bad file."""
     prior, start = read_submission(result.submission), time.monotonic()
     try:
         _run_script(result, kit, limit_minutes)
@@ -114,19 +129,19 @@ def _predict(result: InferenceResult, kit: Path, limit_minutes: float) -> None:
     except subprocess.SubprocessError as error:
         result.problems.append(f"predict_submission.py failed: {_ending(error)}")
     except (UserError, OSError, ValueError) as error:
-        result.problems.append(f"its findings cannot be used: {error}".rstrip("."))
+        result.problems.append(f"its findings are unusable: {error}".rstrip("."))
     result.seconds = time.monotonic() - start
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     result.peak_mb = used.ru_maxrss / 1024
     try:
         check_submission(read_submission(result.submission), result.studies)
     except UserError as error:
-        result.problems.append(f"its answer cannot be used: {error}".rstrip("."))
+        result.problems.append(f"its submission is unusable: {error}".rstrip("."))
         write_submission(prior, result.submission)
 
 
 def _read_findings(path: Path) -> pd.DataFrame:
-    findings = pd.read_csv(path)
+    findings = pd.read_csv(path, dtype={"reason": str})  # also where all are blank
     needed = {"study_id", "condition", "level", "source", "reason", "severe"}
     if not needed <= {*findings.columns}:
         raise UserError(f"{path.name} lacks one of {', '.join(sorted(needed))}")
@@ -150,7 +165,7 @@ def _run_script(result: InferenceResult, kit: Path, limit_minutes: float) -> Non
 
 
 def _environment(result: InferenceResult, kit: Path, scratch: Path) -> dict[str, str]:
-    """Put the kit's optional decoders, if it has any that fit, on the path."""
+    """Add the kit's optional decoders, if any fit, to the module path."""
     try:
         found = install_wheels(kit / WHEELS, scratch)
     except UserError as error:
@@ -164,13 +179,15 @@ def _ending(error: subprocess.SubprocessError) -> str:
     if isinstance(error, subprocess.TimeoutExpired):
         return f"it was stopped after {error.timeout / 60:.0f} minutes"
     if isinstance(error, subprocess.CalledProcessError):
-        return f"it ended with {error.returncode}, see its last words above"
+        return f"it exited with {error.returncode}, see its output above"
     return str(error)
 
 
-def _answer_problems(result: InferenceResult) -> list[str]:
-    if result.findings is None or (result.findings["source"] == "prior").all():
-        return ["every answer is the prior: no study was read"]
+def _prior_problems(result: InferenceResult) -> list[str]:
+    if result.findings is None:
+        return ["every prediction is the prior: no study was read"]
+    if keeps_prior(result.findings).all():
+        return ["every prediction is the prior: no site was graded"]
     return []
 
 
@@ -181,22 +198,23 @@ def _kit_id(kit: Path) -> str:
         return "unknown"
 
 
-def _note(result: InferenceResult, path: Path) -> None:
-    """Write what publish compares with what it staged, and what a run cost."""
-    sources = {} if result.findings is None else result.findings["source"]
-    rows = dict(pd.Series(sources, dtype=object).value_counts())
-    told = {
+def _write_run_info(result: InferenceResult, path: Path) -> None:
+    """Write the kit's id, which publish compares, and what a run cost."""
+    counts: dict[Hashable, int] = {}
+    if result.findings is not None:
+        counts = result.findings["source"].value_counts().to_dict()
+    info: RunInfo = {
         "kit": result.kit,
         "rerun": in_rerun(),
         "studies": len(result.studies),
-        "rows": {str(name): int(count) for name, count in rows.items()},
+        "rows": {str(name): int(count) for name, count in counts.items()},
         "seconds": round(result.seconds, 2),
         "peak_mb": round(result.peak_mb),
         "problems": result.problems,
     }
-    write_json(told, path)
+    write_json(info, path)
 
 
-def read_run_info(folder: Path) -> dict[str, object]:
-    """Read what `answer` noted in a folder."""
+def read_run_info(folder: Path) -> RunInfo:
+    """Read the run_info.json in a folder."""
     return json.loads((folder / RUN_INFO_FILE).read_text())

@@ -1,4 +1,4 @@
-"""Wheels of what Kaggle's image lacks: decoders of compressed DICOM pixels.
+"""Wheels that Kaggle's image lacks: decoders of compressed DICOM pixels.
 
 They are optional: without them a file that needs one is listed as unreadable.
 """
@@ -23,15 +23,15 @@ def fetch_wheels(folder: Path) -> None:
         if _pip("download", *options, *target, *DECODERS):
             raise UserError(
                 f"pip could not fetch the decoders' wheels for Python {python}; check "
-                "the network, or leave --wheels out."
+                "the network, or bundle without --wheels."
             )
 
 
 def install_wheels(folder: Path, target: Path) -> list[Path]:
-    """Install the wheels in `folder` to `target`; return what to put on the path.
+    """Install the wheels in `folder` to `target`; return the folders to import from.
 
     No dependencies: an upgrade of numpy would break Kaggle's image. A wheel that Kaggle
-    has unpacked is used as it is. Raises UserError if none of a package fits.
+    has unpacked is used as it is. Raises UserError if one has none that fits.
     """
     names = {path.name.partition("-")[0] for path in folder.glob("*.whl")}
     options = ["--quiet", "--no-index", "--no-deps", f"--target={target}"]

@@ -1,11 +1,13 @@
-"""Answer the unlabelled test studies with a complete submission file.
+"""Predict the unlabelled test studies: a complete submission file.
 
     python predict_submission.py --data data --runs runs --out submission.csv
 
-finds the 25 sites of each study with the location runs, grades them with all severity
-runs together, and writes findings.csv beside the answer: where each came from, and what
-the condition runs see there. A whole file of priors is written first and replaced as
-studies are done; what cannot be read keeps the prior and says why.
+finds the 25 sites of each study with the location runs, grades them with the ensemble
+of the severity runs, and writes findings.csv beside the submission: the source of each
+prediction, and the condition that the condition runs predict there. A prior-only
+submission is written first and replaced study by study; what cannot be read keeps the
+prior, with the reason in findings.csv. Without a severity run the sites are found and
+every grade stays the prior.
 """
 
 import argparse
@@ -32,15 +34,15 @@ def parse() -> argparse.Namespace:
     add("--runs", type=Path, required=True, help="the folder of train.py's runs")
     text = "the submission to write"
     add("--out", type=Path, default=Path("submission.csv"), help=text)
-    text = "where each answer came from; beside --out if not given"
+    text = "the source of each prediction; default: findings.csv beside --out"
     add("--findings", type=Path, help=text)
-    text = "stop looking after N minutes; what is left keeps the prior"
+    text = "stop after N minutes; the remaining studies keep the prior"
     add("--limit-minutes", type=float, default=float("inf"), metavar="N", help=text)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Answer every test study."""
+    """Predict every test study."""
     args = parse()
     path = args.findings or args.out.with_name("findings.csv")
     if path.resolve() == args.out.resolve():
@@ -52,63 +54,63 @@ def main() -> None:
     studies = list_test_studies(args.data)
     runs = usable_runs(args.runs)
     prior, origin = choose_prior(runs, args.data)
-    answers = OutputFiles(args.out, path)
+    outputs = OutputFiles(args.out, path)
     findings = prior_findings(studies, prior, "not read yet")
-    answers.write(findings)
+    outputs.write(findings)
     say(f"Wrote a prior-only submission ({args.out}), to be replaced study by study")
-    findings = read_all(args, runs, findings, answers)
-    report(findings, answers, origin)
+    findings = predict_all(args, runs, findings, outputs)
+    report(findings, outputs, origin)
 
 
-def read_all(
+def predict_all(
     args: argparse.Namespace,
     runs: "list[Run]",
     findings: "pd.DataFrame",
-    answers: "OutputFiles",
+    outputs: "OutputFiles",
 ) -> "pd.DataFrame":
-    """Let the runs replace the prior's findings, study by study."""
+    """Replace the prior's findings by the runs' predictions, study by study."""
     from src.inference.pipeline import load_pipeline
     from src.inference.predict_studies import predict_all_studies
 
     try:
-        reader = load_pipeline(args.runs, runs, say)
+        pipeline = load_pipeline(args.runs, runs, say)
     except UserError as error:
         reason = str(error)
         say(f"Warning: {reason}")
         findings = findings.assign(reason=reason)
-        answers.write(findings)
+        outputs.write(findings)
         return findings
     count = findings["study_id"].nunique()
-    with timed(f"Read {count} studies"), progress("studies") as tick:
+    with timed(f"Read {count} studies"), progress("studies") as on_progress:
         return predict_all_studies(
             findings,
             image_folder(args.data, "test"),
             read_test_series(args.data),
-            reader,
-            answers,
+            pipeline,
+            outputs,
             60 * args.limit_minutes,
-            tick,
+            on_progress,
         )
 
 
-def report(findings: "pd.DataFrame", answers: "OutputFiles", origin: str) -> None:
-    """Say what was read, what fell back to the prior, and why."""
-    from src.inference.findings import fallback_reasons, sources
+def report(findings: "pd.DataFrame", outputs: "OutputFiles", origin: str) -> None:
+    """Print the sources of the predictions, and why some are the prior."""
+    from src.inference.findings import fallback_reasons, keeps_prior, sources
 
-    show_table("OutputFiles by where they came from", sources(findings))
+    show_table("Predictions by family and source", sources(findings))
     if rows := fallback_reasons(findings):
         show_table(f"Fallback reasons; the prior is from {origin}", rows)
-    if (findings["source"] == "prior").all():
-        say("ALL ROWS ARE THE PRIOR: no study was read")
-    say(f"Next: look at {answers.findings}, then submit {answers.submission}")
+    if keeps_prior(findings).all():
+        say("ALL ROWS ARE THE PRIOR: no site was graded")
+    say(f"Next: look at {outputs.findings}, then submit {outputs.submission}")
 
 
 def usable_runs(folder: Path) -> "list[Run]":
-    """Open the runs; what is missing or damaged costs no answer, so only say so."""
+    """Open the runs; only warn of missing or damaged ones, as the prior remains."""
     from src.training.run_folder import readable_runs
 
     if not folder.is_dir():
-        say(f"Warning: --runs {folder} is no folder")
+        say(f"Warning: --runs {folder} is not a folder; every grade is the prior")
         return []
     return readable_runs(folder, say)
 

@@ -1,9 +1,10 @@
-"""What it costs that sites are found and not given: a phantom's test studies, twice.
+"""The cost in score of locating the sites, on a phantom's test studies.
 
     python -m benchmarks.localization_cost --data phantom --runs runs
 
-The runs grade every test study at the sites they find, and at the true ones that lie
-beside the phantom; the competition's metric scores both, and the ideal reader.
+The runs grade every test study twice: at the sites they locate, and at the true ones
+that lie beside the phantom. The competition's metric scores both, and the ideal
+observer.
 """
 
 import argparse
@@ -11,8 +12,8 @@ import json
 import time
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from src.command_line import make_parser, run_script
@@ -25,6 +26,7 @@ from src.competition.tables import (
     read_training,
 )
 from src.console import progress, say, show_table
+from src.errors import UserError
 from src.inference.fallback_prior import choose_prior
 from src.inference.findings import prior_findings, to_submission
 from src.inference.pipeline import load_pipeline
@@ -46,54 +48,60 @@ def parse() -> argparse.Namespace:
 def true_sites(points: pd.DataFrame, study: Study) -> Sites:
     """Turn a study's marked points into sites, as if a locator had found them."""
     sites: Sites = {}
+    point: Any  # pandas types a named tuple's fields as anything a cell may hold
     for point in points[points["study_id"] == study.study_id].itertuples():
         series = study.series[point.series_id]
         plane = series.headers[series.index_of(point.instance_number)].geometry
-        place = (point.series_id, point.instance_number, point.x, point.y)
+        pixel = (point.series_id, point.instance_number, point.x, point.y)
         point_mm = plane.to_patient([point.x, point.y])
         sites[point.condition, point.level] = LocatedSite(
-            *place, point_mm, 1.0, "located"
+            *pixel, point_mm, 1.0, "located"
         )
     return sites
 
 
 def main() -> None:
-    """Grade both ways and show the scores."""
+    """Grade at both sets of sites and show the scores."""
     args = parse()
     runs = read_runs(args.runs)
-    reader = load_pipeline(args.runs, runs, say)
+    pipeline = load_pipeline(args.runs, runs, say)
+    if not pipeline.severity_models:
+        raise UserError(
+            f"--runs {args.runs} has no usable severity run to score: train one with "
+            "train.py --task severity"
+        )
     truth = read_training(truth_folder(args.data))
     series, folder = read_test_series(args.data), image_folder(args.data, "test")
     studies = list_test_studies(args.data)
     prior = prior_findings(studies, choose_prior(runs, args.data)[0], "")
     found, given, seconds = [], [], []
-    with progress("studies") as tick:
+    with progress("studies") as on_progress:
         for done, (study_id, rows) in enumerate(prior.groupby("study_id"), start=1):
             start = time.perf_counter()
             listed = series[series["study_id"] == study_id]
             study = read_study(folder / str(study_id), listed)
-            found.append(reader.grade(study, reader.find_sites(study), rows))
+            found.append(pipeline.grade(study, pipeline.find_sites(study), rows))
             seconds.append(time.perf_counter() - start)
-            given.append(reader.grade(study, true_sites(truth.points, study), rows))
-            tick(done, len(studies))
-    tables = {"found": pd.concat(found), "true": pd.concat(given)}
+            given.append(pipeline.grade(study, true_sites(truth.points, study), rows))
+            on_progress(done, len(studies))
+    tables = {"located": pd.concat(found), "true": pd.concat(given)}
     scored = {
         name: score(truth.labels, to_submission(table)).to_dict()
         for name, table in tables.items()
     }
     ideal = json.loads((truth_folder(args.data) / "ideal.json").read_text())["score"]
-    scored["the ideal reader"] = ideal
+    scored["true, ideal observer"] = ideal
     show_table(
         f"{len(studies)} test studies",
         [{"sites": name, **parts} for name, parts in scored.items()],
     )
     floor = floors(truth.labels)["weighted_shares_by_level"].score
-    cost = scored["found"]["score"] - scored["true"]["score"]
-    away = scored["found"]["score"] - ideal["score"]
+    located = scored["located"]["score"]
     say(
-        f"Finding the sites costs {cost:.4f}; {away:.4f} above ideal; floor {floor:.4f}"
+        f"Locating the sites costs {located - scored['true']['score']:.4f}; located is "
+        f"{located - ideal['score']:.4f} above ideal; the floor is {floor:.4f}"
     )
-    say(f"{mean(seconds):.2f} s a study, {np.max(seconds):.2f} at most")
+    say(f"{mean(seconds):.2f} s a study, {max(seconds):.2f} at most")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Graders that answer what they are told to, and keep what they were shown."""
+"""Classifiers with given predictions that keep the crops they were given."""
 
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,16 @@ SPEC = {"crop_px": 16, "field_mm": 16.0, "slices": 3}
 
 
 class Fixed:
-    """A predictor that always gives the same probabilities, alike if none are given."""
+    """A predictor that always returns the same probabilities, by default 1/3 each."""
 
     def __init__(self, *probabilities: float) -> None:
-        """Give these probabilities, severities' or conditions'."""
+        """Set the probabilities, of severities or conditions."""
         logits = np.log(probabilities or (1 / 3,) * 3)
         self.logits = torch.tensor(logits, dtype=torch.float32)
         self.shown: list[np.ndarray] = []
 
     def outputs(self, images: torch.Tensor) -> torch.Tensor:
-        """Answer for uint8 crops [n, channels, px, px]."""
+        """Return logits for uint8 crops [n, channels, px, px]."""
         self.shown += list(images.numpy())
         return self.logits.repeat(len(images), 1)
 
@@ -37,5 +37,5 @@ def run_of(task: str, name: str = "run", **changes: Any) -> Run:
 
 
 def fixed(predictor: Fixed, task: str = "severity", **changes: Any) -> CropClassifier:
-    """Make a grader; `changes` of its run's config."""
+    """Make a classifier; `changes` of its run's config."""
     return CropClassifier(run_of(task, **changes), predictor)

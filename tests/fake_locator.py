@@ -1,4 +1,4 @@
-"""A locator that knows where it looks: slices are numbered, heatmaps given."""
+"""A locator with given heatmaps: slices are numbered."""
 
 from functools import cached_property
 
@@ -11,7 +11,7 @@ from src.localization.locate import SeriesHeatmaps, target_indices_of
 
 
 def numbered(views: dict[str, Overview]) -> dict[str, Overview]:
-    """Paint into each slice which one it is, for `Shower` to read."""
+    """Write each slice's index into its pixels, for `Shower` to read."""
     for description, view in views.items():
         view.images[:, 0, 0] = SERIES_DESCRIPTIONS.index(description)
         view.images[:, 0, 1] = np.arange(len(view))
@@ -19,10 +19,10 @@ def numbered(views: dict[str, Overview]) -> dict[str, Overview]:
 
 
 class Shower:
-    """A locator that shows, of numbered slices, what it was given by series type."""
+    """A locator that returns given heatmaps, by series type, for numbered slices."""
 
     def __init__(self, shown: dict[str, SeriesHeatmaps]) -> None:
-        """Hold the heatmaps to show."""
+        """Set the heatmaps."""
         self.shown = shown
 
     @cached_property
@@ -39,4 +39,4 @@ class Shower:
     def outputs(self, images: torch.Tensor) -> torch.Tensor:
         """Score slices [n, 3, px, px] by the numbers in their middle channel."""
         numbers = images[:, 1, 0, :2].tolist()
-        return torch.stack([self.scores[kind][place] for kind, place in numbers])
+        return torch.stack([self.scores[kind][index] for kind, index in numbers])

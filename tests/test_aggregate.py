@@ -1,4 +1,4 @@
-"""Runs put together: by backbone and way, over folds and seeds."""
+"""Runs aggregated by variant, over folds and seeds."""
 
 import pandas as pd
 import pytest
@@ -22,33 +22,33 @@ def run(test: set[int], wrong: int = 0, **changes: object) -> RunEvaluation:
     return evaluate_run("a run", config, predicted(own, mistaken), TABLE, roles)
 
 
-def test_folds_are_pooled_and_their_spread_told() -> None:
+def test_folds_are_pooled_and_their_spread_reported() -> None:
     runs = [run({1, 2}, 1, fold="0"), run({3, 4}, 3, fold="1")]
-    told = condition_metrics(runs)["vgg11"]
-    assert told["n"] == 40
-    assert told["studies"] == 4
-    assert told["top1"] == pytest.approx(36 / 40)
-    assert [r["top1"] for r in told["runs"]] == pytest.approx([19 / 20, 17 / 20])
-    assert [(r["fold"], r["seed"]) for r in told["runs"]] == [("0", 0), ("1", 0)]
-    assert told["top1_mean"] == pytest.approx(0.9)
-    assert told["top1_std"] == pytest.approx(0.1 / 2**0.5)
-    assert (told["top1_min"], told["top1_max"]) == pytest.approx((0.85, 0.95))
+    metrics = condition_metrics(runs)["vgg11"]
+    assert metrics["n"] == 40
+    assert metrics["studies"] == 4
+    assert metrics["top1"] == pytest.approx(36 / 40)
+    assert [r["top1"] for r in metrics["runs"]] == pytest.approx([19 / 20, 17 / 20])
+    assert [(r["fold"], r["seed"]) for r in metrics["runs"]] == [("0", 0), ("1", 0)]
+    assert metrics["top1_mean"] == pytest.approx(0.9)
+    assert metrics["top1_std"] == pytest.approx(0.1 / 2**0.5)
+    assert (metrics["top1_min"], metrics["top1_max"]) == pytest.approx((0.85, 0.95))
 
 
 def test_seeds_test_the_same_crops_once() -> None:
-    told = condition_metrics([run({1}, 2), run({1}, 0, seed=1)])["vgg11"]
-    assert told["n"] == 10
-    assert told["top1"] == pytest.approx(0.9)
-    assert told["foraminal_side"] == pytest.approx(3 / 4)
+    metrics = condition_metrics([run({1}, 2), run({1}, 0, seed=1)])["vgg11"]
+    assert metrics["n"] == 10
+    assert metrics["top1"] == pytest.approx(0.9)
+    assert metrics["foraminal_side"] == pytest.approx(3 / 4)
 
 
 def test_a_single_run_has_no_deviation() -> None:
     assert condition_metrics([run({1})])["vgg11"]["top1_std"] is None
 
 
-def test_references_and_leakage_stand_beside_the_accuracy() -> None:
-    told = condition_metrics([run({5, 6})])["vgg11"]
-    assert told["baselines"] == pytest.approx(
+def test_baselines_and_leakage_are_reported_with_the_accuracy() -> None:
+    metrics = condition_metrics([run({5, 6})])["vgg11"]
+    assert metrics["baselines"] == pytest.approx(
         {
             "majority_class": 0.6,
             "random_side": 0.8,
@@ -56,12 +56,12 @@ def test_references_and_leakage_stand_beside_the_accuracy() -> None:
             "nearest_neighbour_side": 0.5,
         }
     )
-    [leak] = [one["leakage"] for one in told["runs"]]
+    [leak] = [one["leakage"] for one in metrics["runs"]]
     assert leak["studies"] == {"test": 2, "also_in_train": 0, "share_of_crops": 0}
 
 
 NATIVE = {**CROP, "field_mm": None}
-WAYS = {
+VARIANTS = {
     "vgg11": {},
     "vgg11 (row, neighbours)": {"split": "row"},
     "vgg11 (study, repeat)": {"slices": "repeat"},
@@ -73,16 +73,18 @@ def names(*descriptions: dict) -> list[str]:
     return [name for name, _ in name_variants(list(descriptions))]
 
 
-def test_every_way_of_a_backbone_has_its_name() -> None:
-    assert names(*(description(**changes) for changes in WAYS.values())) == list(WAYS)
+def test_every_variant_of_a_backbone_has_its_name() -> None:
+    assert names(*(description(**changes) for changes in VARIANTS.values())) == list(
+        VARIANTS
+    )
 
 
-def test_folds_and_seeds_are_one_way() -> None:
+def test_folds_and_seeds_are_one_variant() -> None:
     runs = [description(fold="0"), description(fold="1"), description(seed=3)]
     assert set(names(*runs)) == {"vgg11"}
 
 
-def test_a_backbones_only_way_goes_by_its_name() -> None:
+def test_a_backbones_only_variant_has_its_name() -> None:
     assert names(description(split="row"), description(backbone="vgg16")) == [
         "vgg11",
         "vgg16",
@@ -90,7 +92,7 @@ def test_a_backbones_only_way_goes_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "words"),
     [
         ({"crop": NATIVE}, "3 slices of 16 px over native pixels"),
         ({"lr": 0.01}, "lr 0.01"),
@@ -98,34 +100,36 @@ def test_a_backbones_only_way_goes_by_its_name() -> None:
         ({"weights": "a/folder/w.safetensors"}, "weights w.safetensors"),
     ],
 )
-def test_other_crops_and_settings_are_another_way(change: dict, says: str) -> None:
-    # Of ways that are alike in what they see, the one with most runs is the usual.
+def test_other_crops_and_hyperparameters_are_another_variant(
+    change: dict, words: str
+) -> None:
+    # Of variants with the same split and slices the one with most runs is standard.
     runs = [description(fold="0"), description(fold="1"), description(**change)]
-    assert names(*runs) == ["vgg11", "vgg11", f"vgg11 (study, neighbours, {says})"]
+    assert names(*runs) == ["vgg11", "vgg11", f"vgg11 (study, neighbours, {words})"]
 
 
-def test_a_setting_of_another_version_is_another_way() -> None:
+def test_a_hyperparameter_of_another_version_is_another_variant() -> None:
     newer = description(fold="1")
     newer["hyperparameters"]["augment"] = 0.5
     runs = [description(fold="0"), description(fold="2"), newer]
     assert names(*runs)[2] == "vgg11 (study, neighbours, augment 0.5)"
 
 
-def test_each_folds_own_prior_is_no_way_of_its_own() -> None:
+def test_each_folds_own_prior_is_not_a_variant() -> None:
     priors = ([{"severe": 0.1}], [{"severe": 0.2}])
     runs = [description(fold=str(k), prior=prior) for k, prior in enumerate(priors)]
     assert names(*runs) == ["vgg11", "vgg11"]
 
 
 @pytest.mark.parametrize(
-    "unusual", [{"crop": NATIVE}, {"limit": 5}, {"split": "row"}, {"slices": "repeat"}]
+    "other", [{"crop": NATIVE}, {"limit": 5}, {"split": "row"}, {"slices": "repeat"}]
 )
-def test_the_usual_way_is_so_even_with_fewer_runs(unusual: dict) -> None:
-    others = [description(fold=str(fold), **unusual) for fold in range(3)]
+def test_the_standard_variant_may_have_fewer_runs(other: dict) -> None:
+    others = [description(fold=str(fold), **other) for fold in range(3)]
     assert names(description(), *others)[0] == "vgg11"
 
 
-def test_references_stand_beside_their_own_crops() -> None:
+def test_baselines_are_joined_to_their_own_crops() -> None:
     own = TABLE[TABLE["study_id"] > 4]
     roles = pd.Series("train", TABLE.index).mask(TABLE["study_id"] > 4, "test")
     shuffled = predicted(own).sample(frac=1, random_state=0, ignore_index=True)
@@ -136,22 +140,24 @@ def test_references_stand_beside_their_own_crops() -> None:
     assert table["crop"].tolist() == shuffled["crop"].tolist()
 
 
-def test_what_validation_has_seen_is_not_what_training_has() -> None:
+def test_validation_crops_do_not_count_as_training() -> None:
     later, upper = TABLE["study_id"] > 1, TABLE["level"] == "l3_l4"
     roles = pd.Series("train", TABLE.index)
     roles = roles.mask(later & upper, "test").mask(later & ~upper, "validation")
     tested = predicted(TABLE[roles == "test"])
-    told = evaluate_run("a run", description(split="row"), tested, TABLE, roles)
-    assert told.leakage["studies"] == {
+    metrics = evaluate_run("a run", description(split="row"), tested, TABLE, roles)
+    assert metrics.leakage["studies"] == {
         "test": 5,
         "also_in_train": 0,
         "share_of_crops": 0,
     }
-    # With nothing to look up, a foramen's side stays a coin.
-    assert (told.table.loc[told.table["foraminal"], "nearest_neighbour"] == 0.5).all()
+    # Without a neighbour, a foramen's side stays random.
+    assert (
+        metrics.table.loc[metrics.table["foraminal"], "nearest_neighbour"] == 0.5
+    ).all()
 
 
 def test_a_mean_over_runs_counts_them_alike() -> None:
-    told = condition_metrics([run({1, 2, 3}, 3, fold="0"), run({4}, 2, fold="1")])
-    assert told["vgg11"]["top1"] == pytest.approx(35 / 40)
-    assert told["vgg11"]["top1_mean"] == pytest.approx((27 / 30 + 8 / 10) / 2)
+    metrics = condition_metrics([run({1, 2, 3}, 3, fold="0"), run({4}, 2, fold="1")])
+    assert metrics["vgg11"]["top1"] == pytest.approx(35 / 40)
+    assert metrics["vgg11"]["top1_mean"] == pytest.approx((27 / 30 + 8 / 10) / 2)

@@ -1,4 +1,4 @@
-"""What can be had without looking, against values worked out by hand."""
+"""Baselines that see no pixel, against values worked out by hand."""
 
 import pandas as pd
 import pytest
@@ -18,11 +18,11 @@ def crop(condition: str, slice_: int, x_mm: float = 0.0, **changes: object) -> d
     return {**row, "condition": condition, **where, **changes}
 
 
-def chances(train: list[dict], test: list[dict]) -> pd.DataFrame:
+def baseline_rates(train: list[dict], test: list[dict]) -> pd.DataFrame:
     return baseline_accuracy(pd.DataFrame(train), pd.DataFrame(test))
 
 
-def test_the_nearest_slice_is_looked_up_before_the_nearest_point() -> None:
+def test_the_nearest_slice_goes_before_the_nearest_point() -> None:
     train = [crop(LEFT, 9, x_mm=4.0), crop(RIGHT, 7, x_mm=0.1)]
     found = nearest_neighbour(
         pd.DataFrame(train), pd.DataFrame([crop(LEFT, 10, x_mm=0.0)])
@@ -30,7 +30,7 @@ def test_the_nearest_slice_is_looked_up_before_the_nearest_point() -> None:
     assert found.tolist() == [LEFT]
 
 
-def test_on_one_slice_the_nearest_point_is_looked_up() -> None:
+def test_on_one_slice_the_nearest_point_counts() -> None:
     train = [crop(LEFT, 3, x_mm=9.0), crop(RIGHT, 3, x_mm=-2.0)]
     found = nearest_neighbour(
         pd.DataFrame(train), pd.DataFrame([crop(RIGHT, 4, x_mm=0.0)])
@@ -39,43 +39,45 @@ def test_on_one_slice_the_nearest_point_is_looked_up() -> None:
 
 
 @pytest.mark.parametrize("other", [{"study_id": 2}, {"series_id": 6}])
-def test_only_the_same_series_is_looked_up(other: dict) -> None:
+def test_a_neighbour_is_of_the_same_series(other: dict) -> None:
     train = [crop(LEFT, 3, **other), crop(RIGHT, 3, **other), crop(RIGHT, 1, **other)]
-    told = chances(train, [crop(LEFT, 3)])
-    assert told["nearest_neighbour"].tolist() == [0.5]
+    rates = baseline_rates(train, [crop(LEFT, 3)])
+    assert rates["nearest_neighbour"].tolist() == [0.5]
 
 
-def test_a_look_up_can_be_wrong() -> None:
-    told = chances([crop(RIGHT, 4), crop(LEFT, 9)], [crop(LEFT, 5), crop(RIGHT, 5)])
-    assert told["nearest_neighbour"].tolist() == [0, 1]
-    assert told["random_side"].tolist() == [0.5, 0.5]
+def test_the_nearest_neighbour_can_be_wrong() -> None:
+    rates = baseline_rates(
+        [crop(RIGHT, 4), crop(LEFT, 9)], [crop(LEFT, 5), crop(RIGHT, 5)]
+    )
+    assert rates["nearest_neighbour"].tolist() == [0, 1]
+    assert rates["random_side"].tolist() == [0.5, 0.5]
 
 
-def test_a_series_type_is_taken_for_its_most_frequent_class() -> None:
+def test_the_majority_class_is_that_of_the_series_type() -> None:
     train = [crop(LEFT, 1), crop(RIGHT, 9), crop(RIGHT, 9)]
-    told = chances(train, [crop(LEFT, 1), crop(RIGHT, 9)])
-    assert told["majority_class"].tolist() == [0, 1]
+    rates = baseline_rates(train, [crop(LEFT, 1), crop(RIGHT, 9)])
+    assert rates["majority_class"].tolist() == [0, 1]
 
 
 def test_a_crop_on_an_unexpected_series_is_missed() -> None:
     # Real data has canal points on a Sagittal T1.
-    told = chances([crop(LEFT, 1), crop(RIGHT, 9)], [crop(CANAL, 5)])
-    assert told.loc[
+    rates = baseline_rates([crop(LEFT, 1), crop(RIGHT, 9)], [crop(CANAL, 5)])
+    assert rates.loc[
         0, ["majority_class", "random_side", "nearest_neighbour"]
     ].tolist() == [0, 0, 0]
-    assert not told.loc[0, "foraminal"]
+    assert not rates.loc[0, "foraminal"]
 
 
-def test_an_unknown_series_type_is_guessed_by_all_training_crops() -> None:
-    told = chances(
+def test_an_unknown_series_type_has_the_majority_of_all_training_crops() -> None:
+    rates = baseline_rates(
         [crop(LEFT, 1), crop(LEFT, 1), crop(CANAL, 1, series_description="x")],
         [crop(LEFT, 1, series_description=None)],
     )
-    assert told["majority_class"].tolist() == [1]
+    assert rates["majority_class"].tolist() == [1]
 
 
-def test_the_competitions_counts_give_the_known_lines() -> None:
-    # A tenth of the 48,692 points: 60.0 % by series type, 79.8 % with a coin.
+def test_the_competitions_counts_give_the_known_baselines() -> None:
+    # A tenth of the 48,692 points: 60.0 % by majority class, 79.8 % by random side.
     counts = {
         ("Sagittal T1", LEFT): 986,
         ("Sagittal T1", RIGHT): 985,
@@ -88,26 +90,26 @@ def test_the_competitions_counts_give_the_known_lines() -> None:
         for (kind, condition), count in counts.items()
         for _ in range(count)
     ).assign(crop=range(sum(counts.values())))
-    told = baseline_accuracy(test.assign(study_id=2), test)
-    lines = pooled_baselines(told.assign(crop=test["crop"]))
-    assert lines["majority_class"] == pytest.approx(0.600, abs=5e-4)
-    assert lines["random_side"] == pytest.approx(0.798, abs=5e-4)
+    rates = baseline_accuracy(test.assign(study_id=2), test)
+    pooled = pooled_baselines(rates.assign(crop=test["crop"]))
+    assert pooled["majority_class"] == pytest.approx(0.600, abs=5e-4)
+    assert pooled["random_side"] == pytest.approx(0.798, abs=5e-4)
 
 
-def test_under_a_study_split_there_is_nothing_to_look_up() -> None:
+def test_under_a_study_split_there_is_no_neighbour() -> None:
     table = sites(6)
-    held = table["study_id"] > 4
-    told = baseline_accuracy(table[~held], table[held])
-    assert (told["nearest_neighbour"] == told["random_side"]).all()
-    assert told["nearest_neighbour"].mean() == pytest.approx(0.8)
-    assert told["majority_class"].mean() == pytest.approx(0.6)
+    tested = table["study_id"] > 4
+    rates = baseline_accuracy(table[~tested], table[tested])
+    assert (rates["nearest_neighbour"] == rates["random_side"]).all()
+    assert rates["nearest_neighbour"].mean() == pytest.approx(0.8)
+    assert rates["majority_class"].mean() == pytest.approx(0.6)
 
 
 def test_under_a_row_split_the_other_level_gives_the_side_away() -> None:
     table = sites(6)
-    held = table["level"] == "l3_l4"
-    told = baseline_accuracy(table[~held], table[held])
-    assert told["nearest_neighbour"].tolist() == [1] * 30
+    tested = table["level"] == "l3_l4"
+    rates = baseline_accuracy(table[~tested], table[tested])
+    assert rates["nearest_neighbour"].tolist() == [1] * 30
 
 
 def test_a_crop_that_several_runs_tested_counts_once() -> None:
@@ -120,21 +122,21 @@ def test_a_crop_that_several_runs_tested_counts_once() -> None:
             "foraminal": [True, True, False],
         }
     )
-    lines = pooled_baselines(table)
-    assert lines["majority_class"] == pytest.approx(1 / 2)
-    assert lines["nearest_neighbour"] == pytest.approx(3 / 4)
-    assert lines["nearest_neighbour_side"] == pytest.approx(1 / 2)
+    pooled = pooled_baselines(table)
+    assert pooled["majority_class"] == pytest.approx(1 / 2)
+    assert pooled["nearest_neighbour"] == pytest.approx(3 / 4)
+    assert pooled["nearest_neighbour_side"] == pytest.approx(1 / 2)
 
 
-def test_foraminal_sides_alone_are_looked_up() -> None:
+def test_a_neighbour_decides_foraminal_sides_alone() -> None:
     axial = {"series_description": "Axial T2"}
     names = [f"{side}_subarticular_stenosis" for side in ("left", "right")]
     train = [crop(names[0], 3, **axial), crop(names[1], 9, **axial)]
-    told = chances(train, [crop(names[1], 3, **axial)])
-    assert told.loc[0, ["random_side", "nearest_neighbour"]].tolist() == [1, 1]
+    rates = baseline_rates(train, [crop(names[1], 3, **axial)])
+    assert rates.loc[0, ["random_side", "nearest_neighbour"]].tolist() == [1, 1]
 
 
-def test_the_nearest_point_is_so_in_all_directions() -> None:
+def test_the_nearest_point_is_nearest_in_3d() -> None:
     train = [
         crop(LEFT, 3, x_mm=6.0, y_mm=-6.0),  # differences that cancel
         crop(RIGHT, 3, x_mm=2.0, y_mm=2.0, z_mm=2.0),
@@ -144,20 +146,22 @@ def test_the_nearest_point_is_so_in_all_directions() -> None:
     assert found.tolist() == [RIGHT]
 
 
-def test_a_side_that_several_runs_looked_up_counts_once() -> None:
+def test_a_foraminal_crop_of_several_runs_counts_once() -> None:
     sure = {"majority_class": 1.0, "random_side": 1.0, "foraminal": True}
     rows = [
         {"crop": 7, "nearest_neighbour": 1.0},
         {"crop": 7, "nearest_neighbour": 0.0},
     ]
     rows.append({"crop": 9, "nearest_neighbour": 1.0})
-    lines = pooled_baselines(pd.DataFrame(rows).assign(**sure))
-    assert lines["nearest_neighbour_side"] == pytest.approx((1 / 2 + 1) / 2)
+    pooled = pooled_baselines(pd.DataFrame(rows).assign(**sure))
+    assert pooled["nearest_neighbour_side"] == pytest.approx((1 / 2 + 1) / 2)
 
 
 @pytest.mark.parametrize("first", [0, 1, 2])
-def test_a_guess_without_a_series_type_is_the_commonest_class(first: int) -> None:
+def test_without_a_known_series_type_the_commonest_class_is_predicted(
+    first: int,
+) -> None:
     train = [crop(LEFT, 1), crop(CANAL, 1, series_description="x"), crop(LEFT, 1)]
     train = train[first:] + train[:first]
-    told = chances(train, [crop(LEFT, 1, series_description="y")])
-    assert told["majority_class"].tolist() == [1]
+    rates = baseline_rates(train, [crop(LEFT, 1, series_description="y")])
+    assert rates["majority_class"].tolist() == [1]

@@ -16,7 +16,7 @@ def offsets(sites: pd.DataFrame) -> dict[tuple[str, str], dict]:
     return {(row["condition"], row["level"]): row for row in fit_canal_offsets(sites)}
 
 
-def test_both_sides_are_alike_where_the_marked_ones_are_not() -> None:
+def test_both_sides_are_symmetric_where_the_marked_ones_are_not() -> None:
     # The left 18 mm from the canal, the right 14: each side counts for both.
     sites = marked()
     sites.loc[sites["condition"] == LEFT, "x_mm"] += 2
@@ -43,7 +43,7 @@ def test_a_canal_marked_twice_counts_by_its_first_point() -> None:
     assert {at: twice[at] for at in sided} == {at: once[at] for at in sided}
 
 
-def test_the_deviation_is_a_gaussians_and_doubled_when_it_is_read() -> None:
+def test_the_sd_is_a_gaussians_and_doubled_when_it_is_read() -> None:
     sites = marked(5)
     here = (sites["condition"] == LEFT) & (sites["level"] == LEVEL)
     here |= (sites["condition"] == RIGHT) & (sites["level"] == LEVEL)
@@ -58,7 +58,7 @@ def test_the_deviation_is_a_gaussians_and_doubled_when_it_is_read() -> None:
     assert read.sd_mm == pytest.approx([5, 5, 11.86])
 
 
-def test_what_is_no_target_or_not_learnt_is_no_offset() -> None:
+def test_rows_of_unknown_targets_are_ignored() -> None:
     row = OFFSETS[0]
     assert (
         read_canal_offsets([{**row, "level": "t12_l1"}, {**row, "condition": "x"}])

@@ -1,4 +1,4 @@
-"""Found sites held against marked ones, on two stacks angled to each other."""
+"""Located sites compared with marked ones, on two stacks angled to each other."""
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def one(found: LocatedSite, marked: dict, axial: Overview, *others: dict) -> pd.
     return compared({at: found}, [marked, *others], axial).iloc[0]
 
 
-def test_a_row_tells_both_files_each_by_its_own_columns(axial: Overview) -> None:
+def test_a_row_has_both_files_each_in_its_own_columns(axial: Overview) -> None:
     row = one(site((9, 20, 0), 1), mark(LEFT, LEVEL, (9, 24, -4), 3), axial)
     found = ["series_id", "instance_number", "x", "y", "confidence", "source"]
     assert row[found].tolist() == [30, 1, 101.5, 52.25, 0.75, "projected"]
@@ -70,7 +70,7 @@ def test_a_row_tells_both_files_each_by_its_own_columns(axial: Overview) -> None
 @pytest.mark.parametrize(
     ("number", "expected"), [(1, 2), (2, 1), (3, 1), (4, 0), (5, None)]
 )
-def test_slices_off_are_counted_by_place_within_one_stack(
+def test_slices_off_are_counted_by_position_within_one_stack(
     axial: Overview, number: int, expected: int | None
 ) -> None:
     row = one(site((0, 20, 0), number), mark(LEFT, LEVEL, (0, 20, -8), 4), axial)
@@ -95,7 +95,7 @@ def test_the_nearest_site_is_of_the_same_family(axial: Overview) -> None:
     assert (row["level_right"], row["side_right"]) == (True, True)
 
 
-def test_the_nearest_site_is_so_in_space_not_by_height(axial: Overview) -> None:
+def test_the_nearest_site_is_nearest_in_3d_not_by_height(axial: Overview) -> None:
     upper = mark(LEFT, "l3_l4", (-16, 20, 2))
     row = one(site((8, 20, -5)), mark(LEFT, LEVEL, (9, 20, -22)), axial, upper)
     assert row["level_right"]  # 17 mm away, and the upper one 25
@@ -110,7 +110,7 @@ def test_the_nearest_site_is_so_in_space_not_by_height(axial: Overview) -> None:
         ((RIGHT, "l3_l4"), False, False),
     ],
 )
-def test_level_and_side_are_told_apart(
+def test_level_and_side_are_distinguished(
     axial: Overview, nearest: tuple[str, str], level_right: bool, side_right: bool
 ) -> None:
     points = {
@@ -124,7 +124,7 @@ def test_level_and_side_are_told_apart(
     assert (row["level_right"], row["side_right"]) == (level_right, side_right)
 
 
-def test_each_marked_site_is_held_against_its_own(axial: Overview) -> None:
+def test_each_marked_site_is_compared_with_its_own_target(axial: Overview) -> None:
     marks = [mark(LEFT, LEVEL, (9, 20, -4)), mark(RIGHT, LEVEL, (-9, 20, -4))]
     sites = {(LEFT, LEVEL): site((10, 20, -4)), (RIGHT, LEVEL): site((-14, 20, -4))}
     table = compared(sites, marks, axial).set_index("condition")

@@ -1,4 +1,4 @@
-"""Which prior answers what cannot be read: the runs', else the labels', else 1/3."""
+"""The fallback prior: the runs', else the labels', else 1/3."""
 
 from pathlib import Path
 
@@ -51,8 +51,8 @@ def test_without_runs_the_prior_is_from_the_training_labels(tmp_path: Path) -> N
     # and one row of those shares.
     severe = (100 + 1 / 3) / 101
     for condition, count in (("spinal_canal_stenosis", 1), (TARGETS[0][:-6], 2)):
-        told = prior.loc[prior["condition"] == condition, "severe"].to_numpy()
-        assert told == pytest.approx([(4 * count + severe) / (4 * count + 1)] * 5)
+        row = prior.loc[prior["condition"] == condition, "severe"].to_numpy()
+        assert row == pytest.approx([(4 * count + severe) / (4 * count + 1)] * 5)
 
 
 def test_with_neither_runs_nor_labels_the_prior_is_a_third(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""What is told of each site: its own row, its own file, its own reason."""
+"""Findings: each site has its own row, file, source and reason."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 
 from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES, SPINAL
 from src.inference.findings import (
+    NO_SEVERITY_RUN,
     fallback_reasons,
+    keeps_prior,
     merge_into_findings,
     prior_findings,
     sources,
@@ -17,24 +20,22 @@ from src.inference.findings import (
 from src.localization.locate import LocatedSite
 
 LEFT = "left_subarticular_stenosis"
-CHANCES = list(SEVERITIES)
+PROBABILITY_COLUMNS = list(SEVERITIES)
 
 
 def prior() -> pd.DataFrame:
     """A prior whose 25 rows all differ, in no order."""
     rows = [
-        (condition, level, 0.5 - place / 100, 0.3, 0.2 + place / 100)
-        for place, (condition, level) in enumerate(product(CONDITIONS, LEVELS))
+        (condition, level, 0.5 - index / 100, 0.3, 0.2 + index / 100)
+        for index, (condition, level) in enumerate(product(CONDITIONS, LEVELS))
     ]
-    table = pd.DataFrame(rows, columns=["condition", "level", *CHANCES])
+    table = pd.DataFrame(rows, columns=["condition", "level", *PROBABILITY_COLUMNS])
     return table.sample(frac=1, random_state=0)
 
 
-def located(source: str, **place: float) -> LocatedSite:
-    told = {"x": 7.126, "y": 90.444, "confidence": 0.87654} | place
-    return LocatedSite(
-        5, 6, told["x"], told["y"], np.zeros(3), told["confidence"], source
-    )
+def located(source: str, **changes: float) -> LocatedSite:
+    site = LocatedSite(5, 6, 7.126, 90.444, np.zeros(3), 0.87654, source)
+    return replace(site, **changes)
 
 
 def entered() -> pd.DataFrame:
@@ -48,7 +49,7 @@ def entered() -> pd.DataFrame:
         (LEFT, "l4_l5"): np.array([0.1, 0.2, 0.7]),
         (SPINAL, "l4_l5"): np.array([0.6, 0.3, 0.1]),
     }
-    reasons = {(LEFT, "l5_s1"): "outside", (LEFT, "l4_l5"): "not seen"}
+    reasons = {(LEFT, "l5_s1"): "outside", (LEFT, "l4_l5"): "not found"}
     before = prior_findings([8], prior(), "not read yet")
     return merge_into_findings(before, sites, graded, reasons).set_index(
         ["condition", "level"]
@@ -58,34 +59,39 @@ def entered() -> pd.DataFrame:
 def test_every_study_has_its_own_25_rows_of_the_prior() -> None:
     findings = prior_findings([12, 3], prior(), "not read yet")
     assert findings["study_id"].tolist() == [3] * 25 + [12] * 25
-    expected = prior().set_index(["condition", "level"])[CHANCES]
+    expected = prior().set_index(["condition", "level"])[PROBABILITY_COLUMNS]
     for _, rows in findings.groupby("study_id"):
-        told = rows.set_index(["condition", "level"])[CHANCES].astype(float)
-        pd.testing.assert_frame_equal(told, expected.loc[told.index])
+        given = rows.set_index(["condition", "level"])[PROBABILITY_COLUMNS]
+        pd.testing.assert_frame_equal(given.astype(float), expected.loc[given.index])
     assert set(findings["source"]) == {"prior"}
     assert set(findings["reason"]) == {"not read yet"}
     assert findings[["series_id", "x", "confidence"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize(
-    ("target", "source", "chances", "reason"),
+    ("target", "source", "probabilities", "reason"),
     [
         ((SPINAL, "l4_l5"), "located", [0.6, 0.3, 0.1], ""),
-        ((LEFT, "l4_l5"), "projected", [0.1, 0.2, 0.7], "not seen"),
+        ((LEFT, "l4_l5"), "projected", [0.1, 0.2, 0.7], "not found"),
         ((LEFT, "l5_s1"), "prior", None, "outside"),
         ((LEFT, "l1_l2"), "prior", None, ""),
     ],
 )
-def test_a_row_tells_its_source_and_why(
-    target: tuple[str, str], source: str, chances: list[float] | None, reason: str
+def test_a_row_has_its_source_and_reason(
+    target: tuple[str, str], source: str, probabilities: list[float] | None, reason: str
 ) -> None:
     row = entered().loc[target]
     assert (row["source"], row["reason"]) == (source, reason)
-    usual = prior().set_index(["condition", "level"]).loc[target, CHANCES].tolist()
-    assert row[CHANCES].tolist() == pytest.approx(chances or usual)
+    usual = (
+        prior()
+        .set_index(["condition", "level"])
+        .loc[target, PROBABILITY_COLUMNS]
+        .tolist()
+    )
+    assert row[PROBABILITY_COLUMNS].tolist() == pytest.approx(probabilities or usual)
 
 
-def test_a_place_is_told_even_where_it_was_not_graded() -> None:
+def test_a_site_is_listed_even_where_it_was_not_graded() -> None:
     rows = entered()
     columns = ["series_id", "instance_number", "x", "y", "confidence"]
     assert rows.loc[(LEFT, "l5_s1"), columns].tolist() == [5, 6, 21, 22, 0.8765]
@@ -96,13 +102,13 @@ def test_a_place_is_told_even_where_it_was_not_graded() -> None:
 def test_a_submitted_row_has_its_own_rows_probabilities() -> None:
     findings = prior_findings([12, 3], prior(), "").sample(frac=1, random_state=1)
     rows = to_submission(findings).set_index("row_id")
-    expected = prior().set_index(["condition", "level"])[CHANCES]
+    expected = prior().set_index(["condition", "level"])[PROBABILITY_COLUMNS]
     for study, condition, level in product((3, 12), CONDITIONS, LEVELS):
-        told = rows.loc[f"{study}_{condition}_{level}", CHANCES].tolist()
-        assert told == expected.loc[(condition, level)].tolist()
+        row = rows.loc[f"{study}_{condition}_{level}", PROBABILITY_COLUMNS].tolist()
+        assert row == expected.loc[(condition, level)].tolist()
 
 
-def test_answers_are_counted_by_family_and_source() -> None:
+def test_predictions_are_counted_by_family_and_source() -> None:
     counts = {row.pop("family"): row for row in sources(entered().reset_index())}
     assert counts == {
         "foraminal": {"located": 0, "projected": 0, "prior": 10, "all": 10},
@@ -112,10 +118,29 @@ def test_answers_are_counted_by_family_and_source() -> None:
     }
 
 
+def test_without_a_severity_run_sites_keep_their_source_and_the_priors_grade() -> None:
+    before = prior_findings([8], prior(), "not read yet")
+    target, reason = (LEFT, "l4_l5"), f"not found; {NO_SEVERITY_RUN}"
+    sites, reasons = {target: located("projected")}, {target: reason}
+    table = merge_into_findings(before, sites, None, reasons)
+    row = table.set_index(["condition", "level"]).loc[target]
+    assert (row["source"], row["reason"]) == ("projected", reason)
+    assert (row["series_id"], row["x"]) == (5, 7.13)
+    pd.testing.assert_frame_equal(
+        table[PROBABILITY_COLUMNS].astype(float),
+        before[PROBABILITY_COLUMNS].astype(float),
+    )
+    assert keeps_prior(table).all()
+    graded = merge_into_findings(before, sites, {target: np.full(3, 1 / 3)}, {})
+    assert keeps_prior(graded).sum() == 24
+    [listed] = fallback_reasons(table[table["source"] != "prior"])
+    assert listed == {"reason": NO_SEVERITY_RUN, "sites": 1, "studies": 1}
+
+
 def test_reasons_for_the_prior_are_counted_by_site_and_study() -> None:
     columns = ["study_id", "source", "reason"]
     rows = [(1, "prior", "dark"), (2, "prior", "dark"), (2, "prior", "dark")]
-    rows += [(1, "prior", None), (1, "located", "dark"), (3, "projected", "unseen")]
+    rows += [(1, "prior", None), (1, "located", "dark"), (3, "projected", "faint")]
     assert fallback_reasons(pd.DataFrame(rows, columns=columns)) == [
         {"reason": "dark", "sites": 3, "studies": 2},
         {"reason": "no reason given", "sites": 1, "studies": 1},

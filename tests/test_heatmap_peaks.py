@@ -1,4 +1,4 @@
-"""Cells, peaks and nearest slices, on places worked out by hand."""
+"""Cells, peaks and nearest slices, on positions worked out by hand."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_peaks_are_found_best_first_and_well_apart(space: HeatmapGrid) -> None:
     assert chances.sum() == pytest.approx(1)  # what is searched is left as it is
 
 
-def test_a_peak_lies_at_the_mean_place_on_its_likeliest_slice(
+def test_a_peak_lies_at_the_mean_position_on_its_most_probable_slice(
     space: HeatmapGrid,
 ) -> None:
     chances = blank(space)
@@ -64,7 +64,7 @@ def test_a_peak_lies_at_the_mean_place_on_its_likeliest_slice(
     chances[7, 21, 20] = 0.2
     [one] = space.find_peaks(chances, 1)
     assert one.slice == 6
-    # A quarter of the way from the middle of column 20 to that of column 21.
+    # A quarter of the distance from the center of column 20 to that of column 21.
     assert one.xy == pytest.approx([20.25 * 4 + 1.5, 20 * 4 + 1.5])
     expected = [0, 20 + (82.5 - 111.5) * 1.25, -(81.5 - 111.5) * 1.25]
     assert one.point_mm == pytest.approx(expected)
@@ -87,7 +87,7 @@ def test_weights_are_a_gaussian_of_each_axis_own_deviation(space: HeatmapGrid) -
     ("x_mm", "index"),
     [(-23, 0), (-3, 5), (1, 6), (2.1, 7), (24, 12), (31.9, 12), (-31.9, 0)],
 )
-def test_a_point_falls_onto_the_nearest_slice(
+def test_a_point_is_projected_onto_the_nearest_slice(
     space: HeatmapGrid, x_mm: float, index: int
 ) -> None:
     point_mm = np.array([x_mm, 45.0, -25])
@@ -99,13 +99,13 @@ def test_a_point_falls_onto_the_nearest_slice(
 
 
 @pytest.mark.parametrize("point_mm", [(33, 20, 0), (-33, 20, 0), (0, 161, 0)])
-def test_a_point_that_no_slice_shows_is_nowhere(
+def test_a_point_that_no_slice_shows_is_not_projected(
     space: HeatmapGrid, point_mm: tuple
 ) -> None:
     assert space.nearest(np.array(point_mm, float)) is None
 
 
-def test_a_point_falls_onto_a_slice_that_has_it_in_its_picture() -> None:
+def test_a_point_is_projected_onto_a_slice_whose_image_has_it() -> None:
     # Nearest is a slice of a series 200 mm to the left, which does not show it.
     aside, here = overview(AXIAL_T2, 1, [0]), overview(AXIAL_T2, 2, [3])
     aside.slices["at_x"] += 200

@@ -19,7 +19,7 @@ def write(study: Path, series_id: int, axes: Sequence = SAGITTAL) -> Path:
     """Write a series of three slices, 4 mm apart."""
     across = np.cross(*np.array(axes, float))
     volume = np.random.default_rng(series_id).integers(0, 99, (3, 20, 24), "u2")
-    planes = [plane(4 * place * across, axes) for place in range(3)]
+    planes = [plane(4 * index * across, axes) for index in range(3)]
     return write_series(study / str(series_id), volume, planes)
 
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "77"
 
 
-def test_all_series_of_a_type_are_seen_together(folder: Path) -> None:
+def test_all_series_of_a_type_are_joined(folder: Path) -> None:
     for series_id, axes in ((5, AXIAL), (6, OBLIQUE), (7, SAGITTAL)):
         write(folder, series_id, axes)
     rows = listed((5, AXIAL_T2), (7, SAGITTAL_T2), (6, AXIAL_T2))
@@ -47,7 +47,7 @@ def test_all_series_of_a_type_are_seen_together(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("axes", "seen"),
+    ("axes", "read"),
     [
         (AXIAL, True),
         (FROM_THE_HEAD, True),
@@ -56,24 +56,24 @@ def test_all_series_of_a_type_are_seen_together(folder: Path) -> None:
         (CORONAL, False),
     ],
 )
-def test_a_series_that_no_row_names_is_axial_by_its_planes_or_not_looked_at(
-    folder: Path, axes: Sequence, seen: bool
+def test_an_unlisted_series_is_axial_by_its_planes_or_skipped(
+    folder: Path, axes: Sequence, read: bool
 ) -> None:
     write(folder, 4, axes)
     write(folder, 7)
     study = read_study(folder, listed((7, SAGITTAL_T2)))
-    assert (AXIAL_T2 in study.overviews) is seen
-    assert set(study.series) == ({4, 7} if seen else {7})
+    assert (AXIAL_T2 in study.overviews) is read
+    assert set(study.series) == ({4, 7} if read else {7})
 
 
-def test_a_series_that_a_row_calls_something_else_is_not_guessed(folder: Path) -> None:
+def test_a_listed_series_is_not_guessed(folder: Path) -> None:
     write(folder, 4, AXIAL)
     study = read_study(folder, listed((4, None), (7, SAGITTAL_T2)))
     assert study.overviews == {}
     assert AXIAL_T2 in study.read_errors
 
 
-def test_where_a_row_names_an_axial_series_no_other_is_guessed(folder: Path) -> None:
+def test_where_a_row_lists_an_axial_series_no_other_is_guessed(folder: Path) -> None:
     write(folder, 4, AXIAL)
     write(folder, 5, AXIAL)
     study = read_study(folder, listed((5, AXIAL_T2)))
@@ -81,7 +81,7 @@ def test_where_a_row_names_an_axial_series_no_other_is_guessed(folder: Path) -> 
     assert study.overviews[AXIAL_T2].slices["series_id"].unique().tolist() == [5]
 
 
-def test_a_damaged_series_costs_itself_and_is_told_of_its_own_type(
+def test_a_damaged_series_costs_itself_and_is_reported_for_its_own_type(
     folder: Path,
 ) -> None:
     write(folder, 7)
@@ -96,7 +96,7 @@ def test_a_damaged_series_costs_itself_and_is_told_of_its_own_type(
     assert str(folder) not in study.read_errors[AXIAL_T2]
 
 
-def test_files_left_out_of_a_series_are_told_without_a_persons_name(
+def test_skipped_files_of_a_series_are_reported_without_a_persons_name(
     folder: Path,
 ) -> None:
     write(folder, 7)
@@ -111,7 +111,7 @@ def test_files_left_out_of_a_series_are_told_without_a_persons_name(
     assert "jane" not in study.read_errors[SAGITTAL_T1]
 
 
-def test_a_study_without_a_folder_says_what_it_lacks(folder: Path) -> None:
+def test_a_study_without_a_folder_has_a_read_error_of_each_type(folder: Path) -> None:
     study = read_study(folder, listed())
     assert (study.series, study.overviews) == ({}, {})
     assert set(study.read_errors) == {SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2}

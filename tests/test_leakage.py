@@ -1,4 +1,4 @@
-"""What a test set shares with its training, counted by hand."""
+"""Train/test overlap, counted by hand."""
 
 import pandas as pd
 import pytest
@@ -13,7 +13,7 @@ def crops(*rows: tuple[int, int, int, str]) -> pd.DataFrame:
     return table.assign(condition="spinal_canal_stenosis")
 
 
-def test_what_is_shared_is_counted_by_unit() -> None:
+def test_the_overlap_is_counted_by_unit() -> None:
     train = crops((1, 10, 3, "l1_l2"), (2, 20, 3, "l1_l2"))
     test = crops(
         (1, 10, 3, "l2_l3"),  # the same image
@@ -22,15 +22,17 @@ def test_what_is_shared_is_counted_by_unit() -> None:
         (1, 11, 3, "l1_l2"),  # another series of the study, the same instance number
         (3, 20, 3, "l1_l2"),  # another study that names a series alike
     )
-    told = leakage(train, test)
-    counts = {unit: (told[unit]["also_in_train"], told[unit]["test"]) for unit in told}
+    shared = leakage(train, test)
+    counts = {
+        unit: (shared[unit]["also_in_train"], shared[unit]["test"]) for unit in shared
+    }
     assert counts == {
         "studies": (1, 2),
         "series": (1, 3),
         "images": (1, 4),
         "crops": (0, 5),
     }
-    shares = [told[unit]["share_of_crops"] for unit in told]
+    shares = [shared[unit]["share_of_crops"] for unit in shared]
     assert shares == pytest.approx([4 / 5, 3 / 5, 2 / 5, 0])
 
 
@@ -41,15 +43,15 @@ def test_a_site_marked_twice_can_be_on_both_sides() -> None:
 
 def test_a_study_split_shares_nothing() -> None:
     table = sites(5)
-    held = table["study_id"] == 5
-    for counts in leakage(table[~held], table[held]).values():
+    tested = table["study_id"] == 5
+    for counts in leakage(table[~tested], table[tested]).values():
         assert counts["also_in_train"] == counts["share_of_crops"] == 0
 
 
 def test_a_row_split_shares_its_studies_and_images() -> None:
     table = sites(5)
-    held = table["level"] == "l3_l4"
-    told = leakage(table[~held], table[held])
-    assert told["studies"]["also_in_train"] == told["studies"]["test"] == 5
+    tested = table["level"] == "l3_l4"
+    shared = leakage(table[~tested], table[tested])
+    assert shared["studies"]["also_in_train"] == shared["studies"]["test"] == 5
     # Sagittal slices hold both levels, each axial slice holds one.
-    assert told["images"]["share_of_crops"] == pytest.approx(3 / 5)
+    assert shared["images"]["share_of_crops"] == pytest.approx(3 / 5)

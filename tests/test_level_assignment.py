@@ -1,4 +1,4 @@
-"""Levels chosen together, on candidates whose best order is worked out by hand."""
+"""Joint level assignment, on candidates whose best order is worked out by hand."""
 
 from itertools import pairwise
 
@@ -35,12 +35,12 @@ def test_two_levels_on_one_disc_are_taken_apart() -> None:
     assert heights(assign_levels(levels, {})) == [60, 30, 0]
 
 
-def test_levels_that_changed_places_are_put_right_by_their_second_choices() -> None:
+def test_swapped_levels_are_corrected_by_their_second_peaks() -> None:
     levels = [[at(30, 0.6), at(60, 0.4)], [at(60, 0.6), at(30, 0.4)]]
     assert heights(assign_levels(levels, {})) == [60, 30]
 
 
-def test_a_level_without_a_fitting_candidate_is_left_out() -> None:
+def test_a_level_without_a_fitting_candidate_is_missing() -> None:
     levels = [[at(60, 0.9)], [at(58, 0.9)], [at(30, 0.9)]]
     chosen = heights(assign_levels(levels, {}))
     assert chosen.count(None) == 1
@@ -48,8 +48,8 @@ def test_a_level_without_a_fitting_candidate_is_left_out() -> None:
     assert heights(assign_levels([[], [], []], {})) == [None, None, None]
 
 
-def test_a_skipped_level_is_put_right_by_the_usual_steps() -> None:
-    # The upper two like the discs above their own; a gap of 60 mm tells.
+def test_a_skipped_level_is_corrected_by_the_usual_spacing() -> None:
+    # The upper two prefer the discs above their own; a gap of 60 mm gives it away.
     levels = [
         [at(90 + 32, 0.8), at(90, 0.05)],
         [at(90, 0.8), at(60, 0.05)],
@@ -64,7 +64,7 @@ def test_a_level_out_of_view_leaves_a_gap_of_two_steps() -> None:
     assert heights(assign_levels(levels, STEPS)) == [62, None, 0]
 
 
-def test_steps_that_are_not_known_leave_all_to_the_shares() -> None:
+def test_with_unknown_spacing_the_masses_decide() -> None:
     levels = [[at(200, 0.6), at(62, 0.4)], [at(30, 0.8)]]
     assert heights(assign_levels(levels, {"l2_l3": LevelSpacing(30, 6)})) == [200, 30]
     assert heights(assign_levels(levels, STEPS)) == [62, 30]
@@ -86,7 +86,7 @@ def test_a_level_beside_the_one_above_it_is_not_below_it() -> None:
 
 
 @pytest.mark.parametrize("steps", [{}, STEPS])
-def test_order_is_by_dynamic_programming_what_trying_all_gives(
+def test_viterbi_finds_the_best_of_all_combinations(
     steps: dict[str, LevelSpacing],
 ) -> None:
     rng = np.random.default_rng(0)
@@ -96,8 +96,8 @@ def test_order_is_by_dynamic_programming_what_trying_all_gives(
             for _ in range(4)
         ]
         best, choice = 0.0, None
-        for places in np.ndindex(4, 4, 4, 4):
-            some = [[*levels[k], None][place] for k, place in enumerate(places)]
+        for indices in np.ndindex(4, 4, 4, 4):
+            some = [[*levels[k], None][index] for k, index in enumerate(indices)]
             product = np.prod([1e-3 if one is None else one.mass for one in some])
             product *= likelihood(heights(some), list(steps.values()))
             if product > best:
@@ -106,9 +106,9 @@ def test_order_is_by_dynamic_programming_what_trying_all_gives(
 
 
 def likelihood(z: list[float | None], steps: list[LevelSpacing]) -> float:
-    """How well heights fit steps, each gap's Gaussian 1 at its middle."""
+    """Return the prior of heights, each gap's Gaussian 1 at its mean."""
     product = 1.0
-    known = [place for place, one in enumerate(z) if one is not None]
+    known = [index for index, one in enumerate(z) if one is not None]
     for upper, lower in pairwise(known):
         if z[upper] - z[lower] < 12:
             return 0.0

@@ -1,4 +1,4 @@
-"""Steps from level to level, against lengths worked out by hand."""
+"""Spacing of levels, against lengths worked out by hand."""
 
 import pandas as pd
 import pytest
@@ -13,7 +13,7 @@ from src.localization.spine_prior import (
 )
 
 
-def test_a_step_is_the_way_through_the_patient() -> None:
+def test_spacing_is_measured_in_3d() -> None:
     # The made canal goes down 30 mm a level, and back by 1, 3, 5 and 7 mm.
     expected = [(30**2 + back**2) ** 0.5 for back in (1, 3, 5, 7)]
     assert [row["level"] for row in STEPS] == ["l1_l2", "l2_l3", "l3_l4", "l4_l5"]
@@ -21,14 +21,14 @@ def test_a_step_is_the_way_through_the_patient() -> None:
     assert [row["sd_mm"] for row in STEPS] == [0, 0, 0, 0]
 
 
-def test_a_point_on_a_wrong_level_moves_no_step_far() -> None:
+def test_a_point_on_a_wrong_level_hardly_moves_the_spacing() -> None:
     sites = marked(9)
     wrong = (sites["study_id"] == 4) & (sites["level"] == "l3_l4")
     sites.loc[wrong, "z_mm"] -= 30
     assert fit_level_spacing(sites) == STEPS
 
 
-def test_a_step_is_between_levels_of_one_study() -> None:
+def test_spacing_is_between_levels_of_one_study() -> None:
     sites = marked(5)
     sites["x_mm"] += 100 * sites["study_id"] ** 2
     lacking = zip((0, 2, 3), ("l1_l2", "l2_l3", "l5_s1"), strict=True)
@@ -37,7 +37,7 @@ def test_a_step_is_between_levels_of_one_study() -> None:
     assert fit_level_spacing(sites) == STEPS
 
 
-def test_a_step_that_no_study_shows_has_no_row() -> None:
+def test_a_spacing_that_no_study_shows_has_no_row() -> None:
     sites = marked()
     rows = fit_level_spacing(sites[sites["level"] != "l2_l3"])
     assert [row["level"] for row in rows] == ["l3_l4", "l4_l5"]
@@ -45,7 +45,7 @@ def test_a_step_that_no_study_shows_has_no_row() -> None:
     assert fit_level_spacing(pd.DataFrame(columns=sites.columns)) == []
 
 
-def test_surprise_is_that_of_a_gaussian_over_all_steps_between() -> None:
+def test_the_log_prior_is_a_gaussians_over_all_steps_between() -> None:
     steps = {"l1_l2": LevelSpacing(32, 6), "l2_l3": LevelSpacing(30, 8)}
     assert negative_log_prior(steps, 0, 1, 32) == 0
     assert negative_log_prior(steps, 0, 1, 44) == pytest.approx(2)  # two deviations
@@ -55,7 +55,7 @@ def test_surprise_is_that_of_a_gaussian_over_all_steps_between() -> None:
     assert negative_log_prior(steps, 0, 3, 500) == 0
 
 
-def test_no_step_is_surer_than_five_millimetres() -> None:
+def test_no_sd_is_below_five_millimetres() -> None:
     rows = [
         {"level": "l1_l2", "mean_mm": 32, "sd_mm": 1},
         {"level": "l2_l3", "mean_mm": 30, "sd_mm": 4},

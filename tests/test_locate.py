@@ -1,4 +1,4 @@
-"""Sites from chances, on a study whose every site is known."""
+"""Sites located from heatmaps, on a study whose sites are all known."""
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ TARGETS = [(condition, level) for condition in CONDITIONS for level in LEVELS]
 
 
 def found(views: dict[str, Overview], **changes: dict) -> Sites:
-    """Locate with all series seen as they are; `changes` by series type."""
+    """Locate with heatmaps of all series; `changes` by series type."""
     shown = {
         name: seen(name, view, **changes.get(name, {})) for name, view in views.items()
     }
@@ -45,14 +45,14 @@ def found(views: dict[str, Overview], **changes: dict) -> Sites:
 
 
 def errors_mm(sites: Sites, place: Place = site_mm) -> pd.Series:
-    """How far each site lies from its true point."""
+    """Return the distance of each site from its true point."""
     return pd.Series(
         {at: np.linalg.norm(one.point_mm - place(*at)) for at, one in sites.items()}
     )
 
 
 def moved(x_mm: float, y_mm: float, z_mm: float) -> Place:
-    """Show each site beside its place."""
+    """Move each site by an offset."""
     distance_mm = np.array([x_mm, y_mm, z_mm])
     return lambda condition, level: site_mm(condition, level) + distance_mm
 
@@ -70,7 +70,7 @@ def of(description: str) -> list[tuple[str, str]]:
 def test_a_whole_study_is_found_on_its_own_series() -> None:
     sites = found(overviews())
     assert set(sites) == set(TARGETS)
-    # A slice is up to 2 mm from a site, and the place on it is finer than a cell.
+    # A slice is up to 2 mm from a site, and the position on it is finer than a cell.
     assert errors_mm(sites).max() < 2.6
     assert {one.source for one in sites.values()} == {"located"}
     for condition, level in TARGETS:
@@ -114,7 +114,7 @@ def test_t1_alone_is_found() -> None:
 
 
 @pytest.mark.parametrize("blind", [SAGITTAL_T1, SAGITTAL_T2, AXIAL_T2])
-def test_what_a_series_does_not_show_is_projected(blind: str) -> None:
+def test_a_site_that_its_series_does_not_show_is_projected(blind: str) -> None:
     sites = found(overviews(), **{blind: {"blind": True}})
     assert {sites[at].source for at in of(blind)} == {"projected"}
     assert errors_mm(sites).max() < 4
@@ -131,7 +131,7 @@ def test_two_axial_series_share_the_levels() -> None:
     assert [by_level[level].series_id for level in LEVELS] == [7, 7, 8, 8, 8]
 
 
-def test_sites_out_of_every_image_are_left_out() -> None:
+def test_sites_outside_every_image_are_not_found() -> None:
     views = overviews()
     views[AXIAL_T2] = overview(AXIAL_T2, 3, AXIAL_MM[:20])
     sites = found(views)
@@ -142,19 +142,19 @@ def test_sites_out_of_every_image_are_left_out() -> None:
     assert error[list(kept)].max() < 2.6
 
 
-def test_an_anchored_site_out_of_view_is_not_looked_for_by_itself() -> None:
+def test_an_anchored_site_out_of_view_is_not_searched_elsewhere() -> None:
     views = without(SAGITTAL_T1)
     views[AXIAL_T2] = overview(AXIAL_T2, 3, AXIAL_MM[:20])
     shown = {SAGITTAL_T2: seen(SAGITTAL_T2, views[SAGITTAL_T2])}
     shown[AXIAL_T2] = seen(AXIAL_T2, views[AXIAL_T2], levels_alike=True)
     shown[SAGITTAL_T2].log_probs[0] = -np.log(shown[SAGITTAL_T2].log_probs[0].size)
     sites = locate(shown, read_canal_offsets(OFFSETS), read_level_spacing(STEPS))
-    # The canal of l1/l2 is not seen, so that this level alone is for itself.
+    # The canal of l1/l2 is not found, so that this level alone has no anchor.
     axial = {level for condition, level in sites if condition != SPINAL}
     assert {"l2_l3", "l3_l4"} <= axial <= {"l1_l2", "l2_l3", "l3_l4"}
 
 
-def test_confidence_is_what_the_locator_gives_the_place() -> None:
+def test_confidence_is_the_locators_probability_of_the_site() -> None:
     views = overviews()
     shown = {name: seen(name, view) for name, view in views.items()}
     canal = shown[SAGITTAL_T1]
@@ -165,7 +165,7 @@ def test_confidence_is_what_the_locator_gives_the_place() -> None:
         assert 0.05 < sites[at].confidence < 0.35
 
 
-def test_a_target_without_an_offset_is_looked_for_by_itself() -> None:
+def test_a_target_without_an_offset_is_located_by_itself() -> None:
     rows = [row for row in OFFSETS if row["level"] != "l2_l3"]
     shown = {name: seen(name, view) for name, view in overviews().items()}
     sites = locate(shown, read_canal_offsets(rows), read_level_spacing(STEPS))
@@ -225,19 +225,19 @@ def test_a_t1_on_other_levels_moves_no_canal() -> None:
     # The canal lies on a slice, so that it is found to a fraction of a cell.
     assert errors_mm(sites)[of(SAGITTAL_T2)].max() < 0.6
     assert {sites[at].source for at in of(SAGITTAL_T2)} == {"located"}
-    # At its own levels the T1 shows nothing: their places are the T2's word.
+    # At its own levels the T1 shows nothing: their sites are projected from the T2.
     assert {sites[at].source for at in of(SAGITTAL_T1)} == {"projected"}
     assert errors_mm(sites)[of(SAGITTAL_T1)].max() < 0.6
 
 
-def test_where_t2_and_t1_disagree_the_t2_tells_the_axial_places() -> None:
+def test_where_t2_and_t1_disagree_the_t2_anchors_the_axial_sites() -> None:
     changes = {SAGITTAL_T1: {"place": moved(0, 6, -6)}, AXIAL_T2: {"blind": True}}
     sites = found(overviews(), **changes)
     assert {sites[at].source for at in of(AXIAL_T2)} == {"projected"}
     assert errors_mm(sites)[of(AXIAL_T2)].max() < 0.6
 
 
-def test_without_a_t2_the_canal_is_the_mean_of_what_both_foramina_tell() -> None:
+def test_without_a_t2_the_canal_is_the_mean_of_both_foramina() -> None:
     def uneven(condition: str, level: str) -> np.ndarray:
         up = 6 if condition.startswith("left") else -6
         return site_mm(condition, level) + np.array([0, 0, up])
@@ -254,7 +254,7 @@ def test_without_a_t2_the_t1_goes_before_the_axial_series() -> None:
     assert errors_mm(sites)[of(SAGITTAL_T1)].max() < 2.6
 
 
-def test_levels_that_a_locator_takes_for_those_above_are_put_right_by_steps() -> None:
+def test_levels_mistaken_for_those_above_are_corrected_by_the_spacing() -> None:
     def above(condition: str, level: str) -> np.ndarray:
         skips = level in ("l1_l2", "l2_l3")
         return site_mm(condition, level) + np.array([0, 0, 30 if skips else 0])
@@ -270,7 +270,7 @@ def test_levels_that_a_locator_takes_for_those_above_are_put_right_by_steps() ->
 
 
 @pytest.mark.parametrize(("share", "source"), [(0.01, "projected"), (0.05, "located")])
-def test_a_canal_with_next_to_no_probability_is_taken_as_not_shown(
+def test_a_canal_with_hardly_any_probability_counts_as_not_shown(
     share: float, source: str
 ) -> None:
     views = without(AXIAL_T2)
@@ -282,16 +282,16 @@ def test_a_canal_with_next_to_no_probability_is_taken_as_not_shown(
     assert errors_mm(sites).max() < 2.6
 
 
-def test_an_anchored_site_lies_where_it_is_seen_near_its_usual_place() -> None:
+def test_an_anchored_site_lies_between_its_peak_and_its_usual_offset() -> None:
     sites = found(without(AXIAL_T2), **{SAGITTAL_T1: {"place": moved(0, 5, -5)}})
     for at in of(SAGITTAL_T1):
         assert sites[at].source == "located"
         off = sites[at].point_mm - site_mm(*at)
-        # Seen to 3 mm and expected to 5 mm: 25 / (25 + 9) of the way.
+        # A peak of 3 mm and a prior of 5 mm: 25 / (25 + 9) of the distance.
         assert off[1:] == pytest.approx([5 * 25 / 34, -5 * 25 / 34], abs=0.7)
 
 
-def test_a_place_that_varies_more_is_believed_less() -> None:
+def test_an_offset_that_varies_more_counts_less() -> None:
     place = moved(0, 0, -20)
     views = without(AXIAL_T2)
     shown = {name: seen(name, view) for name, view in views.items()}

@@ -1,4 +1,4 @@
-"""How well sites are found, summed up by hand."""
+"""Location metrics, against values worked out by hand."""
 
 from pathlib import Path
 
@@ -36,10 +36,10 @@ def sites() -> pd.DataFrame:
 
 
 def test_shares_are_of_all_sites_and_studies_of_each_run_count() -> None:
-    [(description, told)] = location_metrics(sites()).items()
+    [(description, metrics)] = location_metrics(sites()).items()
     assert description == SAGITTAL_T2
-    assert (told["sites"], told["studies"]) == (8, 2)
-    assert told["median_mm"] == 4.0  # of 1 2 3 4 5 6 30
+    assert (metrics["sites"], metrics["studies"]) == (8, 2)
+    assert metrics["median_mm"] == 4.0  # of 1 2 3 4 5 6 30
     expected = {
         "within_5mm": 5 / 8,
         "slice_exact": 4 / 8,
@@ -50,7 +50,7 @@ def test_shares_are_of_all_sites_and_studies_of_each_run_count() -> None:
         "projected": 1 / 8,
         "studies_level_right": 2 / 4,  # run a's first, run b's second
     }
-    assert {name: told[name] for name in expected} == pytest.approx(expected)
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
 
 
 def test_a_series_type_without_sites_has_no_entry() -> None:
@@ -62,24 +62,24 @@ def test_a_series_type_is_measured_by_its_own_sites() -> None:
         series_description=AXIAL_T2,
         source="located",
         error_mm=[0.5, 7, 7, 7, 7, 7, 7, 10],
-        slices_off=None,
+        slices_off=float("nan"),
         level_right=True,
         side_right=[True, False, False, False, False, False, False, False],
     )
-    told = location_metrics(pd.concat([axial, sites()], ignore_index=True))
-    assert told[SAGITTAL_T2] == location_metrics(sites())[SAGITTAL_T2]
+    metrics = location_metrics(pd.concat([axial, sites()], ignore_index=True))
+    assert metrics[SAGITTAL_T2] == location_metrics(sites())[SAGITTAL_T2]
     expected = {
         **{"within_5mm": 1 / 8, "slice_exact": 0, "slice_within_one": 0, "missed": 0},
         **{"level_right": 1, "side_right": 1 / 8, "studies_level_right": 1},
     }
-    assert {name: told[AXIAL_T2][name] for name in expected} == expected
-    assert told[AXIAL_T2]["median_mm"] == 7
+    assert {name: metrics[AXIAL_T2][name] for name in expected} == expected
+    assert metrics[AXIAL_T2]["median_mm"] == 7
 
 
 def test_the_95th_percentile_is_of_the_sites_found() -> None:
-    # Of 1 2 3 4 5 6 30 it lies 0.7 of the way from the sixth to the last.
-    told = location_metrics(sites())[SAGITTAL_T2]
-    assert told["p95_mm"] == pytest.approx(6 + 0.7 * 24)
+    # Of 1 2 3 4 5 6 30 it lies 0.7 of the distance from the sixth to the last.
+    metrics = location_metrics(sites())[SAGITTAL_T2]
+    assert metrics["p95_mm"] == pytest.approx(6 + 0.7 * 24)
     nothing = sites().assign(error_mm=float("nan"), source=None)
     assert location_metrics(nothing)[SAGITTAL_T2]["p95_mm"] is None
 
@@ -106,14 +106,18 @@ def written(folder: Path, **changes: list) -> Path:
     return path
 
 
-def test_a_missed_site_is_read_as_on_no_level_and_no_side(tmp_path: Path) -> None:
+def test_a_missed_site_has_neither_level_nor_side_right(tmp_path: Path) -> None:
     table = read_locations(written(tmp_path), {7, 8, 9})
     assert table["level_right"].tolist() == [True, True, False, False]
     assert table["side_right"].tolist() == [True, False, True, False]
     assert table["error_mm"].tolist()[:3] == [1.25, 2.5, 30]
     assert table["error_mm"].isna().tolist() == [False, False, False, True]
-    [told] = location_metrics(table.assign(run="a")).values()
-    assert (told["missed"], told["level_right"], told["projected"]) == (0.25, 0.5, 0.25)
+    [metrics] = location_metrics(table.assign(run="a")).values()
+    assert (metrics["missed"], metrics["level_right"], metrics["projected"]) == (
+        0.25,
+        0.5,
+        0.25,
+    )
 
 
 def test_a_site_marked_in_two_series_is_read_of_each(tmp_path: Path) -> None:
@@ -122,7 +126,7 @@ def test_a_site_marked_in_two_series_is_read_of_each(tmp_path: Path) -> None:
     assert read_locations(path, {7})["true_series_id"].tolist() == [70, 71, 72]
 
 
-def test_a_run_that_tells_of_a_study_its_fold_does_not_test_is_refused(
+def test_a_run_with_a_study_that_its_fold_does_not_test_is_refused(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(UserError, match="tests other studies"):

@@ -1,5 +1,6 @@
-"""A reader's parts at work together: which run does what, and what is told of it."""
+"""The pipeline of all runs: which run does what, and the reason of each row."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,20 +22,25 @@ from synthetic_study import (
     site_mm,
 )
 
-from src.classification.calibration import IDENTITY, Calibration, save_calibration
+from src.classification.calibration import (
+    CALIBRATION_FILE,
+    IDENTITY,
+    PROBABILITY_COLUMNS,
+    Calibration,
+    save_calibration,
+)
 from src.competition.constants import (
     AXIAL_T2,
     CONDITIONS,
     FAMILIES,
     SAGITTAL_T1,
     SAGITTAL_T2,
-    SEVERITIES,
     SPINAL,
     TARGETS,
 )
 from src.competition.prior import uniform
 from src.errors import UserError
-from src.inference.findings import prior_findings
+from src.inference.findings import NO_SEVERITY_RUN, keeps_prior, prior_findings
 from src.inference.pipeline import StudyPipeline, load_pipeline
 from src.inference.study import Study, read_study
 from src.localization.locate import LocatedSite, SeriesHeatmaps
@@ -43,7 +49,6 @@ from src.training.run_folder import Run
 
 LEFT = "left_subarticular_stenosis"
 FORAMEN = "right_neural_foraminal_narrowing"
-CHANCES = list(SEVERITIES)
 VIEWS = numbered(overviews())
 
 
@@ -55,8 +60,8 @@ def shown(place: Place = site_mm, blind: bool = False) -> dict[str, SeriesHeatma
     }
 
 
-def reader(**parts: object) -> StudyPipeline:
-    """Make a reader of some parts; without others it looks and grades as it is."""
+def pipeline(**parts: object) -> StudyPipeline:
+    """Make a pipeline; parts that are not given are simple ones."""
     usual = {
         "locators": [],
         "canal_offsets": read_canal_offsets(OFFSETS),
@@ -71,8 +76,8 @@ def reader(**parts: object) -> StudyPipeline:
 # Finding
 
 
-def errors_mm(found: StudyPipeline, place: Place = site_mm) -> np.ndarray:
-    sites = found.find_sites(Study(77, overviews=VIEWS))
+def errors_mm(tested: StudyPipeline, place: Place = site_mm) -> np.ndarray:
+    sites = tested.find_sites(Study(77, overviews=VIEWS))
     assert len(sites) == 25
     off = [one.point_mm - place(*at) for at, one in sites.items()]
     return np.linalg.norm(off, axis=1)
@@ -83,19 +88,19 @@ def test_sites_are_found_with_offsets_and_steps() -> None:
         skips = level in ("l1_l2", "l2_l3")
         return leaning_mm(condition, level) + np.array([-4, 0, 30]) * skips
 
-    told = shown(leaning_mm)
+    heatmaps = shown(leaning_mm)
     wrong = seen(SAGITTAL_T2, VIEWS[SAGITTAL_T2], place=above)
-    told[SAGITTAL_T2] = mixed(wrong, told[SAGITTAL_T2], 0.9)
-    assert errors_mm(reader(locators=[Shower(told)]), leaning_mm).max() < 2.6
+    heatmaps[SAGITTAL_T2] = mixed(wrong, heatmaps[SAGITTAL_T2], 0.9)
+    assert errors_mm(pipeline(locators=[Shower(heatmaps)]), leaning_mm).max() < 2.6
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_every_locator_looks(order: int) -> None:
+def test_every_locator_is_used(order: int) -> None:
     locators = [Shower(shown(blind=True)), Shower(shown())][::order]
-    assert errors_mm(reader(locators=locators)).max() < 3
+    assert errors_mm(pipeline(locators=locators)).max() < 3
 
 
-# Grading and telling
+# Grades and reasons
 
 
 @pytest.fixture
@@ -103,7 +108,7 @@ def study(tmp_path: Path) -> Study:
     """A study with an axial series 4, a sagittal T2 series 5, and no sagittal T1."""
     for series_id, axes, step in ((4, AXIAL, (0, 0, -4)), (5, SAGITTAL, (4, 0, 0))):
         volume = np.random.default_rng(series_id).integers(0, 900, (3, 40, 60), "u2")
-        planes = [plane(place * np.array(step, float), axes) for place in range(3)]
+        planes = [plane(index * np.array(step, float), axes) for index in range(3)]
         write_series(tmp_path / "77" / str(series_id), volume, planes)
     rows = [(4, AXIAL_T2), (5, SAGITTAL_T2)]
     columns = ["series_id", "series_description"]
@@ -123,16 +128,16 @@ SITES = {
 }
 
 
-def answer(study: Study, **parts: object) -> pd.DataFrame:
+def graded_rows(study: Study, **parts: object) -> pd.DataFrame:
     findings = prior_findings([77], uniform(), "not read yet")
-    rows = reader(**parts).grade(study, SITES, findings)
+    rows = pipeline(**parts).grade(study, SITES, findings)
     assert len(rows) == 25
     return rows.set_index(["condition", "level"])
 
 
 def test_each_site_is_calibrated_as_its_own_family(study: Study) -> None:
-    heat = {"spinal": 2.0, "foraminal": 1.0, "subarticular": 0.5}
-    rows = answer(study, calibration=Calibration(heat, 1.5, 0.0))
+    temperatures = {"spinal": 2.0, "foraminal": 1.0, "subarticular": 0.5}
+    rows = graded_rows(study, calibration=Calibration(temperatures, 1.5, 0.0))
     p = np.array([0.6, 0.3, 0.1])
     expected = {
         (SPINAL, "l4_l5"): np.array([1, 1, 1.5]) * (p**0.5 / (p**0.5).sum()),
@@ -140,25 +145,27 @@ def test_each_site_is_calibrated_as_its_own_family(study: Study) -> None:
         (LEFT, "l5_s1"): p**2,
     }
     for target, weights in expected.items():
-        told = rows.loc[target, CHANCES].to_numpy(float)
-        assert told == pytest.approx(weights / weights.sum(), rel=1e-4), target
-    assert rows.loc[(LEFT, "l1_l2"), CHANCES].tolist() == pytest.approx([1 / 3] * 3)
+        row = rows.loc[target, PROBABILITY_COLUMNS].to_numpy(float)
+        assert row == pytest.approx(weights / weights.sum(), rel=1e-4), target
+    assert rows.loc[(LEFT, "l1_l2"), PROBABILITY_COLUMNS].tolist() == pytest.approx(
+        [1 / 3] * 3
+    )
 
 
-def test_a_row_says_why_it_is_not_simply_located(study: Study) -> None:
-    rows = answer(study)
+def test_a_row_has_the_reason_why_it_is_not_simply_located(study: Study) -> None:
+    rows = graded_rows(study)
     assert rows.loc[(SPINAL, "l4_l5"), ["source", "reason"]].tolist() == ["located", ""]
     source, reason = rows.loc[(FORAMEN, "l2_l3"), ["source", "reason"]]
     assert source == "projected"
-    assert f"not seen in {SAGITTAL_T1}" in reason
+    assert f"not found in {SAGITTAL_T1}" in reason
     source, reason = rows.loc[(LEFT, "l1_l2"), ["source", "reason"]]
     assert source == "prior"
     assert "99.dcm" in reason
-    # Never found: what is wrong with the own series type, or that it does not show it.
+    # Not found: the read error of its own series type, or that it is not shown there.
     reasons = rows["reason"]
     assert reasons[FORAMEN, "l4_l5"] == f"the study has no {SAGITTAL_T1} series"
-    assert reasons[SPINAL, "l1_l2"] == f"not seen in {SAGITTAL_T2}"
-    assert reasons[LEFT, "l2_l3"] == f"not seen in {AXIAL_T2}"
+    assert reasons[SPINAL, "l1_l2"] == f"not found in {SAGITTAL_T2}"
+    assert reasons[LEFT, "l2_l3"] == f"not found in {AXIAL_T2}"
 
 
 @pytest.mark.parametrize(("probability", "flagged"), [(0.6, True), (0.4, False)])
@@ -168,7 +175,7 @@ def test_another_condition_is_flagged_where_the_condition_model_is_sure_of_it(
     rest = (1 - probability) / 4
     named = [probability if name == SPINAL else rest for name in CONDITIONS]
     severe = Fixed(0.1, 0.2, 0.7)
-    rows = answer(
+    rows = graded_rows(
         study,
         severity_models=[fixed(severe)],
         condition_models=[fixed(Fixed(*named), "condition")],
@@ -176,17 +183,19 @@ def test_another_condition_is_flagged_where_the_condition_model_is_sure_of_it(
     other = rows.loc[(LEFT, "l5_s1")]
     assert (other["seen_condition"], other["source"]) == (SPINAL, "located")
     assert other["seen_probability"] == pytest.approx(probability, rel=1e-4)
-    assert other[CHANCES].tolist() == pytest.approx([0.1, 0.2, 0.7], rel=1e-4)
-    assert ("sees spinal canal stenosis here" in other["reason"]) is flagged
+    assert other[PROBABILITY_COLUMNS].tolist() == pytest.approx(
+        [0.1, 0.2, 0.7], rel=1e-4
+    )
+    assert ("predicts spinal canal stenosis here" in other["reason"]) is flagged
     assert rows.loc[(SPINAL, "l4_l5"), "reason"] == ""
     both = rows.loc[(FORAMEN, "l2_l3"), "reason"]
-    assert ("series; the condition model sees" in both) is flagged
-    seen_there = ["seen_condition", "seen_probability"]
-    assert rows.loc[(LEFT, "l1_l2"), seen_there].isna().all()
+    assert ("series; the condition model predicts" in both) is flagged
+    named = ["seen_condition", "seen_probability"]
+    assert rows.loc[(LEFT, "l1_l2"), named].isna().all()
 
 
 class Bright:
-    """A locator that sees every target in what is bright."""
+    """A locator that finds every target where a slice is bright."""
 
     def outputs(self, images: torch.Tensor) -> torch.Tensor:
         """Score slices [n, 3, px, px] by cells of 4 px."""
@@ -201,7 +210,7 @@ def test_a_study_is_read_from_its_folder_to_its_findings(tmp_path: Path) -> None
     folder = write_series(tmp_path / "77" / "5", volume, planes, (8, 3, 6)).parent
     listed = pd.DataFrame({"series_id": [5], "series_description": [SAGITTAL_T2]})
     findings = prior_findings([77], uniform(), "not read yet")
-    rows = reader(locators=[Bright()]).predict(folder, listed, findings)
+    rows = pipeline(locators=[Bright()]).predict(folder, listed, findings)
     # One bright spot is one level of the canal; the others keep the prior.
     [canal] = rows[rows["source"] == "located"].itertuples()
     assert canal.condition == SPINAL
@@ -255,8 +264,8 @@ def names(parts: list) -> list[str]:
 
 def test_every_run_does_its_own_task(tmp_path: Path) -> None:
     save_calibration(CALIBRATION, tmp_path, ["severity-b", "severity-a"])
-    told: list[str] = []
-    loaded = load_pipeline(tmp_path, RUNS, told.append)
+    logged: list[str] = []
+    loaded = load_pipeline(tmp_path, RUNS, logged.append)
     assert loaded.locators == ["location-a", "location-b"]
     assert names(loaded.severity_models) == ["severity-a", "severity-b"]
     assert [one.predictor for one in loaded.severity_models] == [
@@ -267,10 +276,10 @@ def test_every_run_does_its_own_task(tmp_path: Path) -> None:
     assert loaded.canal_offsets[LEFT, "l4_l5"].mean_mm[0] == 2
     assert loaded.level_spacing["l1_l2"].mean_mm == 2
     assert loaded.calibration == CALIBRATION
-    assert told == []
+    assert logged == []
 
 
-def test_a_run_that_leaks_or_is_damaged_is_left_aside_and_told(tmp_path: Path) -> None:
+def test_a_run_that_leaks_or_is_damaged_is_skipped_and_logged(tmp_path: Path) -> None:
     others = [
         run("location-leaks", split="row", **learnt(9)),
         run("severity-leaks", split="row"),
@@ -278,15 +287,15 @@ def test_a_run_that_leaks_or_is_damaged_is_left_aside_and_told(tmp_path: Path) -
         run("severity-damaged"),
     ]
     save_calibration(CALIBRATION, tmp_path, ["severity-a", "severity-b"])
-    told: list[str] = []
-    loaded = load_pipeline(tmp_path, [*others, *RUNS], told.append)
+    logged: list[str] = []
+    loaded = load_pipeline(tmp_path, [*others, *RUNS], logged.append)
     assert loaded.locators == ["location-a", "location-b"]
     assert names(loaded.severity_models) == ["severity-a", "severity-b"]
     assert names(loaded.condition_models) == ["condition-a"]
     assert loaded.canal_offsets[LEFT, "l4_l5"].mean_mm[0] == 2
     assert loaded.calibration == CALIBRATION
-    assert len(told) == 4
-    for one, sentence in zip(others, told, strict=True):
+    assert len(logged) == 4
+    for one, sentence in zip(others, logged, strict=True):
         assert one.folder.name in sentence
 
 
@@ -296,22 +305,61 @@ def test_a_run_that_leaks_or_is_damaged_is_left_aside_and_told(tmp_path: Path) -
         lambda folder: None,
         lambda folder: save_calibration(CALIBRATION, folder, ["severity-a"]),
         lambda folder: (folder / "calibration.json").write_text("{"),
+        lambda folder: other_rule(folder),
     ],
-    ids=["none", "of other runs", "damaged"],
+    ids=["none", "of other runs", "damaged", "of another ensemble rule"],
 )
 def test_without_a_calibration_of_these_runs_nothing_is_corrected(
     tmp_path: Path, leave: Callable[[Path], object]
 ) -> None:
     leave(tmp_path)
-    told: list[str] = []
-    assert load_pipeline(tmp_path, RUNS, told.append).calibration == IDENTITY
-    assert "Not calibrated" in told[0]
+    logged: list[str] = []
+    assert load_pipeline(tmp_path, RUNS, logged.append).calibration == IDENTITY
+    [sentence] = logged
+    assert sentence.startswith("Not calibrated: ")
+    assert "run train.py again" in sentence
 
 
-@pytest.mark.parametrize("task", ["location", "severity"])
-def test_without_a_usable_run_of_a_task_there_is_no_reader(
-    tmp_path: Path, task: str
+def other_rule(folder: Path) -> None:
+    """Write a calibration as releases did that averaged probabilities."""
+    save_calibration(CALIBRATION, folder, ["severity-a", "severity-b"])
+    path = folder / CALIBRATION_FILE
+    held = json.loads(path.read_text())
+    del held["ensemble"]
+    path.write_text(json.dumps(held))
+
+
+def test_without_a_usable_location_run_there_is_no_pipeline(tmp_path: Path) -> None:
+    runs = [one for one in RUNS if one.config.task != "location"]
+    with pytest.raises(UserError, match="no usable location run"):
+        load_pipeline(tmp_path, [*runs, run("location-damaged")], lambda sentence: None)
+
+
+def test_without_a_usable_severity_run_the_sites_can_still_be_found(
+    tmp_path: Path,
 ) -> None:
-    runs = [one for one in RUNS if one.config.task != task]
-    with pytest.raises(UserError, match=f"no usable {task} run"):
-        load_pipeline(tmp_path, [*runs, run(f"{task}-damaged")], lambda sentence: None)
+    runs = [one for one in RUNS if one.config.task != "severity"]
+    logged: list[str] = []
+    damaged = run("severity-damaged")
+    loaded = load_pipeline(tmp_path, [*runs, damaged], logged.append)
+    assert loaded.locators == ["location-a", "location-b"]
+    assert loaded.severity_models == []
+    assert "Skipped: severity-damaged" in logged[0]
+    assert "no usable severity run was given" in logged[1]
+    assert len(logged) == 2
+
+
+def test_without_a_severity_run_sites_are_listed_and_grades_stay_the_prior(
+    study: Study,
+) -> None:
+    rows = graded_rows(study, severity_models=[])
+    for target, site in SITES.items():
+        row = rows.loc[target]
+        assert (row["source"], row["series_id"]) == (site.source, site.series_id)
+        assert (row["x"], row["y"]) == (30.0, 20.0)
+        assert NO_SEVERITY_RUN in row["reason"]
+    assert "projected from another series" in rows.loc[(FORAMEN, "l2_l3"), "reason"]
+    assert (rows["source"] == "prior").sum() == 25 - len(SITES)
+    grades = rows[PROBABILITY_COLUMNS].to_numpy(float)
+    assert grades == pytest.approx(np.full((25, 3), 1 / 3))
+    assert keeps_prior(rows).all()

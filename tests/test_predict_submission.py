@@ -1,4 +1,4 @@
-"""predict_submission.py: what it hands on to the reader, and what it leaves behind."""
+"""predict_submission.py: what it passes to the pipeline, and what it writes."""
 
 from pathlib import Path
 
@@ -22,23 +22,23 @@ SITE = (SPINAL, "l4_l5")
 PRIOR = uniform().assign(normal_mild=0.2, moderate=0.3, severe=0.5).to_dict("records")
 
 
-class Reader:
+class FakePipeline:
     """Grades one site of each study in 20 s of its own clock."""
 
     def __init__(self, out: Path) -> None:
-        """Look at the submission at `out` before anything is read."""
+        """Read the submission at `out` as it is before any study is read."""
         self.before = submission.read_submission(out)
         self.now = 0.0
         self.calls: list[tuple[Path, list[int]]] = []
 
     def monotonic(self) -> float:
-        """Tell the time."""
+        """Return the clock's time."""
         return self.now
 
     def predict(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
     ) -> pd.DataFrame:
-        """Enter one site."""
+        """Grade one site."""
         self.now += 20
         self.calls.append((folder, listed["series_id"].tolist()))
         site = LocatedSite(5, 6, 7.5, 8.5, np.zeros(3), 0.8, "located")
@@ -65,16 +65,16 @@ def kit(tmp_path: Path) -> Path:
 
 def predict(
     kit: Path, monkeypatch: pytest.MonkeyPatch, *flags: object, lacking: str = ""
-) -> Reader | None:
+) -> FakePipeline | None:
     """Run the script; `lacking`: why the runs cannot read a study."""
-    made: list[Reader] = []
+    made: list[FakePipeline] = []
 
-    def load(folder: Path, runs: list[Run], tell: object) -> Reader:
+    def load(folder: Path, runs: list[Run], log: object) -> FakePipeline:
         assert folder == kit / "runs"
         assert [run.config.backbone for run in runs] == ["vgg11"]
         if lacking:
             raise UserError(lacking)
-        made.append(Reader(kit / "out" / "submission.csv"))
+        made.append(FakePipeline(kit / "out" / "submission.csv"))
         monkeypatch.setattr(predict_studies, "time", made[0])
         return made[0]
 
@@ -104,7 +104,7 @@ def test_each_test_study_is_read_from_its_own_images_and_series(
     assert "ALL ROWS ARE THE PRIOR" not in capsys.readouterr().out
 
 
-def test_a_whole_answer_of_the_runs_prior_is_there_before_a_study_is_read(
+def test_a_submission_of_the_runs_prior_is_written_before_a_study_is_read(
     kit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = predict(kit, monkeypatch)
@@ -128,7 +128,7 @@ def test_the_time_limit_is_in_minutes(
     assert late["reason"].astype(str).str.contains(f"limit of {minutes} minutes").all()
 
 
-def test_without_a_reader_every_row_is_the_prior_and_says_why(
+def test_without_a_pipeline_every_row_is_the_prior_with_the_reason(
     kit: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     assert predict(kit, monkeypatch, lacking="no usable location run") is None
@@ -139,7 +139,7 @@ def test_without_a_reader_every_row_is_the_prior_and_says_why(
     assert "ALL ROWS ARE THE PRIOR" in capsys.readouterr().out
 
 
-def test_findings_go_where_they_are_asked_for(
+def test_findings_go_to_the_path_that_is_given(
     kit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predict(kit, monkeypatch, "--findings", kit / "elsewhere.csv")
@@ -150,10 +150,10 @@ def test_findings_go_where_they_are_asked_for(
         predict(kit, monkeypatch, *one)
 
 
-def test_a_folder_without_runs_costs_no_answer(
+def test_a_folder_without_runs_costs_no_submission(
     kit: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert predict_submission.usable_runs(kit / "none") == []
-    assert "no folder" in capsys.readouterr().out
+    assert "not a folder" in capsys.readouterr().out
     [run] = predict_submission.usable_runs(kit / "runs")
     assert run.config.prior == PRIOR

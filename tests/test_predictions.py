@@ -1,4 +1,4 @@
-"""A run's predictions are believed only when they fit the cache."""
+"""A run's predictions are validated against the cache."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from fake_condition_runs import predicted, sites
 
-from src.classification.labels import CROP_TASKS
+from src.classification.labels import CROP_LABELS
 from src.classification.predictions import check_label_order, read_predictions
 from src.competition.constants import CONDITIONS, SEVERITIES
 from src.errors import UserError
@@ -43,7 +43,7 @@ DAMAGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
         "p_spinal_canal_stenosis",
     ),
     "a crop twice": (lambda t: pd.concat([t, t.head(1)]), "stands there already"),
-    "a crop left out": (lambda t: t.iloc[1:], "other crops"),
+    "a crop missing": (lambda t: t.iloc[1:], "other crops"),
     "training crops too": (lambda _: predicted(TABLE[TABLE["study_id"] > 2]), "other"),
     "crops of training": (lambda t: t.assign(crop=t["crop"] - 10), "other crops"),
     "of another study": (lambda t: t.assign(study_id=9), "other crops"),
@@ -54,16 +54,16 @@ DAMAGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
         "other crops",
     ),
     "of another level": (lambda t: t.assign(level="l1_l2"), "other crops"),
-    "another answer": (lambda t: t.assign(predicted=4), "order of its labels"),
+    "another prediction": (lambda t: t.assign(predicted=4), "order of its labels"),
     "another truth": (lambda t: t.assign(truth=0), "order of its labels"),
 }
 
 
-@pytest.mark.parametrize(("damage", "says"), DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
 def test_damaged_predictions_are_refused_by_run(
-    tmp_path: Path, damage: Callable[[pd.DataFrame], pd.DataFrame], says: str
+    tmp_path: Path, damage: Callable[[pd.DataFrame], pd.DataFrame], message: str
 ) -> None:
-    with pytest.raises(UserError, match=says) as refusal:
+    with pytest.raises(UserError, match=message) as refusal:
         read(tmp_path, damage(whole()))
     assert "a-run" in str(refusal.value)
 
@@ -104,7 +104,7 @@ def test_absent_predictions_are_refused(tmp_path: Path) -> None:
 
 def test_labels_in_another_order_are_refused() -> None:
     table = whole()
-    task, sites = CROP_TASKS["condition"], table
+    task, sites = CROP_LABELS["condition"], table
     check_label_order(table, task, list(CONDITIONS), sites)
     with pytest.raises(UserError, match="order"):
         check_label_order(table, task, sorted(CONDITIONS, reverse=True), sites)

@@ -1,4 +1,4 @@
-"""Severity runs scored: which studies and rows count, by whose prior and weight."""
+"""Severity metrics: which studies and rows count, with whose prior and weight."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,19 +10,19 @@ import pytest
 from fake_condition_runs import description
 
 from src.classification.calibration import (
+    PROBABILITY_COLUMNS,
     cross_fitted_probabilities,
     fit_calibration,
     out_of_fold_probabilities,
 )
 from src.classification.severity_metrics import reliability, severity_metrics
-from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES
+from src.competition.constants import CONDITIONS, FAMILIES, LEVELS, SEVERITIES
 from src.competition.metric import score
 from src.competition.prior import weighted_shares_by_level
 from src.competition.submission import from_prior, label_row_ids
 from src.training.config import RunConfig
 from src.training.run_folder import Run
 
-CHANCES = list(SEVERITIES)
 NAMES = [f"p_{name}" for name in SEVERITIES]
 PRIORS = {"first": (0.7, 0.2, 0.1), "second": (0.2, 0.3, 0.5)}
 TESTED = {"first": range(1, 8), "second": range(7, 13)}  # study 7 by both
@@ -41,11 +41,11 @@ def _coarse() -> Iterator[None]:
 
 
 def cohort() -> pd.DataFrame:
-    """Labels of 20 studies; those that nobody tests are all severe, some are blank."""
-    places = pd.MultiIndex.from_product(
+    """Labels of 20 studies; those that no run tests are all severe, some are blank."""
+    keys = pd.MultiIndex.from_product(
         [range(1, 21), CONDITIONS, LEVELS], names=["study_id", "condition", "level"]
     )
-    labels = places.to_frame(index=False)
+    labels = keys.to_frame(index=False)
     grades = np.random.default_rng(0).choice(SEVERITIES, len(labels), p=(0.6, 0.2, 0.2))
     untested = labels["study_id"] > 12
     severity = pd.Series(grades, dtype=object).mask(untested, "severe")
@@ -57,14 +57,18 @@ LABELS = cohort()
 
 def run(name: str) -> Run:
     spots = [{"condition": c, "level": level} for c in CONDITIONS for level in LEVELS]
-    prior = [spot | dict(zip(CHANCES, PRIORS[name], strict=True)) for spot in spots]
-    told = {"task": "severity", "labels": CHANCES, "fold": "1", "prior": prior}
+    prior = [
+        spot | dict(zip(PROBABILITY_COLUMNS, PRIORS[name], strict=True))
+        for spot in spots
+    ]
+    changes = {"task": "severity", "labels": list(SEVERITIES), "prior": prior}
     seed = list(PRIORS).index(name)
-    return Run(Path("runs") / name, RunConfig(**description(seed=seed, **told)))
+    config = description(seed=seed, fold="1", **changes)
+    return Run(Path("runs") / name, RunConfig(**config))
 
 
 def predictions(name: str) -> pd.DataFrame:
-    """Too sure answers to a run's graded sites, none of them at l1_l2."""
+    """Overconfident predictions of a run's graded sites, none of them at l1_l2."""
     chosen = LABELS["study_id"].isin(TESTED[name]) & LABELS["severity"].notna()
     table = LABELS[chosen & (LABELS["level"] != "l1_l2")].reset_index(drop=True)
     truth = table.pop("severity").map(SEVERITIES.index)
@@ -72,9 +76,9 @@ def predictions(name: str) -> pd.DataFrame:
     guess = np.where(
         rng.random(len(table)) < 0.6, truth, rng.integers(0, 3, len(table))
     )
-    said = np.full((len(table), 3), 0.04)
-    said[np.arange(len(table)), guess] = 0.92
-    return table.assign(truth=truth, **dict(zip(NAMES, said.T, strict=True)))
+    rows = np.full((len(table), 3), 0.04)
+    rows[np.arange(len(table)), guess] = 0.92
+    return table.assign(truth=truth, **dict(zip(NAMES, rows.T, strict=True)))
 
 
 TABLES = {name: predictions(name) for name in TESTED}
@@ -86,28 +90,30 @@ def metrics(_coarse: None) -> dict[str, Any]:
     return severity_metrics(RUNS, TABLES, LABELS)
 
 
-def answers(names: list[str], sites: pd.DataFrame) -> pd.DataFrame:
-    """Write a submission row by row: the sites' chances, else the runs' mean prior."""
-    told = dict(zip(label_row_ids(sites), sites[CHANCES].to_numpy(), strict=True))
+def submission(names: list[str], sites: pd.DataFrame) -> pd.DataFrame:
+    """Write a submission row by row: the sites' rows, else the runs' mean prior."""
+    graded = dict(
+        zip(label_row_ids(sites), sites[PROBABILITY_COLUMNS].to_numpy(), strict=True)
+    )
     rows = {}
     for study in {study for name in names for study in TESTED[name]}:
         priors = [PRIORS[name] for name in names if study in TESTED[name]]
         for condition in CONDITIONS:
             for level in LEVELS:
                 row = f"{study}_{condition}_{level}"
-                rows[row] = told.get(row, np.mean(priors, axis=0))
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=CHANCES)
+                rows[row] = graded.get(row, np.mean(priors, axis=0))
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=PROBABILITY_COLUMNS)
     return frame.rename_axis("row_id").reset_index()
 
 
 TRUTH = LABELS[LABELS["study_id"] <= 12]
 
 
-def test_unmarked_rows_keep_the_prior_of_runs_that_have_not_seen_them(
+def test_unmarked_rows_keep_the_prior_of_runs_not_trained_on_them(
     metrics: dict[str, Any],
 ) -> None:
-    together = out_of_fold_probabilities(list(TABLES.values()))
-    expected = score(TRUTH, answers(["first", "second"], together)).to_dict()
+    joint = out_of_fold_probabilities(list(TABLES.values()))
+    expected = score(TRUTH, submission(["first", "second"], joint)).to_dict()
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
     assert (metrics["studies"], metrics["rows"]) == (12, TRUTH["severity"].count())
 
@@ -115,16 +121,14 @@ def test_unmarked_rows_keep_the_prior_of_runs_that_have_not_seen_them(
 def test_the_calibrated_score_is_of_corrections_by_other_studies(
     metrics: dict[str, Any],
 ) -> None:
-    together = out_of_fold_probabilities(list(TABLES.values()))
-    nested = together.assign(**cross_fitted_probabilities(together))
-    expected = score(TRUTH, answers(["first", "second"], nested)).to_dict()
+    joint = out_of_fold_probabilities(list(TABLES.values()))
+    nested = joint.assign(**cross_fitted_probabilities(joint))
+    expected = score(TRUTH, submission(["first", "second"], nested)).to_dict()
     assert metrics["calibrated"] == pytest.approx(expected)
     assert metrics["calibrated"]["score"] < metrics["score"] - 0.05
-    assert (
-        metrics["calibration"]["temperatures"] == fit_calibration(together).temperatures
-    )
-    assert set(fit_calibration(together).temperatures.values()) == {2.0}
-    assert metrics["reliability"] == reliability(together, nested)
+    assert metrics["calibration"]["temperatures"] == fit_calibration(joint).temperatures
+    assert set(fit_calibration(joint).temperatures.values()) == {2.0}
+    assert metrics["reliability"] == reliability(joint, nested)
 
 
 def test_the_floor_is_of_the_tested_studies_by_level(metrics: dict[str, Any]) -> None:
@@ -133,31 +137,55 @@ def test_the_floor_is_of_the_tested_studies_by_level(metrics: dict[str, Any]) ->
 
 
 def test_every_run_is_scored_on_its_own_studies(metrics: dict[str, Any]) -> None:
-    for told, one in zip(metrics["runs"], RUNS, strict=True):
+    for row, one in zip(metrics["runs"], RUNS, strict=True):
         name = one.folder.name
         truth = LABELS[LABELS["study_id"].isin(TESTED[name])]
         expected = score(
-            truth, answers([name], out_of_fold_probabilities([TABLES[name]]))
+            truth, submission([name], out_of_fold_probabilities([TABLES[name]]))
         ).score
-        assert told["score"] == pytest.approx(expected)
-        assert (told["name"], told["studies"]) == (name, len(TESTED[name]))
-        assert (told["fold"], told["seed"]) == ("1", one.config.hyperparameters["seed"])
+        assert row["score"] == pytest.approx(expected)
+        assert (row["name"], row["studies"]) == (name, len(TESTED[name]))
+        assert (row["fold"], row["seed"]) == ("1", one.config.hyperparameters["seed"])
 
 
 def test_reliability_worked_out_by_hand() -> None:
     grades = ["normal_mild", "severe", "severe", "moderate", "normal_mild"]
     plain = pd.DataFrame({"severity": grades, "severe": [0.12, 0.14, 0.6, 0.55, 0.6]})
     nested = plain.assign(severe=[0.01, 0.05, 0.7, 0.7, 0.7])
-    told = reliability(plain, nested)
-    low, high = told["as they are"]
+    curves = reliability(plain, nested)
+    low, high = curves["uncalibrated"]
     # Weights 1 and 4; then 4, 2 and 1.
     assert low == pytest.approx(
-        {"said": (0.12 + 4 * 0.14) / 5, "so": 4 / 5, "sites": 2}
+        {"predicted": (0.12 + 4 * 0.14) / 5, "observed": 4 / 5, "sites": 2}
     )
     assert high == pytest.approx(
-        {"said": (4 * 0.6 + 2 * 0.55 + 0.6) / 7, "so": 4 / 7, "sites": 3}
+        {"predicted": (4 * 0.6 + 2 * 0.55 + 0.6) / 7, "observed": 4 / 7, "sites": 3}
     )
-    assert [(one["said"], one["so"], one["sites"]) for one in told["calibrated"]] == [
+    assert [tuple(one.values()) for one in curves["calibrated"]] == [
         *(pytest.approx((0.01, 0, 1)), pytest.approx((0.05, 1, 1))),
         pytest.approx((0.7, 4 / 7, 3)),
     ]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("blank", [True, False])
+def test_a_cohort_without_a_family_is_scored_on_the_others(
+    metrics: dict[str, Any], family: str, blank: bool
+) -> None:
+    lacking = LABELS["condition"].isin(FAMILIES[family])
+    labels = LABELS.assign(severity=LABELS["severity"].mask(lacking))
+    labels = labels if blank else labels[~lacking].reset_index(drop=True)
+    tables = {
+        name: table[~table["condition"].isin(FAMILIES[family])]
+        for name, table in TABLES.items()
+    }
+    partial = severity_metrics(RUNS, tables, labels)
+    gone = {"score", family} | ({"any_severe"} if family == "spinal" else set())
+    for name in ("score", *FAMILIES, "any_severe"):
+        expected = None if name in gone else pytest.approx(metrics[name])
+        assert partial[name] == expected, name
+        assert (partial["calibrated"][name] is None) == (name in gone)
+    assert partial["floor"] is None
+    assert [run["score"] for run in partial["runs"]] == [None, None]
+    assert set(partial["calibration"]["temperatures"].values()) == {1.0}
+    assert partial["rows"] == labels.loc[labels["study_id"] <= 12, "severity"].count()

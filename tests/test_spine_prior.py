@@ -1,4 +1,4 @@
-"""What several location runs learnt: the first that knows it is asked."""
+"""The spine prior of several location runs: the first run that has a row counts."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ LEFT = "left_subarticular_stenosis"
 
 
 def config(offsets: dict[str, float], steps: dict[str, float]) -> RunConfig:
-    """A run that knows offsets to the left by condition, and steps by level."""
+    """A run with offsets to the left by condition, and spacing by level."""
     rows: list[dict[str, Any]] = [
         {
             "condition": name,
@@ -32,7 +32,7 @@ def config(offsets: dict[str, float], steps: dict[str, float]) -> RunConfig:
     )
 
 
-def test_the_first_run_that_knows_an_offset_or_a_step_tells_it() -> None:
+def test_an_offset_or_spacing_is_that_of_the_first_run_that_has_it() -> None:
     first = config({LEFT: 9.0}, {"l1_l2": 31.0})
     second = config({LEFT: 12.0, SPINAL: 1.0}, {"l1_l2": 40.0, "l2_l3": 33.0})
     offsets, steps = load_spine_prior([first, second])

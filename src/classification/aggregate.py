@@ -1,4 +1,4 @@
-"""Runs of one backbone trained in one way, put together over folds and seeds."""
+"""Condition metrics, aggregated over the folds and seeds of each variant."""
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
@@ -15,10 +15,10 @@ from src.classification.variants import Variant, name_variants
 
 @dataclass(frozen=True, eq=False)
 class RunEvaluation:
-    """What a run was asked and what it answered.
+    """A run's predictions on its test crops.
 
-    description: its config.json; table: its predictions with the probabilities of the
-    references beside each; leakage: what its test crops share with its training.
+    description: its config.json; table: its predictions, with each baseline's
+    probability of being right; leakage: the overlap of its test and training crops.
     """
 
     name: str
@@ -34,31 +34,31 @@ def evaluate_run(
     sites: pd.DataFrame,
     roles: pd.Series,
 ) -> RunEvaluation:
-    """Put a run's predictions beside its references; sites: the cache's crops."""
+    """Join a run's predictions with its baselines; sites: the cache's crops."""
     train, test = (sites[(roles == role).to_numpy()] for role in ("train", "test"))
     probabilities = baseline_accuracy(train, test).set_index(test["crop"].to_numpy())
     table = predictions.join(probabilities, on="crop")
     return RunEvaluation(name, description, table, leakage(train, test))
 
 
-def condition_metrics(outcomes: list[RunEvaluation]) -> dict[str, dict[str, Any]]:
-    """Sum up condition runs by backbone and way: metrics.json's entry `condition`.
+def condition_metrics(evaluations: list[RunEvaluation]) -> dict[str, dict[str, Any]]:
+    """Aggregate condition runs by variant: metrics.json's entry `condition`.
 
-    A backbone's name is that of its most usual way (study split, neighbouring slices);
-    any other way of it says in brackets what it is.
+    The backbone's name alone is its standard variant (study split, neighbouring
+    slices); other variants are described in brackets.
     """
-    named = name_variants([one.description for one in outcomes])
+    named = name_variants([evaluation.description for evaluation in evaluations])
     pooled: dict[str, list[RunEvaluation]] = defaultdict(list)
-    for one, (name, _) in zip(outcomes, named, strict=True):
-        pooled[name].append(one)
-    ways = dict(named)
-    return {name: _pool(pooled[name], ways[name]) for name in sorted(pooled)}
+    for evaluation, (name, _) in zip(evaluations, named, strict=True):
+        pooled[name].append(evaluation)
+    variants = dict(named)
+    return {name: _pool(pooled[name], variants[name]) for name in sorted(pooled)}
 
 
-def _pool(outcomes: list[RunEvaluation], way: Variant) -> dict[str, Any]:
-    """Sum up one way's runs: the pooled crops, each run, and the runs' spread."""
-    table = pd.concat([one.table for one in outcomes], ignore_index=True)
-    runs = [_run_row(one) for one in outcomes]
+def _pool(evaluations: list[RunEvaluation], variant: Variant) -> dict[str, Any]:
+    """Aggregate a variant's runs: the pooled crops, each run, the runs' spread."""
+    table = pd.concat([each.table for each in evaluations], ignore_index=True)
+    runs = [_run_row(evaluation) for evaluation in evaluations]
     top1 = np.array([run["top1"] for run in runs])
     return {
         **summarise(table),
@@ -68,33 +68,33 @@ def _pool(outcomes: list[RunEvaluation], way: Variant) -> dict[str, Any]:
         "top1_max": float(top1.max()),
         "baselines": pooled_baselines(table),
         "runs": runs,
-        **asdict(way),
+        **asdict(variant),
     }
 
 
-def _run_row(one: RunEvaluation) -> dict[str, Any]:
-    right = one.table["truth"] == one.table["predicted"]
+def _run_row(run: RunEvaluation) -> dict[str, Any]:
+    correct = run.table["truth"] == run.table["predicted"]
     return {
-        "name": one.name,
-        "fold": one.description["fold"],
-        "seed": one.description["hyperparameters"]["seed"],
-        "top1": float(right.mean()),
-        "n": len(one.table),
-        "leakage": one.leakage,
+        "name": run.name,
+        "fold": run.description["fold"],
+        "seed": run.description["hyperparameters"]["seed"],
+        "top1": float(correct.mean()),
+        "n": len(run.table),
+        "leakage": run.leakage,
     }
 
 
 def pooled_baselines(table: pd.DataFrame) -> dict[str, float | None]:
-    """Average the references' probabilities over crops, as `summarise` does accuracy.
+    """Average the baselines' accuracy over crops, as `summarise` does for a run.
 
-    look_up_side: of the foraminal crops alone, the share whose side is looked up right.
+    nearest_neighbour_side: the accuracy of that baseline on foraminal crops alone.
     """
     weight = crop_weights(table)
-    lines = {
+    accuracies: dict[str, float | None] = {
         name: float(np.average(table[name], weights=weight))
         for name in ("majority_class", "random_side", "nearest_neighbour")
     }
     chosen = table["foraminal"].to_numpy(dtype=bool)
     side = table.loc[chosen, "nearest_neighbour"]
     found = float(np.average(side, weights=weight[chosen])) if len(side) else None
-    return {**lines, "nearest_neighbour_side": found}
+    return {**accuracies, "nearest_neighbour_side": found}

@@ -1,8 +1,8 @@
-"""Making graders' probabilities honest: a temperature a family, a factor for the worst.
+"""Calibration of severity runs: a temperature a family, a factor for the severe canal.
 
-Both are fitted on out-of-fold predictions alone: those of studies that a run has not
-trained on. What they gain is measured by nested folds, each fold corrected by what the
-others say; without a gain there, nothing is corrected.
+Both are fitted on out-of-fold predictions alone: the ensemble's for studies that its
+runs were not trained on. Their gain is measured by nested folds, each fold corrected by
+a fit on the others; without a gain there, nothing is corrected.
 """
 
 import json
@@ -12,6 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from src.classification.ensemble import (
+    ENSEMBLE_RULE,
+    MIN_PROBABILITY,
+    ensemble_tables,
+)
 from src.competition.constants import FAMILIES, FAMILY_OF, SEVERITIES
 from src.competition.metric import score
 from src.competition.submission import label_row_ids
@@ -22,18 +27,17 @@ CALIBRATION_FILE = "calibration.json"
 TEMPERATURES = np.geomspace(0.5, 4.0, 43)
 FACTORS = np.linspace(1.0, 2.0, 21)
 PARTS = 5
-MIN_PROBABILITY = 1e-6
 SITE = ["study_id", "condition", "level"]
 PROBABILITY_COLUMNS = list(SEVERITIES)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How to correct probabilities.
+    """A correction of probabilities.
 
-    temperatures: by family, by which log probabilities are divided; any_severe: by
-    which the canal's probability of severe is multiplied, before normalizing again;
-    gain: what that takes off the score of studies it was not fitted on.
+    temperatures: by family, the divisor of log probabilities; any_severe: the factor on
+    the spinal canal's probability of severe, before normalizing again; gain: the
+    improvement in score on studies that it was not fitted on.
     """
 
     temperatures: dict[str, float]
@@ -41,7 +45,7 @@ class Calibration:
     gain: float
 
     def apply(self, probabilities: np.ndarray, conditions: pd.Series) -> np.ndarray:
-        """Correct probabilities [n, 3] of sites of some conditions [n]."""
+        """Correct the probabilities [n, 3] of sites, given their conditions [n]."""
         families = conditions.map(FAMILY_OF)
         temperature = families.map(self.temperatures).to_numpy(float)
         factor = np.where(families == "spinal", self.any_severe, 1.0)
@@ -52,7 +56,7 @@ IDENTITY = Calibration(dict.fromkeys(FAMILIES, 1.0), 1.0, 0.0)
 
 
 def fit_calibration(table: pd.DataFrame) -> Calibration:
-    """Fit a calibration, or IDENTITY where nested folds show no gain.
+    """Fit a calibration; IDENTITY if nested folds show no gain.
 
     table: out-of-fold predictions: SITE, severity, PROBABILITY_COLUMNS; a row a site.
     """
@@ -64,57 +68,65 @@ def fit_calibration(table: pd.DataFrame) -> Calibration:
 
 
 def cross_fitted_probabilities(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Correct each part of the studies by a fit on the others; parts by study."""
+    """Correct each part of the studies by a fit on the other parts."""
     studies = np.sort(table["study_id"].unique())
     part = np.searchsorted(studies, table["study_id"]) % PARTS
     probabilities = table[PROBABILITY_COLUMNS].to_numpy(float)
     out = probabilities.copy()
     for number in range(PARTS):
-        here = part == number
-        if _scorable(table[~here]):
-            fitted = _fitted(table[~here], 0.0)
-            out[here] = fitted.apply(probabilities[here], table.loc[here, "condition"])
+        own = part == number
+        if _scorable(table[~own]):
+            fitted = _fitted(table[~own], 0.0)
+            out[own] = fitted.apply(probabilities[own], table.loc[own, "condition"])
     return dict(zip(PROBABILITY_COLUMNS, out.T, strict=True))
 
 
 def out_of_fold_probabilities(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Average severity runs' predictions of the sites that they were tested on.
+    """Ensemble severity runs' predictions of the sites that they were tested on.
 
     tables: predictions.csv's columns, class ids of SEVERITIES. Returns SITE, severity
     and PROBABILITY_COLUMNS, a site once.
     """
-    every = pd.concat(tables, ignore_index=True)
     columns = {f"p_{name}": name for name in SEVERITIES}
-    every = every.rename(columns=columns)
-    mean = every.groupby([*SITE, "truth"], as_index=False)[PROBABILITY_COLUMNS].mean()
-    severity = mean.pop("truth").map(lambda place: SEVERITIES[place])
-    return mean.assign(severity=severity)
+    sites = ensemble_tables(tables, [*SITE, "truth"], list(columns))
+    severity = sites.pop("truth").map(lambda index: SEVERITIES[index])
+    return sites.rename(columns=columns).assign(severity=severity)
 
 
 def save_calibration(calibration: Calibration, runs: Path, names: list[str]) -> None:
-    """Leave a calibration of the named runs in their folder."""
-    write_json({**asdict(calibration), "runs": sorted(names)}, runs / CALIBRATION_FILE)
+    """Write a calibration of the named runs into their folder."""
+    made_for = {"runs": sorted(names), "ensemble": ENSEMBLE_RULE}
+    write_json({**asdict(calibration), **made_for}, runs / CALIBRATION_FILE)
 
 
 def load_calibration(runs: Path, names: list[str]) -> Calibration | None:
-    """Read the calibration of these very runs; None where there is none."""
+    """Read the calibration of these very runs; None where there is none.
+
+    Raises UserError for a file that is damaged or was fitted on another ensemble rule.
+    """
     path = runs / CALIBRATION_FILE
     if not path.is_file():
         return None
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
-        of = held.pop("runs")
+        fitted_on = held.pop("runs")
+        rule = held.pop("ensemble", None)
         calibration = Calibration(**held)
         numbers = [*calibration.temperatures.values(), calibration.any_severe]
         if calibration.temperatures.keys() != FAMILIES.keys() or not all(
             0 < number < np.inf for number in numbers
         ):
-            raise ValueError("no calibration")
+            raise ValueError("not a calibration")
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{path} is damaged; delete it and run train.py again"
         ) from error
-    return calibration if of == sorted(names) else None
+    if rule != ENSEMBLE_RULE:
+        raise UserError(
+            f"{path} was fitted on the ensemble rule {rule or '(none recorded)'}, not "
+            f"on {ENSEMBLE_RULE}; run train.py again on the finished runs to rewrite it"
+        )
+    return calibration if fitted_on == sorted(names) else None
 
 
 def _fitted(table: pd.DataFrame, gain: float) -> Calibration:
@@ -123,15 +135,13 @@ def _fitted(table: pd.DataFrame, gain: float) -> Calibration:
     families = table["condition"].map(FAMILY_OF)
     probabilities = table[PROBABILITY_COLUMNS].to_numpy(float)
     for family in FAMILIES:
-        here = (families == family).to_numpy()
-        losses = [
-            _family_loss(table[here], probabilities[here], t) for t in TEMPERATURES
-        ]
+        own = (families == family).to_numpy()
+        losses = [_family_loss(table[own], probabilities[own], t) for t in TEMPERATURES]
         temperatures[family] = round(float(TEMPERATURES[int(np.argmin(losses))]), 4)
 
     def with_factor(factor: float) -> float:
-        some = Calibration(temperatures, factor, gain)
-        new = some.apply(probabilities, table["condition"])
+        candidate = Calibration(temperatures, factor, gain)
+        new = candidate.apply(probabilities, table["condition"])
         return _score(
             table.assign(**dict(zip(PROBABILITY_COLUMNS, new.T, strict=True)))
         )

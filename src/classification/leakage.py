@@ -1,4 +1,4 @@
-"""How much of what a run is tested on it has met in training."""
+"""Leakage: how much of a run's test set is also in its training set."""
 
 from typing import Any
 
@@ -6,26 +6,27 @@ import pandas as pd
 
 from src.cache.crop_cache import SITE
 
-# What names one of each; an image is an instance of a series.
+# The columns that identify each unit; an image is an instance of a series.
 UNITS = {"studies": SITE[:1], "series": SITE[:2], "images": SITE[:3], "crops": SITE}
 
 
 def leakage(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Count the test set's studies, series, images and crops, and those also in train.
 
-    train, test: rows of the cache's crops.csv. For each of UNITS: `test` how many there
-    are, `also_in_train` how many of these, `share_of_crops` of the test crops that lie
-    in such a one. A crop is in train if its very site is. All zero under a study split.
+    train, test: rows of the cache's crops.csv. For each of UNITS: `test`, the number in
+    the test set; `also_in_train`, how many of them the training set has too;
+    `share_of_crops`, the share of the test crops that belong to those. A crop is in
+    train if its very site is. Under a study split the last two are zero.
     """
-    return {unit: _shared(train[keys], test[keys]) for unit, keys in UNITS.items()}
+    return {unit: _overlap(train[keys], test[keys]) for unit, keys in UNITS.items()}
 
 
-def _shared(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Any]:
-    seen = set(train.itertuples(index=False, name=None))
-    met = [key in seen for key in test.itertuples(index=False, name=None)]
-    held = test.assign(met=met).drop_duplicates()
+def _overlap(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Any]:
+    trained = set(train.itertuples(index=False, name=None))
+    leaks = [key in trained for key in test.itertuples(index=False, name=None)]
+    units = test.assign(leaks=leaks).drop_duplicates()
     return {
-        "test": len(held),
-        "also_in_train": int(held["met"].sum()),
-        "share_of_crops": sum(met) / len(met),
+        "test": len(units),
+        "also_in_train": int(units["leaks"].sum()),
+        "share_of_crops": sum(leaks) / len(leaks),
     }

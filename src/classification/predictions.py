@@ -1,11 +1,11 @@
-"""A run's predictions.csv, checked against the cache before it is believed."""
+"""A run's predictions.csv, validated against the cache."""
 
 from pathlib import Path
 
 import pandas as pd
 
 from src.cache.crop_cache import SITE
-from src.classification.labels import CROP_TASKS, CropTask
+from src.classification.labels import CROP_LABELS, CropLabels
 from src.competition.constants import CONDITIONS, LEVELS
 from src.competition.csv_schema import (
     ColumnParser,
@@ -39,13 +39,13 @@ def read_predictions(
 
     labels: the run's, in the order of its class ids; sites: the cache's crops; roles:
     train, validation, test or missing for each row of `sites`. Raises UserError for a
-    file that is damaged or tells of other crops than the run's test crops.
+    file that is damaged or has other crops than the run's test crops.
     """
-    asked = CROP_TASKS[task]
+    expected = CROP_LABELS[task]
     known = sites.set_index("crop")
-    tested = (roles == "test").to_numpy() & known[asked.column].notna()
+    tested = (roles == "test").to_numpy() & known[expected.column].notna()
     try:
-        table = read_csv(path, prediction_columns(asked.labels), key=["crop"])
+        table = read_csv(path, prediction_columns(expected.labels), key=["crop"])
         same = (
             set(table["crop"]) == set(known.index[tested])
             and not (
@@ -53,26 +53,28 @@ def read_predictions(
             ).any()
         )
         if same:
-            check_label_order(table, asked, labels, known.loc[table["crop"]])
+            check_label_order(table, expected, labels, known.loc[table["crop"]])
     except UserError as error:
         raise UserError(f"Run {path.parent.name} is damaged: {error}") from error
     if not same:
         raise UserError(
-            f"Run {path.parent.name} tests other crops than this cache and its "
-            "folds.csv give it: name the cache it was trained on, or train it again"
+            f"Run {path.parent.name} has predictions for other crops than the test "
+            "crops of this cache and its folds.csv: name the cache it was trained on, "
+            "or train it again"
         )
     return table
 
 
 def check_label_order(
-    table: pd.DataFrame, task: CropTask, labels: list[str], sites: pd.DataFrame
+    table: pd.DataFrame, task: CropLabels, labels: list[str], sites: pd.DataFrame
 ) -> None:
-    """Make sure class ids mean what the confusion matrix will call them.
+    """Check that class ids follow the label order of the confusion matrix.
 
-    The paper's own code printed two matrices under labels in another order; here the
-    ids, the sites' own answers and the probability columns must tell one story.
+    The paper's own code printed two matrices under labels in another order. Here the
+    ids, the sites' labels and the probability columns must agree.
     """
-    columns = [name.removeprefix("p_") for name in table if name.startswith("p_")]
+    names = map(str, table.columns)
+    columns = [name.removeprefix("p_") for name in names if name.startswith("p_")]
     probabilities = table[[f"p_{name}" for name in columns]].to_numpy()
     agree = (
         list(labels) == list(task.labels) == columns

@@ -1,4 +1,4 @@
-"""What severity runs are worth on studies that they have not seen."""
+"""Scores of severity runs on studies that they were not trained on."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,11 +9,12 @@ import pandas as pd
 
 from src.classification.calibration import (
     PROBABILITY_COLUMNS,
+    SITE,
     cross_fitted_probabilities,
     fit_calibration,
     out_of_fold_probabilities,
 )
-from src.competition.constants import SEVERITIES
+from src.competition.constants import FAMILIES, FAMILY_OF, LEVELS, SEVERITIES
 from src.competition.metric import score
 from src.competition.prior import floors
 from src.competition.submission import from_prior, label_row_ids
@@ -25,31 +26,65 @@ BINS = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)  # of the probability of seve
 def severity_metrics(
     runs: list[Run], tables: Mapping[str, pd.DataFrame], labels: pd.DataFrame
 ) -> dict[str, Any]:
-    """Score the runs together: metrics.json's entry `severity`.
+    """Score the runs' ensemble: metrics.json's entry `severity`.
 
     tables: each run's predictions by its name; labels: the cohort's. All labelled rows
-    of the studies that a run tested count; one without a crop is answered by the prior.
-    `calibrated` is the score by nested folds, each corrected by what the others say.
+    of the studies that a run tested count; one without a crop keeps the prior.
+    `calibrated` is the score by nested folds, each corrected by a fit on the others.
+    Terms of a family without labels are None, and so are `score` and `floor` then.
     """
-    together = out_of_fold_probabilities(list(tables.values()))
-    truth = labels[labels["study_id"].isin(together["study_id"])]
+    joint = out_of_fold_probabilities(list(tables.values()))
+    truth = labels[labels["study_id"].isin(joint["study_id"])]
     prior = tested_prior(runs, tables)
-    parts = score(truth, with_prior(together, prior)).to_dict()
-    nested = together.assign(**cross_fitted_probabilities(together))
+    nested = joint.assign(**cross_fitted_probabilities(joint))
     return {
-        **parts,
-        "floor": floors(truth)["weighted_shares_by_level"].score,
-        "calibrated": score(truth, with_prior(nested, prior)).to_dict(),
-        "calibration": asdict(fit_calibration(together)),
+        **labelled_score(truth, with_prior(joint, prior)),
+        "floor": _floor(truth),
+        "calibrated": labelled_score(truth, with_prior(nested, prior)),
+        "calibration": asdict(fit_calibration(joint)),
         "studies": int(truth["study_id"].nunique()),
         "rows": int(truth["severity"].notna().sum()),
-        "reliability": reliability(together, nested),
-        "runs": [_alone(run, tables[run.folder.name], labels) for run in runs],
+        "reliability": reliability(joint, nested),
+        "runs": [_run_row(run, tables[run.folder.name], labels) for run in runs],
     }
 
 
+def labelled_score(
+    truth: pd.DataFrame, submission: pd.DataFrame
+) -> dict[str, float | None]:
+    """Score the families that have labels; other terms, and then the score, are None.
+
+    submission: all rows of the studies in `truth`.
+    """
+    missing = _unlabelled_families(truth)
+    # The metric refuses labels that lack a family: lend it one row of each, and drop
+    # that family's terms. No other term depends on the row.
+    study_id = truth["study_id"].iloc[0]
+    lent = [
+        (study_id, FAMILIES[family][0], LEVELS[0], SEVERITIES[0]) for family in missing
+    ]
+    rows = pd.DataFrame(lent, columns=[*SITE, "severity"])
+    truth = pd.concat([truth, rows], ignore_index=True) if missing else truth
+    terms = score(truth, submission).to_dict()
+    dropped = {*missing, *(["score"] if missing else [])}
+    dropped |= {"any_severe"} if "spinal" in missing else set()
+    return {name: None if name in dropped else term for name, term in terms.items()}
+
+
+def _floor(truth: pd.DataFrame) -> float | None:
+    """Score the weighted prior of these very labels; None where a family has none."""
+    if _unlabelled_families(truth):
+        return None
+    return floors(truth)["weighted_shares_by_level"].score
+
+
+def _unlabelled_families(truth: pd.DataFrame) -> list[str]:
+    labelled = set(truth.loc[truth["severity"].notna(), "condition"].map(FAMILY_OF))
+    return [family for family in FAMILIES if family not in labelled]
+
+
 def tested_prior(runs: list[Run], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Answer each tested study by the prior of the runs that have not seen it."""
+    """Predict each tested study by the prior of the runs that it was held out from."""
     parts = [
         from_prior(tables[run.folder.name]["study_id"].unique(), mean_prior([run]))
         for run in runs
@@ -60,7 +95,7 @@ def tested_prior(runs: list[Run], tables: Mapping[str, pd.DataFrame]) -> pd.Data
 
 
 def with_prior(sites: pd.DataFrame, prior: pd.DataFrame) -> pd.DataFrame:
-    """Make a submission of graded sites; what was not graded keeps the prior's row.
+    """Make a submission of graded sites; a site without a grade keeps the prior's row.
 
     sites: SITE and PROBABILITY_COLUMNS; prior: a submission of the same studies.
     """
@@ -74,33 +109,34 @@ def with_prior(sites: pd.DataFrame, prior: pd.DataFrame) -> pd.DataFrame:
 def reliability(
     plain: pd.DataFrame, nested: pd.DataFrame
 ) -> dict[str, list[dict[str, float]]]:
-    """Set what was said beside what was so, for the probability of severe.
+    """Compare the predicted probability of severe with the observed share.
 
-    For each of BINS that has `sites`: `said`, the mean probability; `so`, the share
-    of severe sites, each counting by the metric's weight, as probabilities are meant.
+    For each of BINS that has `sites`: `predicted`, the mean probability; `observed`,
+    the share of severe sites. Each site counts by the metric's weight, under which
+    the probabilities are trained.
     """
     severe = (plain["severity"] == SEVERITIES[-1]).to_numpy()
     weights = 2.0 ** plain["severity"].map(SEVERITIES.index).to_numpy()
-    told = {}
-    for name, table in (("as they are", plain), ("calibrated", nested)):
-        said = table[SEVERITIES[-1]].to_numpy()
-        bins = np.digitize(said, BINS)
-        told[name] = [
+    curves = {}
+    for name, table in (("uncalibrated", plain), ("calibrated", nested)):
+        predicted = table[SEVERITIES[-1]].to_numpy()
+        bins = np.digitize(predicted, BINS)
+        curves[name] = [
             {
-                "said": float(np.average(said[some], weights=weights[some])),
-                "so": float(np.average(severe[some], weights=weights[some])),
-                "sites": int(some.sum()),
+                "predicted": float(np.average(predicted[here], weights=weights[here])),
+                "observed": float(np.average(severe[here], weights=weights[here])),
+                "sites": int(here.sum()),
             }
-            for some in (bins == place for place in range(len(BINS) + 1))
-            if some.any()
+            for here in (bins == number for number in range(len(BINS) + 1))
+            if here.any()
         ]
-    return told
+    return curves
 
 
-def _alone(run: Run, table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any]:
+def _run_row(run: Run, table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any]:
     sites = out_of_fold_probabilities([table])
     truth = labels[labels["study_id"].isin(sites["study_id"])]
-    config = run.config
+    config, prior = run.config, tested_prior([run], {run.folder.name: table})
     return {
         "name": run.folder.name,
         "backbone": config.backbone,
@@ -108,7 +144,5 @@ def _alone(run: Run, table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any
         "fold": config.fold,
         "seed": config.hyperparameters["seed"],
         "studies": int(sites["study_id"].nunique()),
-        "score": score(
-            truth, with_prior(sites, tested_prior([run], {run.folder.name: table}))
-        ).score,
+        "score": labelled_score(truth, with_prior(sites, prior))["score"],
     }

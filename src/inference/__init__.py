@@ -1,9 +1,9 @@
-"""From a test study to its 25 answers.
+"""From a test study to its 25 predictions.
 
 study            a study's series, read once
-grading          crops at the found sites, graded by an ensemble
+grading          crops at the found sites, predicted by an ensemble
 pipeline         all runs of a folder on one study
 findings         the rows of findings.csv
-fallback_prior   the prior for what cannot be read
-predict_studies  many studies, a complete file at every moment
+fallback_prior   the prior for sites that cannot be graded
+predict_studies  many studies; a complete submission at any time
 """

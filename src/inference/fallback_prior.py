@@ -1,4 +1,4 @@
-"""The answer for what cannot be read, from the best source at hand."""
+"""The prior for sites that cannot be graded, from the best source available."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from src.training.run_folder import Run, mean_prior
 
 
 def choose_prior(runs: list[Run], data: Path) -> tuple[pd.DataFrame, str]:
-    """Return the prior and where it is from: the runs, else train.csv, else 1/3."""
+    """Return the prior and its source: the runs, else train.csv, else 1/3."""
     if runs:
         return mean_prior(runs), f"the training studies of {len(runs)} runs"
     try:
         return smoothed_prior(read_labels(data / LABEL_FILE)), f"{data / LABEL_FILE}"
     except UserError:
-        return uniform(), "nothing: 1/3 everywhere"
+        return uniform(), "no labels: 1/3 everywhere"

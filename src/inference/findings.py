@@ -1,4 +1,4 @@
-"""Findings: what is answered for each study, condition and level, and why."""
+"""findings.csv: the prediction of each study, condition and level, and its source."""
 
 from collections.abc import Mapping
 
@@ -16,34 +16,36 @@ FINDINGS_COLUMNS = (
     *("seen_condition", "seen_probability"),
 )
 SOURCES = ("located", "projected", "prior")
-# Whole numbers that a prior's row has not: pandas' own integers may be missing.
-WHOLE = {"series_id": "Int64", "instance_number": "Int64"}
+NO_SEVERITY_RUN = "no usable severity run was given: the grade is the prior"
+# Integers that a row of the prior lacks: pandas' own type allows missing values.
+INTEGERS = {"series_id": "Int64", "instance_number": "Int64"}
 
 
 def prior_findings(
     studies: list[int], prior: pd.DataFrame, reason: str
 ) -> pd.DataFrame:
-    """Answer every site of the studies by the prior: 25 rows a study, COLUMNS."""
-    answers = from_prior(studies, prior)
-    places = pd.MultiIndex.from_product(
+    """Predict every site by the prior: 25 rows a study, FINDINGS_COLUMNS."""
+    predictions = from_prior(studies, prior)
+    sites = pd.MultiIndex.from_product(
         [sorted(studies), CONDITIONS, LEVELS], names=["study_id", "condition", "level"]
     )
-    findings = pd.DataFrame(index=places).reset_index()
-    findings[list(SEVERITIES)] = answers[list(SEVERITIES)].to_numpy()
+    findings = pd.DataFrame(index=sites).reset_index()
+    findings[list(SEVERITIES)] = predictions[list(SEVERITIES)].to_numpy()
     findings["source"], findings["reason"] = "prior", reason
-    return findings.reindex(columns=list(FINDINGS_COLUMNS)).astype(WHOLE)
+    return findings.reindex(columns=list(FINDINGS_COLUMNS)).astype(INTEGERS)
 
 
 def merge_into_findings(
     findings: pd.DataFrame,
     sites: Sites,
-    graded: Mapping[Target, np.ndarray],
+    graded: Mapping[Target, np.ndarray] | None,
     reasons: Mapping[Target, str],
 ) -> pd.DataFrame:
-    """Enter what was found of one study into its 25 rows of the prior.
+    """Merge the sites and grades of one study into its 25 rows of the prior.
 
-    graded: probabilities [3] by target; a site without keeps the prior. reasons: what
-    there is to say of a target.
+    graded: probabilities [3] by target; a site without them keeps the prior, as its
+    source too. None if there is no severity run: sites then keep their own source.
+    reasons: by target, the remarks for its row.
     """
     rows = findings.set_index(["condition", "level"])
     rows["reason"] = ""
@@ -51,38 +53,51 @@ def merge_into_findings(
         rows.loc[target, "reason"] = reasons.get(target, "")
         if (site := sites.get(target)) is not None:
             file = (site.series_id, site.instance_number)
-            place = (round(site.x, 2), round(site.y, 2), round(site.confidence, 4))
+            point = (round(site.x, 2), round(site.y, 2), round(site.confidence, 4))
             columns = ["series_id", "instance_number", "x", "y", "confidence"]
-            rows.loc[target, columns] = (*file, *place)
-        if target in graded:
+            rows.loc[target, columns] = (*file, *point)
+            if graded is None:
+                rows.loc[target, "source"] = site.source
+        if graded is not None and target in graded:
             rows.loc[target, list(SEVERITIES)] = graded[target]
             rows.loc[target, "source"] = sites[target].source
     return rows.reset_index()[list(FINDINGS_COLUMNS)]
 
 
 def sources(findings: pd.DataFrame) -> list[dict[str, object]]:
-    """Count answers by family and source: a row a family, and one for all."""
+    """Count predictions by family and source: a row a family, and one for all."""
     families = findings["condition"].map(FAMILY_OF)
     counts = pd.crosstab(
         families, findings["source"], margins=True, margins_name="all"
     ).reindex(columns=[*SOURCES, "all"], fill_value=0)
     return [
-        {"family": str(name), **{source: int(n) for source, n in row.items()}}
+        {"family": str(name), **{str(key): int(n) for key, n in row.items()}}
         for name, row in counts.iterrows()
     ]
 
 
 def fallback_reasons(findings: pd.DataFrame) -> list[dict[str, object]]:
-    """List why answers are the prior, the most frequent reason first."""
-    prior = findings[findings["source"] == "prior"]
-    table = prior.fillna({"reason": "no reason given"}).groupby("reason")
-    counts = table.agg(sites=("study_id", "size"), studies=("study_id", "nunique"))
+    """List why predictions are the prior, the most frequent reason first."""
+    prior = findings[keeps_prior(findings)].fillna({"reason": "no reason given"})
+    located = prior["source"] != "prior"  # other remarks of such a row are no reason
+    table = prior.assign(reason=prior["reason"].mask(located, NO_SEVERITY_RUN))
+    groups = table.groupby("reason")
+    counts = groups.agg(sites=("study_id", "size"), studies=("study_id", "nunique"))
     ranked = counts.sort_values("sites", ascending=False).reset_index()
-    return ranked.to_dict("records")
+    return [
+        {str(key): n for key, n in row.items()} for row in ranked.to_dict("records")
+    ]
+
+
+def keeps_prior(findings: pd.DataFrame) -> pd.Series:
+    """Mark the rows whose probabilities are the prior's, whether located or not."""
+    reasons = findings["reason"].astype("string")  # floats where no row has a reason
+    ungraded = reasons.str.contains(NO_SEVERITY_RUN, regex=False, na=False)
+    return (findings["source"] == "prior") | ungraded.astype(bool)
 
 
 def to_submission(findings: pd.DataFrame) -> pd.DataFrame:
-    """Keep what the competition asks for: row_id and three probabilities."""
+    """Keep the submission's columns: row_id and three probabilities."""
     submission = findings[list(SEVERITIES)].copy()
     submission.insert(0, "row_id", label_row_ids(findings))
     return submission

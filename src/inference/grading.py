@@ -1,4 +1,4 @@
-"""How severe each found site is, and which condition is seen there."""
+"""Severity and condition probabilities at the found sites, from an ensemble of runs."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from src.classification.crop_dataset import select_slices
-from src.classification.labels import CROP_TASKS
+from src.classification.ensemble import ensemble
+from src.classification.labels import CROP_LABELS
 from src.competition.constants import AXIAL_T2, FAMILY_OF, SERIES_OF, SIDES
 from src.errors import UserError, without_folder
 from src.imaging.crops import CropSpec, extract_crop
@@ -17,12 +18,10 @@ from src.training.mirror import mirror_where
 from src.training.predictor import Predictor
 from src.training.run_folder import Run
 
-MIN_PROBABILITY = 1e-6  # no grader alone may call a severity impossible
-
 
 @dataclass(frozen=True, eq=False)
 class CropClassifier:
-    """A run of a crop task at work."""
+    """A run of a crop task, loaded for inference."""
 
     run: Run
     predictor: Predictor
@@ -35,7 +34,7 @@ class CropClassifier:
     def predict_proba(self, crops: np.ndarray, conditions: list[str]) -> np.ndarray:
         """Return the probability of each label [n, labels] for crops of its spec."""
         config = self.run.config
-        if CROP_TASKS[config.task].canonical_side:
+        if CROP_LABELS[config.task].canonical_side:
             crops = _flip_right_sites(crops, conditions)
         images = np.ascontiguousarray(select_slices(crops, config.slices))
         outputs = self.predictor.outputs(torch.from_numpy(images))
@@ -43,31 +42,32 @@ class CropClassifier:
 
 
 def predict_ensemble(
-    study: Study, sites: Sites, severity_models: list[CropClassifier]
+    study: Study, sites: Sites, models: list[CropClassifier]
 ) -> tuple[dict[Target, np.ndarray], dict[Target, str]]:
-    """Average the ensemble's probabilities at each site; say what cannot be cut, why.
-
-    The average is of logarithms: that of the probabilities is less sure than any
-    grader ought to be, and scored .010 worse on phantoms (docs/results.md).
-    """
-    total: dict[Target, np.ndarray] = {}
+    """Return the ensemble's probabilities by site, and why others have none."""
+    found: dict[Target, list[np.ndarray]] = {}
     read_errors: dict[Target, str] = {}
-    for spec in {grader.spec: None for grader in severity_models}:
+    for spec in {model.spec: None for model in models}:
         crops = _crops(study, sites, spec, read_errors)
         if not crops:
             continue
         names = [condition for condition, _ in crops]
         pixels = np.stack(list(crops.values()))
-        for grader in (one for one in severity_models if one.spec == spec):
-            rows = grader.predict_proba(pixels, names)
+        for model in (model for model in models if model.spec == spec):
+            rows = model.predict_proba(pixels, names)
             for target, row in zip(crops, rows, strict=True):
                 if np.isfinite(row).all():  # a float16 may overflow
-                    logs = np.log(np.maximum(row, MIN_PROBABILITY))
-                    total[target] = total.get(target, 0.0) + logs / len(severity_models)
+                    found.setdefault(target, []).append(row)
                 else:
-                    read_errors[target] = "a grader gave no finite number"
-    sound = {at: np.exp(logs) for at, logs in total.items() if at not in read_errors}
-    return {at: row / row.sum() for at, row in sound.items()}, read_errors
+                    read_errors[target] = "a run predicted no finite probability"
+    rows_of = {at: rows for at, rows in found.items() if at not in read_errors}
+    if not rows_of:
+        return {}, read_errors
+    counts = [len(rows) for rows in rows_of.values()]
+    mean = ensemble(
+        np.vstack(list(rows_of.values())), np.repeat(range(len(counts)), counts)
+    )
+    return dict(zip(rows_of, mean, strict=True)), read_errors
 
 
 def _crops(
@@ -86,7 +86,7 @@ def _crops(
 
 
 def _flip_right_sites(crops: np.ndarray, conditions: list[str]) -> np.ndarray:
-    """Show sites of the patient's right in the mirror, as in training."""
+    """Flip crops of the patient's right side, as in training."""
     right = np.array([name.startswith(SIDES[1]) for name in conditions])
     axial = np.array([SERIES_OF[FAMILY_OF[name]] == AXIAL_T2 for name in conditions])
     return mirror_where(crops, right, axial)

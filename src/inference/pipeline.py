@@ -1,4 +1,4 @@
-"""The reader: runs that find a study's sites, grade them and say what they see."""
+"""The inference pipeline: locate a study's sites, grade them, name their condition."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import pandas as pd
 from src.classification.calibration import IDENTITY, Calibration, load_calibration
 from src.competition.constants import CONDITIONS, FAMILY_OF, LEVELS, SERIES_OF
 from src.errors import UserError
-from src.inference.findings import merge_into_findings
+from src.inference.findings import NO_SEVERITY_RUN, merge_into_findings
 from src.inference.grading import CropClassifier, predict_ensemble
 from src.inference.study import Study, read_study
 from src.localization.locate import Sites, locate
@@ -24,16 +24,16 @@ from src.localization.spine_prior import (
 from src.training.predictor import Predictor
 from src.training.run_folder import Run
 
-DISAGREE_AT = (
-    0.5  # a condition model less sure than this of another condition says nothing
-)
+DISAGREE_AT = 0.5  # least probability of another condition that is reported
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class StudyPipeline:
-    """All runs of a folder, loaded once.
+    """The usable runs of a folder, loaded once.
 
-    locators, severity_models, condition_models: of the three tasks.
+    locators, severity_models, condition_models: the runs of each task, an ensemble
+    each. Without severity_models the sites are found and every grade stays the prior.
     """
 
     locators: list[Predictor]
@@ -46,7 +46,7 @@ class StudyPipeline:
     def predict(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
     ) -> pd.DataFrame:
-        """Answer a study: its 25 rows of findings, the prior where nothing was read.
+        """Predict a study's 25 rows of findings; the prior where it cannot be read.
 
         folder: of its series; listed: their ids and types; findings: its prior's rows.
         """
@@ -54,30 +54,30 @@ class StudyPipeline:
         return self.grade(study, self.find_sites(study), findings)
 
     def grade(self, study: Study, sites: Sites, findings: pd.DataFrame) -> pd.DataFrame:
-        """Grade a study's sites and enter them into its prior's rows of findings."""
-        graded, reasons = predict_ensemble(study, sites, self.severity_models)
+        """Grade a study's sites and merge them into its prior's rows of findings."""
+        graded, errors = predict_ensemble(study, sites, self.severity_models)
         named, _ = predict_ensemble(study, sites, self.condition_models)
-        reasons = _together(_missing(study, sites), reasons, _disagreements(named))
-        graded = _calibrated(graded, self.calibration)
-        return _with_seen(merge_into_findings(findings, sites, graded, reasons), named)
+        if not self.severity_models:
+            errors = dict.fromkeys(sites, NO_SEVERITY_RUN)
+        reasons = _join(_site_reasons(study, sites), errors, _disagreements(named))
+        grades = _calibrated(graded, self.calibration) if self.severity_models else None
+        return _with_seen(merge_into_findings(findings, sites, grades, reasons), named)
 
     def find_sites(self, study: Study) -> Sites:
         """Find a study's sites."""
-        seen = {
+        heatmaps = {
             description: predict_heatmaps(overview, description, self.locators)
             for description, overview in study.overviews.items()
         }
-        return locate(seen, self.canal_offsets, self.level_spacing)
+        return locate(heatmaps, self.canal_offsets, self.level_spacing)
 
 
-def load_pipeline(
-    folder: Path, runs: list[Run], tell: Callable[[str], None]
-) -> StudyPipeline:
-    """Load the runs of a folder that can be used, and tell of the others.
+def load_pipeline(folder: Path, runs: list[Run], log: Log) -> StudyPipeline:
+    """Load the usable runs of a folder, and log those that are skipped.
 
-    Raises UserError if they cannot find sites or cannot grade them.
+    Raises UserError without a location run, as no site can be found then.
     """
-    working: dict[str, list[CropClassifier]] = {
+    usable: dict[str, list[CropClassifier]] = {
         "location": [],
         "severity": [],
         "condition": [],
@@ -85,38 +85,45 @@ def load_pipeline(
     for run in runs:
         name, config = run.folder.name, run.config
         if config.split == "row":
-            tell(f"Skipped {name}: trained on the leaky row split")
+            log(f"Skipped {name}: trained on the leaky row split")
             continue
         try:
-            working[config.task].append(CropClassifier(run, run.predictor()))
+            usable[config.task].append(CropClassifier(run, run.predictor()))
         except UserError as error:
-            tell(f"Skipped: {error}")
-    for task in ("location", "severity"):
-        if not working[task]:
-            raise UserError(f"no usable {task} run: train one with --task {task}")
-    locators = working["location"]
+            log(f"Skipped: {error}")
+    locators = usable["location"]
+    if not locators:
+        raise UserError(
+            "no usable location run, so no site can be found and every grade is the "
+            "prior: train one with --task location"
+        )
     return StudyPipeline(
-        [one.predictor for one in locators],
-        *load_spine_prior([one.run.config for one in locators]),
-        working["severity"],
-        working["condition"],
-        _calibration(folder, working["severity"], tell),
+        [locator.predictor for locator in locators],
+        *load_spine_prior([locator.run.config for locator in locators]),
+        usable["severity"],
+        usable["condition"],
+        _calibration(folder, usable["severity"], log),
     )
 
 
 def _calibration(
-    folder: Path, severity_models: list[CropClassifier], tell: Callable[[str], None]
+    folder: Path, severity_models: list[CropClassifier], log: Log
 ) -> Calibration:
-    """Read the graders' calibration; without one probabilities stay as they are."""
+    """Read the severity models' calibration; IDENTITY if there is none."""
+    if not severity_models:
+        log(f"Warning: {NO_SEVERITY_RUN}; train one with --task severity")
+        return IDENTITY
     try:
-        found = load_calibration(
-            folder, [one.run.folder.name for one in severity_models]
-        )
+        names = [model.run.folder.name for model in severity_models]
+        found = load_calibration(folder, names)
     except UserError as error:
-        tell(f"Not calibrated: {error}")
+        log(f"Not calibrated: {error}")
         return IDENTITY
     if found is None:
-        tell("Not calibrated: no calibration.json of these severity runs")
+        log(
+            "Not calibrated: no calibration.json of exactly these severity runs; run "
+            "train.py again on the finished runs to write it"
+        )
     return found or IDENTITY
 
 
@@ -130,46 +137,48 @@ def _calibrated(
     return dict(zip(graded, rows, strict=True))
 
 
-def _together(*parts: dict[Target, str]) -> dict[Target, str]:
-    """Join what there is to say of each target."""
-    told: dict[Target, list[str]] = {}
+def _join(*parts: dict[Target, str]) -> dict[Target, str]:
+    """Join the reasons of each target."""
+    lists: dict[Target, list[str]] = {}
     for part in parts:
         for target, reason in part.items():
-            told.setdefault(target, []).append(reason)
-    return {target: "; ".join(reasons) for target, reasons in told.items()}
+            lists.setdefault(target, []).append(reason)
+    return {target: "; ".join(reasons) for target, reasons in lists.items()}
 
 
-def _missing(study: Study, sites: Sites) -> dict[Target, str]:
-    """Say of each site that was not found why, and of others what to know."""
+def _site_reasons(study: Study, sites: Sites) -> dict[Target, str]:
+    """Explain each site that was not found, or not in its own series type."""
     reasons = {}
     for condition in CONDITIONS:
         description = SERIES_OF[FAMILY_OF[condition]]
-        trouble = study.read_errors.get(description)
+        error = study.read_errors.get(description)
         for level in LEVELS:
             site = sites.get((condition, level))
             if site is None:
-                reasons[condition, level] = trouble or f"not seen in {description}"
+                reasons[condition, level] = error or f"not found in {description}"
             elif site.source == "projected":
-                why = f"not seen in {description}: projected from another series"
-                reasons[condition, level] = why
+                reason = f"not found in {description}: projected from another series"
+                reasons[condition, level] = reason
     return reasons
 
 
 def _disagreements(named: dict[Target, np.ndarray]) -> dict[Target, str]:
-    """Flag sites where the condition model sees another condition."""
+    """Flag sites where the condition models predict another condition."""
     flags = {}
     for (condition, level), probabilities in named.items():
-        seen = CONDITIONS[int(probabilities.argmax())]
-        if seen != condition and probabilities.max() >= DISAGREE_AT:
-            words = seen.replace("_", " ")
-            flags[condition, level] = f"the condition model sees {words} here"
+        predicted = CONDITIONS[int(probabilities.argmax())]
+        if predicted != condition and probabilities.max() >= DISAGREE_AT:
+            words = predicted.replace("_", " ")
+            flags[condition, level] = f"the condition model predicts {words} here"
     return flags
 
 
 def _with_seen(findings: pd.DataFrame, named: dict[Target, np.ndarray]) -> pd.DataFrame:
     keys = list(zip(findings["condition"], findings["level"], strict=True))
     best = [named[key].argmax() if key in named else None for key in keys]
-    names = [None if place is None else CONDITIONS[place] for place in best]
+    names = np.array(
+        [None if index is None else CONDITIONS[index] for index in best], dtype=object
+    )
     probabilities = [
         float(named[key].max()) if key in named else np.nan for key in keys
     ]

@@ -1,4 +1,4 @@
-"""Answering many studies, with a complete answer on the disk at every moment."""
+"""Prediction of many studies, with a complete submission on the disk at any time."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Progress = Callable[[int, int], None]
 
 
 class StudyPredictor(Protocol):
-    """What answers one study; see pipeline.StudyPipeline."""
+    """The interface of pipeline.StudyPipeline."""
 
     def predict(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
@@ -28,13 +28,13 @@ class StudyPredictor(Protocol):
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """Where the answer is kept: the submission, and what it rests on."""
+    """The paths of the submission and of findings.csv."""
 
     submission: Path
     findings: Path
 
     def write(self, findings: pd.DataFrame) -> None:
-        """Replace both files whole."""
+        """Replace both files, each atomically."""
         submission.write_submission(to_submission(findings), self.submission)
         write_csv(findings, self.findings)
 
@@ -43,17 +43,17 @@ def predict_all_studies(
     prior: pd.DataFrame,
     images: Path,
     series: pd.DataFrame,
-    reader: StudyPredictor,
-    answers: OutputFiles,
+    predictor: StudyPredictor,
+    outputs: OutputFiles,
     limit_s: float,
     progress: Progress = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Answer study after study; return the findings.
+    """Predict study after study; return the findings.
 
-    prior: findings of all studies before any is read, which `answers` holds already.
+    prior: findings of all studies before any is read, already written to `outputs`.
     images: the folder of `<study_id>/`; series: study_id, series_id and type of all. A
-    study that fails in whatever way keeps the prior and says why; none is begun that
-    would not end within limit_s seconds if it took as long as the slowest so far.
+    study that fails keeps the prior, with the reason. No study is started that would
+    exceed limit_s seconds if it took as long as the slowest so far.
     """
     parts = dict(iter(prior.groupby("study_id")))
     start = written = time.monotonic()
@@ -61,36 +61,33 @@ def predict_all_studies(
     for done, study_id in enumerate(parts):
         begun = time.monotonic()
         if begun - start + slowest > limit_s:
-            reason = (
-                f"the time limit of {limit_s / 60:g} minutes came before this study"
-            )
+            minutes = f"{limit_s / 60:g} minutes"
+            reason = f"the time limit of {minutes} was reached before this study"
             for late in list(parts)[done:]:
                 parts[late] = parts[late].assign(reason=reason)
             break
         listed = series[series["study_id"] == study_id]
-        parts[study_id] = _answered(reader, images / str(study_id), listed, parts)
+        rows = parts[study_id]
+        parts[study_id] = _predict_one(predictor, images / str(study_id), listed, rows)
         slowest = max(slowest, time.monotonic() - begun)
         if time.monotonic() - written > WRITE_EVERY_S:
-            answers.write(pd.concat(parts.values(), ignore_index=True))
+            outputs.write(pd.concat(parts.values(), ignore_index=True))
             written = time.monotonic()
         progress(done + 1, len(parts))
     findings = pd.concat(parts.values(), ignore_index=True)
-    answers.write(findings)
+    outputs.write(findings)
     return findings
 
 
-def _answered(
-    reader: StudyPredictor,
-    folder: Path,
-    listed: pd.DataFrame,
-    parts: dict[int, pd.DataFrame],
+def _predict_one(
+    predictor: StudyPredictor, folder: Path, listed: pd.DataFrame, prior: pd.DataFrame
 ) -> pd.DataFrame:
-    study_id = int(folder.name)
+    """Predict a study; on an error return its rows of the prior with the reason."""
     try:
-        rows = reader.predict(folder, listed, parts[study_id])
-        submission.check_submission(to_submission(rows), [study_id])
-    except Exception as error:  # whatever it is: one study must not cost the others
-        told = without_folder(" ".join(str(error).split()), folder)
-        reason = f"reading it failed: {type(error).__name__}: {told}".rstrip(": ")
-        return parts[study_id].assign(reason=reason)
+        rows = predictor.predict(folder, listed, prior)
+        submission.check_submission(to_submission(rows), [int(folder.name)])
+    except Exception as error:  # a broken study must not cost the others
+        message = without_folder(" ".join(str(error).split()), folder)
+        reason = f"reading it failed: {type(error).__name__}: {message}".rstrip(": ")
+        return prior.assign(reason=reason)
     return rows

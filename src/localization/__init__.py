@@ -1,13 +1,13 @@
-"""Where the sites are.
+"""Localization of the sites.
 
 series_dataset         overviews with their sites as batches
 keypoint_augmentation  random transforms that take keypoints along
 heatmaps               target heatmaps, their cross-entropy, peaks
-location_task          the location task, put together; ensembles
-predict_heatmaps       the heatmaps of one or more locators
+location_task          the location task; ensembles
+predict_heatmaps       heatmaps of an ensemble of locators
 heatmap_peaks          peaks of a target on the heatmap grid
 level_assignment       five levels by dynamic programming (Viterbi)
 spine_prior            offsets from the canal, spacing of levels
 locate                 a study's 25 sites
-location_metrics       errors of found sites against marked ones
+location_metrics       errors of located sites against marked ones
 """

@@ -1,4 +1,4 @@
-"""Random changes to a series' slices that take its sites along."""
+"""Random augmentation of a series' slices together with its sites' keypoints."""
 
 import albumentations as A  # noqa: N812  (its documented name)
 import numpy as np
@@ -15,9 +15,9 @@ SWAPPED_TARGET = np.array(
 
 
 class KeypointAugmenter:
-    """Shift, turn, scale and re-light all slices of a series alike; mirror some.
+    """Shift, rotate, scale and re-light all slices of a series alike; flip at random.
 
-    What happens follows from the seed, the epoch and the series' number alone.
+    Every draw follows from the seed, the epoch and the series' number alone.
     """
 
     def __init__(self, strength: float, seed: int) -> None:
@@ -35,15 +35,16 @@ class KeypointAugmenter:
         number: int,
         epoch: int,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Change slices uint8 [n, 3, px, px] with their sites.
+        """Augment slices uint8 [n, 3, px, px] with their sites.
 
-        points: [m, 2] pixels; targets: [m] places in TARGETS.
+        points: [m, 2] pixels; targets: [m] indices in TARGETS. A flip swaps left and
+        right targets.
         """
         if not self.strength:
             return images, points, targets
         seed = derive_seed(self.seed, epoch, number)
         if seed % 1000 < 1000 * FLIP_PROBABILITY:
-            images, points = _mirrored(images, points, axial)
+            images, points = _flip(images, points, axial)
             targets = SWAPPED_TARGET[targets]
         self._change.set_random_seed(seed)
         flat = images.reshape(-1, *images.shape[2:]).transpose(1, 2, 0)
@@ -52,12 +53,12 @@ class KeypointAugmenter:
         return changed, np.asarray(out["keypoints"], float).reshape(-1, 2), targets
 
 
-def _mirrored(
+def _flip(
     images: np.ndarray, points: np.ndarray, axial: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Put the patient in a mirror: columns turn in axial slices, else the channels."""
+    """Flip patient left and right: an axial slice's columns, else the slice order."""
     if not axial:
         return images[:, ::-1], points
-    turned = points.copy()
-    turned[:, 0] = images.shape[-1] - 1 - points[:, 0]
-    return images[..., ::-1], turned
+    flipped = points.copy()
+    flipped[:, 0] = images.shape[-1] - 1 - points[:, 0]
+    return images[..., ::-1], flipped

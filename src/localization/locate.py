@@ -1,14 +1,14 @@
-"""A study's 25 sites, from what a locator makes of its series.
+"""A study's 25 sites, from the locators' heatmaps of its series.
 
-The canal is looked for first, on the sagittal T2, all five levels together. From there
-every other site has a place to be looked for. What is missing is made up for in this
-order:
-1. no sagittal T2: the foramina on the sagittal T1, each side's five levels together,
-   tell where the canal is;
-2. no sagittal series: the recesses on the axial T2, each side's levels together;
-3. a site that its own series does not show: its place is projected there from the
-   canal's.
-A site whose series type is not there at all is not found.
+The canal is located first, on the sagittal T2, with all five levels jointly. Its points
+are the anchors: every other site is searched around its usual offset from them. The
+fallbacks, in order:
+1. no sagittal T2: the anchors come from the foramina on the sagittal T1, each side's
+   five levels jointly;
+2. no sagittal series: they come from the recesses on the axial T2, each side's levels
+   jointly;
+3. a site without a peak in its own series is projected there from the anchor.
+A site whose series type is missing is not found.
 """
 
 from collections.abc import Mapping
@@ -33,16 +33,16 @@ from src.localization.heatmap_peaks import MAX_PEAKS, HeatmapGrid, Peak
 from src.localization.level_assignment import assign_levels
 from src.localization.spine_prior import CanalOffset, LevelSpacing, Target
 
-# Less of a target's probability than this near its place: it is not shown.
+# Less of a target's probability than this near its expected position: not shown.
 MIN_MASS = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class LocatedSite:
-    """A site: a file, its pixels, and the patient point [3].
+    """A site: a file, a pixel, and the patient point [3].
 
-    confidence: the share of the probability that lies there; projected: whether
-    it was projected from another series.
+    confidence: the share of the target's probability that lies there; source:
+    projected if its position comes from another series.
     """
 
     series_id: int
@@ -56,9 +56,9 @@ class LocatedSite:
 
 @dataclass(frozen=True, eq=False)
 class SeriesHeatmaps:
-    """A study's series of one type, and a locator's log probabilities for it.
+    """A study's series of one type, and the locators' log probabilities for it.
 
-    logs: [targets of this type, slices, h, w], in the order of `targets_on`.
+    log_probs: [targets of this type, slices, h, w], in the order of `targets_on`.
     """
 
     overview: Overview
@@ -80,89 +80,92 @@ def targets_on(description: str) -> list[Target]:
 
 
 def target_indices_of(description: str) -> np.ndarray:
-    """Give the places in TARGETS of the targets that a series type shows."""
+    """Return the indices in TARGETS of the targets that a series type shows."""
     names = [f"{condition}_{level}" for condition, level in targets_on(description)]
     return np.array([TARGETS.index(name) for name in names])
 
 
 def locate(
-    seen: Mapping[str, SeriesHeatmaps],
+    heatmaps: Mapping[str, SeriesHeatmaps],
     offsets: Mapping[Target, CanalOffset],
-    steps: Mapping[str, LevelSpacing],
+    spacing: Mapping[str, LevelSpacing],
 ) -> Sites:
-    """Find a study's sites; what cannot be found is left out.
+    """Locate a study's sites; one that cannot be found has no entry.
 
-    seen: by series type, those that the study has; steps: by their upper level.
+    heatmaps: by series type, those that the study has; spacing: by upper level.
     """
     sites: Sites = {}
     anchors: Anchors = {}
     for description in (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2):
-        if description not in seen:
+        if description not in heatmaps:
             continue
-        new = _Finder(description, seen[description]).find(anchors, offsets, steps)
+        new = _Finder(description, heatmaps[description]).find(
+            anchors, offsets, spacing
+        )
         sites |= new
-        anchors = _canal(new, offsets) | anchors
-    if SAGITTAL_T2 in seen:
-        sites = _Finder(SAGITTAL_T2, seen[SAGITTAL_T2]).projected(anchors) | sites
+        anchors = _anchors(new, offsets) | anchors
+    if SAGITTAL_T2 in heatmaps:
+        sites = _Finder(SAGITTAL_T2, heatmaps[SAGITTAL_T2]).project(anchors) | sites
     return sites
 
 
-def _canal(sites: Sites, offsets: Mapping[Target, CanalOffset]) -> Anchors:
-    """Tell where the canal is at each level, from the sites found first."""
-    told: dict[str, list[np.ndarray]] = {}
+def _anchors(sites: Sites, offsets: Mapping[Target, CanalOffset]) -> Anchors:
+    """Estimate the canal's point at each level from the sites of one series type."""
+    estimates: dict[str, list[np.ndarray]] = {}
     for (condition, level), site in sites.items():
         if condition == SPINAL:
-            told.setdefault(level, []).append(site.point_mm)
+            estimates.setdefault(level, []).append(site.point_mm)
         elif (condition, level) in offsets:
-            away = offsets[condition, level].mean_mm
-            told.setdefault(level, []).append(site.point_mm - away)
-    return {level: np.mean(points, axis=0) for level, points in told.items()}
+            offset_mm = offsets[condition, level].mean_mm
+            estimates.setdefault(level, []).append(site.point_mm - offset_mm)
+    return {level: np.mean(points, axis=0) for level, points in estimates.items()}
 
 
 class _Finder:
-    """Looks for the targets of one series type."""
+    """Locates the targets of one series type."""
 
-    def __init__(self, description: str, seen: SeriesHeatmaps) -> None:
-        self.description, self.overview = description, seen.overview
-        self.space = HeatmapGrid(seen.overview, *seen.log_probs.shape[-2:])
+    def __init__(self, description: str, heatmaps: SeriesHeatmaps) -> None:
+        self.description, self.overview = description, heatmaps.overview
+        height, width = heatmaps.log_probs.shape[-2:]
+        self.grid = HeatmapGrid(heatmaps.overview, height, width)
         self.probabilities = dict(
-            zip(targets_on(description), np.exp(seen.log_probs), strict=True)
+            zip(targets_on(description), np.exp(heatmaps.log_probs), strict=True)
         )
 
     def find(
         self,
         anchors: Anchors,
         offsets: Mapping[Target, CanalOffset],
-        steps: Mapping[str, LevelSpacing],
+        spacing: Mapping[str, LevelSpacing],
     ) -> Sites:
-        """Find the targets around their places from the canal, others by themselves."""
-        around = {at for at in self.probabilities if at[1] in anchors and at in offsets}
-        alone = (
-            self._without_anchors(steps) if around < self.probabilities.keys() else {}
-        )
-        others = {at: one for at, one in alone.items() if at not in around}
+        """Locate targets around their anchor; those without one by level assignment."""
+        targets = self.probabilities.keys()
+        anchored = {at for at in targets if at[1] in anchors and at in offsets}
+        alone = self._without_anchors(spacing) if anchored < targets else {}
+        others = {at: site for at, site in alone.items() if at not in anchored}
         return others | self._anchored(anchors, offsets)
 
-    def projected(self, anchors: Anchors) -> Sites:
-        """Drop the canal's points, as another series type tells them, onto slices."""
-        found = {level: self.space.nearest(point) for level, point in anchors.items()}
+    def project(self, anchors: Anchors) -> Sites:
+        """Project the canal's points, found in another series type, onto slices."""
+        found = {level: self.grid.nearest(point) for level, point in anchors.items()}
         return {
-            (SPINAL, level): replace(self._located(one), source="projected")
-            for level, one in found.items()
-            if one is not None
+            (SPINAL, level): replace(self._located(peak), source="projected")
+            for level, peak in found.items()
+            if peak is not None
         }
 
-    def _without_anchors(self, steps: Mapping[str, LevelSpacing]) -> Sites:
-        """Find each condition's levels together, from this series type alone."""
+    def _without_anchors(self, spacing: Mapping[str, LevelSpacing]) -> Sites:
+        """Locate each condition's levels jointly, from this series type alone."""
         sites: Sites = {}
         for condition in dict.fromkeys(name for name, _ in self.probabilities):
             levels = [
-                self.space.find_peaks(self.probabilities[condition, level], MAX_PEAKS)
+                self.grid.find_peaks(self.probabilities[condition, level], MAX_PEAKS)
                 for level in LEVELS
             ]
-            for level, one in zip(LEVELS, assign_levels(levels, steps), strict=True):
-                if one is not None and one.mass >= MIN_MASS:
-                    sites[condition, level] = self._located(one)
+            peaks = assign_levels(levels, spacing)
+            for level, peak in zip(LEVELS, peaks, strict=True):
+                if peak is not None and peak.mass >= MIN_MASS:
+                    sites[condition, level] = self._located(peak)
         return sites
 
     def _anchored(
@@ -174,39 +177,42 @@ class _Finder:
                 continue
             offset = offsets[condition, level]
             point_mm = anchors[level] + offset.mean_mm
-            one = self._near(condition, level, point_mm, offset.sd_mm)
-            if one is not None:
-                sites[condition, level] = one
+            site = self._near(condition, level, point_mm, offset.sd_mm)
+            if site is not None:
+                sites[condition, level] = site
         return sites
 
     def _near(
         self, condition: str, level: str, point_mm: np.ndarray, sd_mm: np.ndarray
     ) -> LocatedSite | None:
-        weights, logs = self.space.gaussian_prior(point_mm, sd_mm)
+        weights, logs = self.grid.gaussian_prior(point_mm, sd_mm)
         probabilities = self._any_level(condition, level)
-        share = float((probabilities * weights).sum())
-        if share < MIN_MASS:
-            place = self.space.nearest(point_mm)
-            return place and replace(self._located(place), source="projected")
-        # Multiplied as logarithms: what is far away is too little for a float32.
+        mass = float((probabilities * weights).sum())
+        if mass < MIN_MASS:
+            nearest = self.grid.nearest(point_mm)
+            if nearest is None:
+                return None
+            return replace(self._located(nearest), source="projected")
+        # Multiplied as logarithms: far from the point the product underflows a float32.
         logs = logs + np.log(np.maximum(probabilities, 1e-30))
         posterior = np.exp(logs - logs.max())
-        [best] = self.space.find_peaks(posterior / posterior.sum(), 1)
-        return replace(self._located(best), confidence=min(share, 1.0))
+        [best] = self.grid.find_peaks(posterior / posterior.sum(), 1)
+        return replace(self._located(best), confidence=min(mass, 1.0))
 
     def _any_level(self, condition: str, level: str) -> np.ndarray:
-        """Probabilities [slices, h, w] of a target; on axial slices, of any level.
+        """Return a target's probabilities [slices, h, w]; on axial slices, any level's.
 
-        An axial slice hardly shows which level it is at, and its place does.
+        An axial slice hardly shows its level, which its position determines.
         """
         if self.description != AXIAL_T2:
             return self.probabilities[condition, level]
-        return sum(self.probabilities[condition, other] for other in LEVELS)
+        return np.sum([self.probabilities[condition, name] for name in LEVELS], axis=0)
 
-    def _located(self, one: Peak) -> LocatedSite:
-        row = self.overview.slices.iloc[one.slice]
-        x, y = self.overview.to_image(one.slice, one.xy)
+    def _located(self, peak: Peak) -> LocatedSite:
+        row = self.overview.slices.iloc[peak.slice]
+        x, y = self.overview.to_image(peak.slice, peak.xy)
         x = float(np.clip(x, 0, row["columns"] - 1))
         y = float(np.clip(y, 0, row["rows"] - 1))
         number = (int(row["series_id"]), int(row["instance_number"]))
-        return LocatedSite(*number, x, y, one.point_mm, min(one.mass, 1.0), "located")
+        confidence = min(peak.mass, 1.0)
+        return LocatedSite(*number, x, y, peak.point_mm, confidence, "located")

@@ -1,4 +1,4 @@
-"""How far found sites lie from the marked ones."""
+"""Errors of located sites against the marked ones."""
 
 from pathlib import Path
 from typing import Any
@@ -32,20 +32,21 @@ COMPARED_COLUMNS = (
 def compare_sites(
     sites: Sites, marked: pd.DataFrame, overviews: dict[str, Overview]
 ) -> pd.DataFrame:
-    """Hold a study's found sites against its marked ones: rows of COMPARED_COLUMNS.
+    """Compare a study's located sites with its marked ones: rows of COMPARED_COLUMNS.
 
-    marked: the study's rows of the crop table; overviews: by series type. A site that
-    was missed has no place. error_mm: within the marked slice's plane; slices_off:
-    counted within its stack, missing if the site is in another; level_right,
-    side_right: whether of the marked sites of its family the nearest one has the level,
-    or lies on the side, that was asked for; both false where it was missed.
+    marked: the study's rows of the crop table; overviews: by series type. A missed site
+    has no position. error_mm: within the marked slice's plane; slices_off: counted
+    within its stack, missing if the site is in another; level_right, side_right:
+    whether the nearest marked site of its family has the target's level, or lies on its
+    side; both false for a missed site.
     """
     rows = []
+    truth: Any  # pandas types a named tuple's fields as anything a cell may hold
     for truth in marked.itertuples():
         row: dict[str, Any] = {
             **{name: getattr(truth, name) for name in COMPARED_COLUMNS[:4]},
             **{new: getattr(truth, name) for name, new in TRUE.items()},
-            **{"level_right": False, "side_right": False},  # until it is found
+            **{"level_right": False, "side_right": False},  # of a missed site
         }
         found = sites.get((truth.condition, truth.level))
         overview = overviews[truth.series_description]
@@ -59,15 +60,16 @@ def compare_sites(
 
 def _errors(found: LocatedSite, truth: Any, overview: Overview) -> dict[str, Any]:
     here = overview.index_of(truth.series_id, truth.instance_number)
+    assert here is not None, "a marked site lies on its overview"
     there = overview.index_of(found.series_id, found.instance_number)
     plane = overview.planes[here]
     point_mm = np.array([truth.x_mm, truth.y_mm, truth.z_mm])
     across = plane.to_pixel(found.point_mm) - plane.to_pixel(point_mm)
     same = there is not None and overview.stacks[here] == overview.stacks[there]
-    places = overview.slices["place"].to_numpy()
+    positions = overview.slices["place"].to_numpy()
     return {
         "error_mm": float(np.linalg.norm(across) * overview.pitch_mm),
-        "slices_off": int(abs(places[here] - places[there])) if same else None,
+        "slices_off": int(abs(positions[here] - positions[there])) if same else None,
     }
 
 
@@ -76,8 +78,8 @@ def _confusions(
 ) -> dict[str, bool]:
     family = marked["condition"].map(FAMILY_OF) == FAMILY_OF[truth.condition]
     others = marked[family]
-    away = np.linalg.norm(others[POINT_MM].to_numpy() - found.point_mm, axis=1)
-    nearest = others.iloc[int(away.argmin())]
+    distance_mm = np.linalg.norm(others[POINT_MM].to_numpy() - found.point_mm, axis=1)
+    nearest = others.iloc[int(distance_mm.argmin())]
     return {
         "level_right": nearest["level"] == truth.level,
         "side_right": nearest["condition"] == truth.condition,
@@ -85,7 +87,7 @@ def _confusions(
 
 
 NEAR_MM = 5.0
-_KINDS: dict[str, ColumnParser] = {
+_PARSERS: dict[str, ColumnParser] = {
     "study_id": whole_number,
     "condition": category(CONDITIONS),
     "level": category(LEVELS),
@@ -99,14 +101,14 @@ _KINDS: dict[str, ColumnParser] = {
     "side_right": category(["true", "false"], blank=True),
 }
 LOCATION_COLUMNS = {
-    name: _KINDS.get(name, optional_number) for name in COMPARED_COLUMNS
+    name: _PARSERS.get(name, optional_number) for name in COMPARED_COLUMNS
 }
 
 
 def read_locations(path: Path, tested: set[int]) -> pd.DataFrame:
     """Read a location run's predictions.csv: COMPARED_COLUMNS, a row a marked site.
 
-    tested: the studies that its fold tests. Raises UserError if it tells of others.
+    tested: the test studies of its fold. Raises UserError if it has others.
     """
     key = ["study_id", "condition", "level", "true_series_id"]
     try:
@@ -115,8 +117,8 @@ def read_locations(path: Path, tested: set[int]) -> pd.DataFrame:
         raise UserError(f"Run {path.parent.name} is damaged: {error}") from error
     if not set(table["study_id"]) <= tested:
         raise UserError(
-            f"Run {path.parent.name} tests other studies than this cache's folds.csv "
-            "give it: name the cache it was trained on, or train it again"
+            f"Run {path.parent.name} tests other studies than its fold in this "
+            "cache's folds.csv: name the cache it was trained on, or train it again"
         )
     for name in ("level_right", "side_right"):
         table[name] = table[name] == "true"
@@ -124,12 +126,12 @@ def read_locations(path: Path, tested: set[int]) -> pd.DataFrame:
 
 
 def location_metrics(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Sum up found sites by series type: metrics.json's entry `location`.
+    """Aggregate located sites by series type: metrics.json's entry `location`.
 
-    table: COMPARED_COLUMNS, and by `run` which run found them. studies_level_right: of
-    the studies of each run, the share of those with every level right.
-    Errors in mm are in the marked slice's plane and over the sites found; every share
-    is of all marked sites, so that a missed one counts against it.
+    table: COMPARED_COLUMNS, and `run`, the run that located them. studies_level_right:
+    the share of each run's studies with every level right. Errors in mm are in the
+    marked slice's plane, over the located sites; shares are of all marked sites, so
+    that a missed one counts against them.
     """
     return {
         description: _summary(table[table["series_description"] == description])
@@ -140,7 +142,7 @@ def location_metrics(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _summary(table: pd.DataFrame) -> dict[str, Any]:
     errors = table["error_mm"]
-    median, most = errors.quantile([0.5, 0.95])
+    median, p95 = errors.quantile([0.5, 0.95])
     shares = {
         "within_5mm": errors <= NEAR_MM,
         "slice_exact": table["slices_off"] == 0,
@@ -153,7 +155,7 @@ def _summary(table: pd.DataFrame) -> dict[str, Any]:
     whole = table.groupby(["run", "study_id"])["level_right"].all()
     return {
         "median_mm": float(median) if errors.notna().any() else None,
-        "p95_mm": float(most) if errors.notna().any() else None,
+        "p95_mm": float(p95) if errors.notna().any() else None,
         **{name: float(hits.mean()) for name, hits in shares.items()},
         "studies_level_right": float(whole.mean()),
         "sites": len(table),

@@ -1,7 +1,8 @@
-"""What the four scripts' command lines share: their parser, and how they end."""
+"""Shared by the scripts' command lines: parser, argument types and exit codes."""
 
 import argparse
 import errno
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from src.errors import UserError
 class _Formatter(
     argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
 ):
-    """Keeps the docstring's lines, and shows the defaults that there are."""
+    """Keeps the docstring's line breaks and shows every default but None."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None:
@@ -22,49 +23,89 @@ class _Formatter(
         return super()._get_help_string(action)
 
 
-def make_parser(story: str) -> argparse.ArgumentParser:
-    """Make a parser that shows a script's docstring and every default."""
-    # No abbreviations: a preset would win over a flag that it does not recognise.
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Make a parser whose help shows a script's docstring and all defaults."""
+    # No abbreviations: a preset must recognise the flags that override it.
     return argparse.ArgumentParser(
-        description=story, formatter_class=_Formatter, allow_abbrev=False
+        description=description, formatter_class=_Formatter, allow_abbrev=False
     )
 
 
 def positive_int(text: str) -> int:
-    """Read a whole number of at least 1, for argparse."""
+    """Parse an integer of at least 1, for argparse."""
     return _at_least(1, text)
 
 
 def non_negative_int(text: str) -> int:
-    """Read a whole number of at least 0, for argparse."""
+    """Parse an integer of at least 0, for argparse."""
     return _at_least(0, text)
 
 
-def _at_least(least: int, text: str) -> int:
-    value = int(text)
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+def positive_float(text: str) -> float:
+    """Parse a finite number above 0, for argparse."""
+    value = _finite(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def non_negative_float(text: str) -> float:
+    """Parse a finite number of at least 0, for argparse."""
+    return bounded_float(0.0, math.inf)(text)
+
+
+def bounded_float(minimum: float, maximum: float) -> Callable[[str], float]:
+    """Return what parses a finite number between two bounds, for argparse."""
+
+    def parse(text: str) -> float:
+        value = _finite(text)
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{text} is less than {minimum:g}")
+        if value > maximum:
+            raise argparse.ArgumentTypeError(f"{text} is more than {maximum:g}")
+        return value
+
+    return parse
+
+
+def _at_least(minimum: int, text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from error
+    if value < minimum:
+        raise argparse.ArgumentTypeError(f"{value} is less than {minimum}")
+    return value
+
+
+def _finite(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not finite")
     return value
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a script; end with 1 and one sentence where the user can mend the cause."""
+    """Run a script; on an error that the user can fix, print it and exit with 1."""
     try:
         main()
     except UserError as error:
         _stop(str(error))
     except KeyboardInterrupt:
-        _stop("Interrupted; run the same command again to go on.")
+        _stop("Interrupted; run the same command again to resume.")
     except OSError as error:
-        _stop(_refusal(error))
+        _stop(_system_error(error))
 
 
-def _refusal(error: OSError) -> str:
-    """Say what the system refused: a full disk, a folder that may not be written."""
+def _system_error(error: OSError) -> str:
+    """Describe an error such as a full disk or a folder without write permission."""
     if error.errno == errno.ENOSPC:
         return "The disk is full; make room and run the same command again."
     where = f" at {error.filename}" if error.filename else ""
-    return f"The system refused{where}: {error.strerror or error}."
+    return f"Operating system error{where}: {error.strerror or error}."
 
 
 def _stop(sentence: str) -> None:

@@ -1,22 +1,64 @@
-"""Recipes in TOML: a preset's values stand where a flag was not given.
+"""A training recipe's flags, and presets of their values in TOML.
 
 optimizer = "adam"        # for every backbone
 [vgg11]                   # and for one
 batch-size = 64
 """
 
+import argparse
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from src.command_line import (
+    bounded_float,
+    non_negative_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+)
 from src.errors import UserError
+from src.training.config import Hyperparameters
+
+MAX_AUGMENT = 2.0  # beyond it little of a crop is left
 
 
-def read_preset(path: Path, flags: set[str], backbones: set[str]) -> dict[str, Any]:
+def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that a preset may set; their defaults are Hyperparameters'."""
+    own = Hyperparameters()
+    add = parser.add_argument_group("how to train it").add_argument
+    add("--weights", default="none", help="none, imagenet, or a state dict's path")
+    choices = ["adam", "adamw", "rmsprop", "sgd"]
+    add("--optimizer", choices=choices, default=own.optimizer, help="optimizer")
+    add("--lr", type=positive_float, default=own.lr, help="learning rate")
+    decay = own.weight_decay
+    add("--weight-decay", type=non_negative_float, default=decay, help="weight decay")
+    text = "learning rate: linear warmup and half a cosine over --epochs, or constant"
+    add("--schedule", choices=["cosine", "constant"], default=own.schedule, help=text)
+    add("--epochs", type=positive_int, default=own.epochs, help="maximum epochs")
+    text = "early stopping: epochs without a better validation loss, then the best "
+    text += "weights are kept; 0: train all and keep the last, for a small validation"
+    add("--patience", type=non_negative_int, default=own.patience, help=text)
+    text = "crops a step, over all processes"
+    add("--batch-size", type=positive_int, default=own.batch_size, help=text)
+    text = "side in px to which images are scaled for the backbone, 0 for no scaling; "
+    text += "if not given, 160 for location, else 0"
+    add("--input-px", type=non_negative_int, default=None, help=text)
+    text = f"strength of augmentation, flips included: 0 for none, to {MAX_AUGMENT:g}"
+    strength = bounded_float(0.0, MAX_AUGMENT)
+    add("--augment", type=strength, default=own.augment, help=text)
+    text = "recompute batch-norm statistics before validation; auto: where their "
+    text += "momentum is small"
+    choices = ["auto", "recompute", "running"]
+    add("--bn-stats", choices=choices, default=own.bn_stats, help=text)
+    add("--seed", type=non_negative_int, default=own.seed, help="random seed")
+
+
+def read_preset(path: Path, backbones: set[str]) -> dict[str, Any]:
     """Read a preset: values by flag, and a table of such by backbone.
 
-    flags: the names it may set; backbones: those it may have a table for. Raises
-    UserError for anything else.
+    Each value passes through its flag's own type, choices and bounds. backbones: the
+    names that may have a table. Raises UserError for anything else.
     """
     try:
         preset = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -24,23 +66,52 @@ def read_preset(path: Path, flags: set[str], backbones: set[str]) -> dict[str, A
         raise UserError(f"--config {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"--config {path} is no TOML: {error}") from error
-    for name, value in preset.items():
-        given = value.keys() if isinstance(value, dict) else {name}
-        if unknown := sorted(set(given) - flags):
-            raise UserError(
-                f"{path} sets {unknown[0]!r}, which is no setting: use one of "
-                f"{', '.join(sorted(flags))}"
-            )
-        if isinstance(value, dict) and name not in backbones:
-            raise UserError(
-                f"{path} has a table [{name}], which is none of the backbones "
-                f"{', '.join(sorted(backbones))}"
-            )
-    return preset
+    tables = {name: value for name, value in preset.items() if isinstance(value, dict)}
+    if unknown := sorted(set(tables) - backbones):
+        raise UserError(
+            f"{path} has a table [{unknown[0]}], which is none of the backbones "
+            f"{', '.join(sorted(backbones))}"
+        )
+    shared = {name: value for name, value in preset.items() if name not in tables}
+    checked = {name: _checked(path, table) for name, table in tables.items()}
+    return _checked(path, shared) | checked
 
 
 def values_for(preset: dict[str, Any], backbone: str) -> dict[str, Any]:
-    """Return the values for one backbone, its own before everyone's, by Python name."""
+    """Return one backbone's values by Python name; its own table overrides the rest."""
     shared = {k: v for k, v in preset.items() if not isinstance(v, dict)}
     chosen = shared | preset.get(backbone, {})
     return {name.replace("-", "_"): value for name, value in chosen.items()}
+
+
+def _checked(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Pass values through their flags. Raises UserError for what a flag refuses."""
+    parser = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False
+    )
+    add_recipe_flags(parser)
+    defaults = vars(parser.parse_args([]))
+    flags = {name.replace("_", "-"): default for name, default in defaults.items()}
+    if unknown := sorted(set(values) - set(flags)):
+        raise UserError(
+            f"{path} sets {unknown[0]!r}, which is no setting: use one of "
+            f"{', '.join(sorted(flags))}"
+        )
+    out = {}
+    for name, value in values.items():
+        is_text = isinstance(flags[name], str)
+        if isinstance(value, bool) or isinstance(value, str) != is_text:
+            kind = "text in quotes" if is_text else "a number without quotes"
+            raise UserError(f"{path} sets {name} = {_toml(value)}: write {kind}")
+        try:
+            parsed = parser.parse_args([f"--{name}={value}"])
+        except argparse.ArgumentError as error:
+            raise UserError(
+                f"{path} sets {name} = {_toml(value)}: {error.message}"
+            ) from error
+        out[name] = getattr(parsed, name.replace("-", "_"))
+    return out
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)

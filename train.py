@@ -4,18 +4,19 @@
     torchrun --nproc-per-node 2 train.py ...       the same on several GPUs or hosts
 
 A run keeps the weights of its best validation loss (of its last epoch with --patience
-0), its history, and its test crops' predictions. A run that is there is not trained
-again; one that was killed goes on.
---config takes a preset (configs/); flags that are given come before it.
+0), its history, and its test crops' predictions. A finished run is not trained again;
+an interrupted one resumes from its checkpoint.
+--config takes a preset (configs/); flags override the preset.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.command_line import make_parser, non_negative_int, positive_int, run_script
 from src.console import say, show_table, timed
+from src.training.config import Hyperparameters
+from src.training.presets import add_recipe_flags, read_preset, values_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 INPUT_PX = {"location": 160}  # fine enough on phantoms, at half the price of 224
 
 
-def parse() -> argparse.Namespace:
-    """Read the command line; `given` lists the flags that were on it."""
+def parse(**preset: Any) -> argparse.Namespace:
+    """Read the command line; a preset's values are defaults, so that flags win."""
     parser = make_parser(__doc__)
     what = parser.add_argument_group("what to train").add_argument
     what("--cache", type=Path, required=True, help="what input_prep.py made")
@@ -44,62 +45,24 @@ def parse() -> argparse.Namespace:
     what("--backbone", nargs="+", required=True, metavar="NAME", help=text)
     text = "study keeps a study's crops together; row leaks, as the paper's code did"
     what("--split", choices=["study", "row"], default="study", help=text)
-    text = "holdout (80/5/15), all five folds, or some of 0 to 4"
+    text = "holdout (80/5/15), all for five folds, or fold numbers of 0 to 4"
     what("--folds", nargs="+", default=["holdout"], metavar="K", help=text)
     text = "the channels: slice before, labelled, after; three times the labelled; or "
     text += "all that were cut, with attention over them"
     choices = ["neighbours", "repeat", "attention"]
     what("--slices", choices=choices, default="neighbours", help=text)
     what("--limit", type=positive_int, metavar="N", help="only the first N studies")
-    add_recipe(parser)
+    text = "processes that prepare batches ahead of the training; they change no batch"
+    what("--loader-workers", type=non_negative_int, default=0, metavar="N", help=text)
+    what("--config", type=Path, metavar="TOML", help="a preset for the flags below")
+    add_recipe_flags(parser)
     tune = parser.add_argument_group("tuning").add_argument
     text = "try N recipes on validation and write the best as a preset"
     tune("--tune", type=positive_int, metavar="N", help=text)
     text = "database shared by tuning workers, as sqlite:///tune.db; or a journal file"
     tune("--storage", metavar="URL", help=text)
-    args = parser.parse_args()
-    args.given = {
-        word[2:].partition("=")[0].replace("-", "_")
-        for word in sys.argv[1:]
-        if word.startswith("--")
-    }
-    return args
-
-
-def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that a preset may set."""
-    how = parser.add_argument_group("how to train it").add_argument
-    how("--config", type=Path, metavar="TOML", help="a preset for what follows")
-    how("--weights", default="none", help="none, imagenet, or a state dict's path")
-    names = ["adam", "adamw", "rmsprop", "sgd"]
-    how("--optimizer", choices=names, default="adamw", help="optimizer")
-    how("--lr", type=float, default=1e-3, help="learning rate")
-    how("--weight-decay", type=float, default=0.01, help="weight decay")
-    text = "warm-up and half a cosine over --epochs, or constant"
-    how("--schedule", choices=["cosine", "constant"], default="cosine", help=text)
-    how("--epochs", type=positive_int, default=20, help="maximum epochs")
-    text = "stop after so many epochs without a better validation loss and keep the "
-    text += "best; 0: train all and keep the last, for a validation of few studies"
-    how("--patience", type=non_negative_int, default=5, help=text)
-    how(
-        "--batch-size",
-        type=positive_int,
-        default=32,
-        help="crops a step, all processes",
-    )
-    text = (
-        "scale images to this side for the backbone, 0 for as they are; if not given "
-    )
-    text += "160 for location, else 0"
-    how("--input-px", type=int, default=None, help=text)
-    text = "strength of random changes, mirroring included; 0 for none"
-    how("--augment", type=float, default=0.5, help=text)
-    text = (
-        "recompute batch-norm statistics before validation: auto where they move slowly"
-    )
-    choices = ["auto", "recompute", "running"]
-    how("--bn-stats", choices=choices, default="auto", help=text)
-    how("--seed", type=int, default=0, help="random seed")
+    parser.set_defaults(**preset)
+    return parser.parse_args()
 
 
 def main() -> None:
@@ -115,14 +78,13 @@ def main() -> None:
     with process_group():
         for backbone in check_names(args.backbone):
             for fold in fold_names(args.folds):
-                job = make_task(
-                    cache, folds, configure(args, cache, folds, backbone, fold)
-                )
-                tune_one(args, job) if args.tune else train_one(args.runs, job)
+                config = configure(args, cache, folds, backbone, fold)
+                task = make_task(cache, folds, config)
+                tune_one(args, task) if args.tune else train_one(args, task)
         if args.task == "severity" and not args.tune:
             calibrate(args.runs)
         where = f"--cache {args.cache} --runs {args.runs}"
-        tell(f"\nNext: python evaluate.py {where} --out report")
+        log(f"\nNext: python evaluate.py {where} --out report")
 
 
 def make_task(
@@ -138,20 +100,20 @@ def make_task(
     return make_crop_task(cache, folds, config)
 
 
-def train_one(runs: Path, job: "TrainingTask") -> None:
+def train_one(args: argparse.Namespace, task: "TrainingTask") -> None:
     """Train one run unless it is there."""
     from src.training.distributed import rank
     from src.training.run_folder import is_finished
-    from src.training.train_run import epoch_printer, train_and_save
+    from src.training.train_run import epoch_printer, train_run
 
-    name = job.config.name
-    if is_finished(runs, job.config):
-        tell(f"{runs / name} is there already")
+    folder, workers = args.runs / task.config.name, args.loader_workers
+    if is_finished(args.runs, task.config):
+        log(f"{folder} exists: not trained again")
     elif rank() == 0:
-        with timed(f"Wrote {runs / name}"):
-            train_and_save(job, runs, epoch_printer(name))
+        with timed(f"Wrote {folder}"):
+            train_run(task, args.runs, epoch_printer(folder.name), workers)
     else:
-        train_and_save(job, runs)
+        train_run(task, args.runs, loader_workers=workers)
 
 
 def calibrate(folder: Path) -> None:
@@ -176,19 +138,19 @@ def calibrate(folder: Path) -> None:
         say(f"Calibrated {len(runs)} severity runs: {gain} by nested folds")
 
 
-def tune_one(args: argparse.Namespace, job: "TrainingTask") -> None:
+def tune_one(args: argparse.Namespace, task: "TrainingTask") -> None:
     """Try recipes for one run's backbone and fold; write the best."""
     from src.training.tuning import tune
 
-    path = args.runs / f"tuned-{job.config.backbone}.toml"
+    path = args.runs / f"tuned-{task.config.backbone}.toml"
     with timed(f"Wrote {path}"):
-        rows = tune(job, args.tune, args.storage, path, say)
+        rows = tune(task, args.tune, args.storage, path, say, args.loader_workers)
     show_table("The best of each optimiser, on validation", rows)
     say(f"Use it: python train.py --config {path} ...")
 
 
-def tell(sentence: str) -> None:
-    """Say it once, however many processes train."""
+def log(sentence: str) -> None:
+    """Print a sentence in the first process only."""
     from src.training.distributed import rank
 
     if rank() == 0:
@@ -234,24 +196,18 @@ def configure(
 
 
 def recipe_for(args: argparse.Namespace, backbone: str) -> tuple[dict[str, Any], str]:
-    """Return a backbone's settings and weights: flags, then preset, then defaults."""
+    """Return a backbone's hyperparameters and weights: flags, preset, then defaults."""
     from src.models.backbones import check_names
-    from src.training.config import Hyperparameters
-    from src.training.presets import read_preset, values_for
 
-    values = {
-        name: getattr(args, name) for name in [*vars(Hyperparameters()), "weights"]
-    }
+    preset = {}
     if args.config is not None:
-        flags = {name.replace("_", "-") for name in values}
         known = {*check_names(args.backbone), *check_names(["paper"])}
-        preset = values_for(read_preset(args.config, flags, known), backbone)
-        chosen = {k: v for k, v in preset.items() if k not in args.given}
-        values |= chosen
-    if values["input_px"] is None:
-        values["input_px"] = INPUT_PX.get(args.task, 0)
-    weights = values.pop("weights")
-    return Hyperparameters(**values).to_dict(), weights
+        preset = values_for(read_preset(args.config, known), backbone)
+    own = vars(parse(**preset))
+    if own["input_px"] is None:
+        own["input_px"] = INPUT_PX.get(args.task, 0)
+    recipe = Hyperparameters(**{name: own[name] for name in vars(Hyperparameters())})
+    return recipe.to_dict(), own["weights"]
 
 
 if __name__ == "__main__":

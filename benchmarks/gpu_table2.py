@@ -10,8 +10,11 @@ the device's number formats train the same small network: they should be as accu
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +22,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from src.cache.crop_cache import CropCache, open_cache
 from src.classification.crop_dataset import CropDataset
-from src.classification.labels import CROP_TASKS
+from src.classification.crop_task import CropTraining
+from src.classification.labels import CROP_LABELS
 from src.command_line import make_parser, positive_int, run_script
 from src.console import say, show_table
 from src.files import write_json
 from src.models.backbones import PAPER_BACKBONES, build
+from src.training.augmentation import Augmenter
 from src.training.config import Hyperparameters
 from src.training.device import choose_device
 from src.training.mirror import is_axial
@@ -61,14 +66,13 @@ def parse() -> argparse.Namespace:
 def crop_set(cache: CropCache, rows: np.ndarray) -> CropDataset:
     """Make a set of some of the cache's rows, repeats allowed."""
     table = cache.table.iloc[rows]
-    classes = CROP_TASKS["condition"].classes(table)
+    classes = CROP_LABELS["condition"].classes(table)
     return CropDataset(cache.crops, rows, classes, is_axial(table), "neighbours")
 
 
 def paper_settings(backbone: str) -> Hyperparameters:
     """Take the paper's recipe for a backbone: its batch, its input's side."""
-    flags = {name.replace("_", "-") for name in vars(Hyperparameters())} | {"weights"}
-    values = values_for(read_preset(RECIPES, flags, set(PAPER_BACKBONES)), backbone)
+    values = values_for(read_preset(RECIPES, set(PAPER_BACKBONES)), backbone)
     return Hyperparameters(
         **{name: v for name, v in values.items() if name != "weights"}
     )
@@ -76,17 +80,19 @@ def paper_settings(backbone: str) -> Hyperparameters:
 
 def time_backbone(
     name: str, cache: CropCache, crops: int, steps: int, device: torch.device
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Time training and prediction of one backbone."""
     rows = np.arange(crops) % len(cache.table)
     hyperparameters = paper_settings(name)
     trainer = Trainer(build(name, 5), hyperparameters, device)
-    timed = crop_set(cache, rows[: steps * hyperparameters.batch_size])
-    warm = crop_set(cache, rows[: min(3, steps) * hyperparameters.batch_size])
-    trainer.train_epoch(warm, 1)
-    trainer.logits(warm)
-    train_s = _seconds(lambda: trainer.train_epoch(timed, 2), device)
-    predict_s = _seconds(lambda: trainer.logits(timed), device)
+    size = hyperparameters.batch_size
+    timed = crop_set(cache, rows[: steps * size])
+    warm = crop_set(cache, rows[: min(3, steps) * size])
+    for some in (warm, timed):
+        task = CropTraining(some, some, size)
+        loader = trainer.start(task)
+        train_s = _seconds(partial(trainer.train_epoch, task, loader, 1), device)
+        predict_s = _seconds(partial(trainer.logits, some, size), device)
     flops = _forward_flops(name, hyperparameters.input_px or cache.crops.shape[-1])
     train_rate, predict_rate = len(timed) / train_s, len(timed) / predict_s
     peak = _peak(device)
@@ -146,8 +152,10 @@ def compare_formats(
             )
             torch.manual_seed(seed)
             model = build("resnet18", 5)
-            trainer = Trainer(model, hyperparameters, device, True, precision)
-            trainer.fit(train, test)
+            trainer = Trainer(model, hyperparameters, device, precision)
+            augment = Augmenter(hyperparameters.augment, seed, mirrors=True)
+            own = replace(train, augment=augment, seed=seed)
+            trainer.fit(CropTraining(own, test, hyperparameters.batch_size))
             top1.append(max(epoch.validation_top1 for epoch in trainer.epochs))
         spread = stdev(top1) if len(top1) > 1 else None
         name = str(precision).removeprefix("torch.")

@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torchvision.transforms.functional import normalize, to_tensor
 
 from src.cache.crop_cache import open_cache
 from src.classification.crop_dataset import CropDataset
+from src.classification.crop_task import CropTraining
 from src.command_line import make_parser, positive_int, run_script
 from src.console import say, show_table
 from src.models.backbones import build, check_names
@@ -86,7 +88,7 @@ def plain_epoch(
 
 def compare(
     name: str, crops: np.ndarray, args: argparse.Namespace, folder: Path
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Time both loops on one backbone, turn by turn."""
     device = choose_device()
     data = PngCrops(crops, folder)
@@ -98,12 +100,14 @@ def compare(
     ours = CropDataset(
         crops, np.arange(len(crops)), classes, np.zeros(len(crops), bool), "neighbours"
     )
+    task = CropTraining(ours, ours, args.batch_size)
+    loader = trainer.start(task)
     seconds: dict[str, list[float]] = {"plain": [], "ours": []}
     for turn in range(args.turns + 1):
         start = time.perf_counter()
         plain_epoch(model, optimizer, data, args.batch_size, device)
         middle = time.perf_counter()
-        trainer.train_epoch(ours, turn)
+        trainer.train_epoch(task, loader, max(turn, 1))
         end = time.perf_counter()
         if turn:
             seconds["plain"].append(middle - start)
@@ -130,7 +134,7 @@ def main() -> None:
         f"{device}, {torch.get_num_threads()} threads, {crops.shape[-1]} px, "
         f"batch {args.batch_size}"
     )
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in check_names(args.backbone):
         with tempfile.TemporaryDirectory() as folder:
             rows.append(compare(name, crops, args, Path(folder)))

@@ -6,10 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dataset_batches import (
+    plain_images,
+    steps,
+    training_batches,
+    validate_crops,
+)
 from test_scanner import LEFT, RIGHT, anatomy, crop, site_mm, symmetric
 from toy_crops import crop_set
 
 from src.classification.crop_dataset import CropDataset, select_slices
+from src.classification.crop_task import CropTraining
 from src.competition.constants import AXIAL_T2, CONDITIONS, SAGITTAL_T1, swap_side
 from src.phantom.tissue import T1, T2
 from src.training.augmentation import Augmenter
@@ -26,7 +33,7 @@ def test_images_are_centred_and_scaled() -> None:
 
 def test_an_epoch_yields_every_crop_once_with_its_class() -> None:
     crops = crop_set(23)
-    batches = list(crops.training(5, 1, 0, NONE))
+    batches = list(training_batches(crops, 5, 1, 0, NONE))
     assert torch.cat([classes for _, classes, _ in batches]).bincount().tolist() == [
         8,
         8,
@@ -36,14 +43,16 @@ def test_an_epoch_yields_every_crop_once_with_its_class() -> None:
         bright = batch[:, 1].float().mean(dim=1).reshape(len(batch), -1)
         assert (bright.argmax(dim=1) // 10).tolist() == classes.tolist()
         assert weight == 1
-    assert crops.steps(5) == len(batches) == 5
+    assert steps(crops, 5) == len(batches) == 5
 
 
 def test_each_epoch_has_its_own_order_and_the_same_one_again() -> None:
     crops = crop_set(24)
 
     def order(epoch: int) -> list[int]:
-        return torch.cat([c for _, c, _ in crops.training(6, epoch, 0, NONE)]).tolist()
+        return torch.cat(
+            [c for _, c, _ in training_batches(crops, 6, epoch, 0, NONE)]
+        ).tolist()
 
     assert order(1) == order(1)
     assert order(1) != order(2)
@@ -51,12 +60,17 @@ def test_each_epoch_has_its_own_order_and_the_same_one_again() -> None:
 
 def test_a_last_batch_of_one_is_not_trained_on() -> None:
     crops = crop_set(21)
-    assert [len(c) for _, c, _ in crops.training(5, 1, 0, NONE)] == [5, 5, 5, 5]
+    assert [len(c) for _, c, _ in training_batches(crops, 5, 1, 0, NONE)] == [
+        5,
+        5,
+        5,
+        5,
+    ]
 
 
 def test_repeat_shows_the_labelled_slice_three_times() -> None:
     crops = crop_set(8, slices="repeat")
-    [batch] = list(crops.batches(8, np.arange(8)))
+    [batch] = plain_images(crops, 8, np.arange(8))
     for channel in range(3):
         assert (batch[:, channel].numpy() == crops.crops[:, 1]).all()
 
@@ -165,7 +179,7 @@ def test_two_processes_share_each_batch(monkeypatch: pytest.MonkeyPatch) -> None
     shares = []
     for rank in (0, 1):
         monkeypatch.setattr("src.training.distributed.rank", lambda rank=rank: rank)
-        shares.append(list(crops.training(6, 1, 0, NONE)))
+        shares.append(list(training_batches(crops, 6, 1, 0, NONE)))
     for (_, one, w1), (_, two, w2) in zip(*shares, strict=True):
         # Means weighed so and averaged over two processes are the batch's mean.
         assert (w1 * one.double().mean() + w2 * two.double().mean()) / 2 == (
@@ -187,14 +201,14 @@ def test_the_right_is_always_mirrored_and_the_canal_at_times() -> None:
     seen = []
     for epoch in range(12):
         order = np.random.default_rng([0, epoch]).permutation(3)
-        [(images, _, _)] = some.training(3, epoch, 0, NONE)
+        [(images, _, _)] = training_batches(some, 3, epoch, 0, NONE)
         bright = images[np.argsort(order), 0, 0, 0].numpy() > 100
         seen.append(bright.tolist())
     right, left, canal = np.array(seen).T
     assert not right.any()
     assert left.all()
     assert 2 <= canal.sum() <= 10
-    [judged] = some.batches(3, np.arange(3))
+    [judged] = plain_images(some, 3, np.arange(3))
     assert (judged[:, 0, 0, 0] > 100).tolist() == [False, True, True]
 
 
@@ -205,8 +219,10 @@ def test_classes_count_by_their_weight() -> None:
     some = CropDataset(*plain, weights=(1, 2, 4))
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.1]] * 4))
     by_hand = -(2 * np.log(0.7) + 2 * np.log(0.2) + 4 * np.log(0.1)) / 8
-    assert some.loss(logits, torch.tensor(classes)).item() == pytest.approx(by_hand)
-    weights = [weight for _, _, weight in some.training(2, 0, 0, NONE)]
+    assert CropTraining(some, some, 1).loss(
+        logits, torch.tensor(classes)
+    ).item() == pytest.approx(by_hand)
+    weights = [weight for _, _, weight in training_batches(some, 2, 0, 0, NONE)]
     assert weights == [1, 1]  # alone, a process' share is the whole batch
 
 
@@ -238,14 +254,14 @@ def test_changes_are_asked_for_with_the_crops_own_marks_row_and_epoch() -> None:
         asked.extend(rows.tolist())
         return crops + 100, 2 - classes
 
-    for crops, classes, _ in some.training(6, 4, 0, augment):
+    for crops, classes, _ in training_batches(some, 6, 4, 0, augment):
         rows = (crops[:, 0, 0, 0] - 100).tolist()
         assert classes.tolist() == [2 - class_of[row] for row in rows]
     assert sorted(asked) == sorted(some.rows.tolist())
 
 
 def rows_in_order(some: CropDataset, epoch: int, seed: int) -> list[int]:
-    batches = some.training(4, epoch, seed, NONE)
+    batches = training_batches(some, 4, epoch, seed, NONE)
     return torch.cat([crops[:, 1, 0, 0] for crops, _, _ in batches]).tolist()
 
 
@@ -263,13 +279,15 @@ def test_shares_of_two_processes_weigh_what_their_classes_do(
     shares = []
     for rank in (0, 1):
         monkeypatch.setattr("src.training.distributed.rank", lambda rank=rank: rank)
-        shares.append(list(some.training(6, 1, 0, NONE)))
+        shares.append(list(training_batches(some, 6, 1, 0, NONE)))
     assert len(shares[0]) == len(shares[1]) == 4
     for pair in zip(*shares, strict=True):
         losses, all_rows = [], []
         for crops, classes, weight in pair:
             all_rows += (rows := crops[:, 1, 0, 0].tolist())
-            losses.append(some.loss(logits[rows], classes) * weight)
+            losses.append(
+                CropTraining(some, some, 1).loss(logits[rows], classes) * weight
+            )
         classes = some.classes[all_rows]
         logs = torch.log_softmax(logits[all_rows], dim=1).numpy()
         each = -logs[np.arange(len(logs)), classes]
@@ -279,8 +297,8 @@ def test_shares_of_two_processes_weigh_what_their_classes_do(
 
 def test_no_process_is_left_with_a_single_crop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.training.distributed.world_size", lambda: 2)
-    assert marked(11, np.arange(11)).steps(8) == 1  # a rest of 3 is two and one
-    assert marked(12, np.arange(12)).steps(8) == 2
+    assert steps(marked(11, np.arange(11)), 8) == 1  # a rest of 3 is two and one
+    assert steps(marked(12, np.arange(12)), 8) == 2
 
 
 @pytest.mark.parametrize(
@@ -311,7 +329,7 @@ def test_each_canal_has_its_own_coin_of_seed_and_epoch() -> None:
 
     def turned(seed: int, epoch: int) -> list[bool]:
         order = np.random.default_rng([seed, epoch]).permutation(40)
-        [(images, _, _)] = some.training(40, epoch, seed, NONE)
+        [(images, _, _)] = training_batches(some, 40, epoch, seed, NONE)
         images = images[np.argsort(order)].numpy()
         slices = images[:, 0, 4, 4] < images[:, 2, 4, 4]
         columns = images[:, 1, 4, 0] < images[:, 1, 4, 7]
@@ -325,9 +343,10 @@ def test_each_canal_has_its_own_coin_of_seed_and_epoch() -> None:
 
 
 def test_crops_are_shown_as_they_are_at_the_places_asked_for() -> None:
-    some = marked(30, np.arange(30)[::-1].copy())
+    augment = Augmenter(1.0, 0, mirrors=True)
+    some = marked(30, np.arange(30)[::-1].copy(), augment=augment)
     places = np.array([7, 2, 29, 11, 5])
-    seen = torch.cat(list(some.batches(2, places)))
+    seen = torch.cat(plain_images(some, 2, places))
     assert seen[:, 1, 0, 0].tolist() == (29 - places).tolist()
 
 
@@ -340,7 +359,7 @@ def test_the_right_is_mirrored_in_its_own_plane() -> None:
         *(np.array([True, True, False, False]), "neighbours"),
         mirrored=np.array([True, False, True, False]),
     )
-    [seen] = some.batches(4, np.arange(4))
+    [seen] = plain_images(some, 4, np.arange(4))
     columns = (seen[:, 1, 0, 0] < seen[:, 1, 0, 7]).tolist()
     assert columns == [True, False, False, False]
     slices = (seen[:, 0, 0, 0] < seen[:, 2, 0, 0]).tolist()
@@ -349,11 +368,11 @@ def test_the_right_is_mirrored_in_its_own_plane() -> None:
 
 def test_validation_weighs_losses_and_counts_right_answers() -> None:
     class Told:
-        def logits(self, crops: CropDataset) -> torch.Tensor:
+        def logits(self, crops: CropDataset, batch_size: int) -> torch.Tensor:
             return torch.log(torch.tensor([[0.7, 0.2, 0.1]] * len(crops)))
 
     classes = np.array([0, 0, 0, 2])
     some = replace(marked(4, np.arange(4)), classes=classes, weights=(1, 2, 4))
-    loss, top1 = some.judge(Told())
+    loss, top1 = validate_crops(some, Told())
     assert loss == pytest.approx(-(3 * np.log(0.7) + 4 * np.log(0.1)) / 7, rel=1e-5)
     assert top1 == 3 / 4

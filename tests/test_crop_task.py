@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dataset_batches import plain_images, training_batches
 from fake_condition_runs import CROP, description, sites
 
 from src.cache.crop_cache import SITE, CropCache
 from src.classification.crop_dataset import CropDataset
 from src.classification.crop_task import (
     crop_datasets,
+    make_augmenter,
     make_crop_task,
-    make_crop_trainer,
 )
 from src.classification.labels import LABELS
 from src.competition.constants import CONDITIONS, SEVERITIES, SPINAL
@@ -106,7 +107,7 @@ def test_every_crop_stands_beside_its_own_answer() -> None:
             assert told == BY_CROP.loc[some.rows, task].tolist()
             kinds = BY_CROP.loc[some.rows, "series_description"]
             assert some.axial.tolist() == (kinds == "Axial T2").tolist()
-            [seen] = list(some.batches(len(some), np.arange(len(some))))
+            [seen] = plain_images(some, len(some), np.arange(len(some)))
             assert (seen[:, 1, 0, 0].numpy() == some.rows).all()
 
 
@@ -138,7 +139,7 @@ def test_the_canal_is_mirrored_at_times_where_there_is_augmentation(
     some = replace(some, crops=leaning)
     order = np.random.default_rng([0, 1]).permutation(len(some))
     change = Augmenter(HARDLY.augment if augment else 0.0, 0, mirrors=False)
-    [(images, _, _)] = some.training(len(some), 1, 0, change)
+    [(images, _, _)] = training_batches(some, len(some), 1, 0, change)
     turned = images[np.argsort(order), 0, 4, 4].numpy() < 100
     names = BY_CROP.loc[some.rows, "condition"]
     assert turned[names == CONDITIONS[2]].all()  # a right foramen, always
@@ -147,22 +148,16 @@ def test_the_canal_is_mirrored_at_times_where_there_is_augmentation(
     assert 0 < canals.sum() < len(canals) if augment else not canals.any()
 
 
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Build trainers around next to nothing."""
-    build = "src.classification.crop_task.build_seeded_model"
-    monkeypatch.setattr(build, lambda *_: torch.nn.Linear(1, 1))
-
-
 def seen_in_training(
     hyperparameters: Hyperparameters, **changes: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Show a run's augmentation 200 crops of class 0 whose slices count 0, 30, 60..."""
     about = config(**changes)
+    about = replace(about, hyperparameters=hyperparameters.to_dict())
     steps = 30 * np.arange(about.crop["slices"], dtype=np.uint8)
     crops = np.tile(steps[:, None, None], (200, 1, 8, 8))
     classes, axial = np.zeros(200, np.int64), np.ones(200, bool)
-    augment = make_crop_trainer(about, hyperparameters).augment
+    augment = make_augmenter(about)
     out, told = augment(crops, classes, axial, np.arange(200), 1)
     return out[:, :, 4, 4], told
 
@@ -170,7 +165,6 @@ def seen_in_training(
 BOTH_SIDES = {CONDITIONS[0], CONDITIONS[2]}
 
 
-@pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize(
     ("task", "slices", "cut", "named", "jittered"),
     [
@@ -195,9 +189,7 @@ def test_what_may_change_follows_from_task_and_slices(
     assert beside.mean() == pytest.approx(0.25 if jittered else 0, abs=0.08)
 
 
-@pytest.mark.usefixtures("no_network")
 def test_changes_are_of_the_settings_strength_and_seed() -> None:
-    # A tuner's trial has other settings than its run.
     trial = Hyperparameters(augment=0.0)
     still, _ = seen_in_training(trial, task="condition", augment=0.5)
     assert (still == [0, 30, 60]).all()
@@ -209,10 +201,21 @@ def test_changes_are_of_the_settings_strength_and_seed() -> None:
     assert (first != other).any()
 
 
+def test_a_trials_task_differs_by_its_recipe_alone() -> None:
+    task = make_crop_task(cache(), FOLDS, config("condition"))
+    new = Hyperparameters(augment=0.25, seed=5, batch_size=7)
+    other = task.with_hyperparameters(new)
+    assert other.config == replace(task.config, hyperparameters=new.to_dict())
+    assert (other.train.augment.strength, other.train.augment.seed) == (0.25, 5)
+    assert (other.train.seed, other.batch_size) == (5, 7)
+    assert other.train.rows is task.train.rows
+    assert (other.validation, other.test) == (task.validation, task.test)
+
+
 class Oracle:
     """Gives logits that follow from a crop's number."""
 
-    def logits(self, crops: CropDataset) -> torch.Tensor:
+    def logits(self, crops: CropDataset, batch_size: int) -> torch.Tensor:
         """Score [n, 3]."""
         return torch.tensor(np.stack([scores(row) for row in crops.rows]))
 
@@ -226,6 +229,8 @@ def test_a_job_trains_judges_and_predicts_each_on_its_own_crops() -> None:
     job = make_crop_task(cache(), FOLDS, asked)
     assert studies_of(job.train) == set(range(1, 10))
     assert studies_of(job.validation) == {10}
+    validation = replace(job, train=job.validation)
+    assert job.validate(Oracle()) == validation.validate(Oracle())
     told = job.predict(Oracle())
     graded = TABLE[TABLE["study_id"].isin([11, 12]) & TABLE["severity"].notna()]
     assert sorted(told["crop"]) == sorted(graded["crop"])
@@ -248,7 +253,7 @@ def test_attention_needs_more_slices_than_it_has_channels() -> None:
     job = make_crop_task(
         cache(5), FOLDS, config("severity", **asked | {"crop_slices": 5})
     )
-    assert next(job.train.batches(4, np.arange(4))).shape == (4, 5, 16, 16)
+    assert plain_images(job.train, 4, np.arange(4))[0].shape == (4, 5, 16, 16)
 
 
 def test_a_role_without_a_crop_is_refused() -> None:

@@ -6,16 +6,16 @@ from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from tiny_training import CPU, Scripted, same, tiny_model, tiny_trainer, weights_of
 from torch import nn
-from toy_crops import QUIET, crop_set
+from toy_crops import QUIET, crop_set, fit, train_epoch
 from two_threads import two_processes
 
 from src.classification.crop_dataset import CropDataset
 from src.training import distributed
+from src.training.data_loading import Batch, BatchKey
 from src.training.predictor import normalize
 from src.training.trainer import Trainer
 
@@ -33,7 +33,7 @@ def fitted(weights: tuple | None = None, norm: bool = False) -> Trainer:
     choice = "recompute" if norm else "running"
     hyperparameters = replace(SETTINGS, bn_stats=choice)
     one = tiny_trainer(hyperparameters, deepcopy(NORMED if norm else PLAIN))
-    one.fit(train_set(weights), replace(crop_set(7), weights=weights))
+    fit(one, train_set(weights), replace(crop_set(7), weights=weights))
     return one
 
 
@@ -61,7 +61,7 @@ def test_two_processes_hold_the_same_statistics_of_all_their_crops() -> None:
 
         def judged() -> dict[str, torch.Tensor]:
             validation = Scripted([1.0])
-            tiny_trainer(hyperparameters, deepcopy(NORMED)).fit(crops, validation)
+            fit(tiny_trainer(hyperparameters, deepcopy(NORMED)), crops, validation)
             return validation.judged[1]
 
         first, second = group.run(judged)
@@ -94,13 +94,21 @@ def statistics(mean: float, variance: float) -> nn.Module:
     return model
 
 
-def test_means_and_variances_are_averaged_and_nothing_else() -> None:
+def test_means_and_variances_are_averaged_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = distributed.average_statistics
     with two_processes() as group:
+        torch_group = "torch.distributed."
+        monkeypatch.setattr(torch_group + "is_initialized", lambda: True)
+        monkeypatch.setattr(
+            torch_group + "all_reduce", lambda values, op: group.all_reduce_sum(values)
+        )
 
         def averaged() -> nn.Module:
             own = distributed.rank()
             model = statistics(mean=(1.0, 4.0)[own], variance=(2.0, 6.0)[own])
-            distributed.average_statistics(model)
+            real(model)
             return model
 
         models = group.run(averaged)
@@ -116,7 +124,7 @@ def test_logits_of_two_processes_are_ones_in_the_same_order() -> None:
     crops = crop_set(7)
 
     def logits() -> torch.Tensor:
-        return tiny_trainer(SETTINGS, deepcopy(NORMED)).logits(crops)
+        return tiny_trainer(SETTINGS, deepcopy(NORMED)).logits(crops, 6)
 
     alone = logits()
     with two_processes() as group:
@@ -127,17 +135,15 @@ def test_logits_of_two_processes_are_ones_in_the_same_order() -> None:
 
 def test_each_process_looks_at_its_own_share_of_what_is_judged() -> None:
     crops, shares = crop_set(7), {}
-    plain = CropDataset.batches
+    plain = CropDataset.__getitem__
 
-    def spied(
-        some: CropDataset, size: int, places: np.ndarray
-    ) -> Iterator[torch.Tensor]:
-        shares[distributed.rank()] = places.tolist()
-        return plain(some, size, places)
+    def spied(some: CropDataset, key: BatchKey) -> Batch:
+        shares.setdefault(distributed.rank(), []).extend(key.rows.tolist())
+        return plain(some, key)
 
     with two_processes() as group, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CropDataset, "batches", spied)
-        group.run(lambda: tiny_trainer(SETTINGS, deepcopy(NORMED)).logits(crops))
+        patch.setattr(CropDataset, "__getitem__", spied)
+        group.run(lambda: tiny_trainer(SETTINGS, deepcopy(NORMED)).logits(crops, 6))
     assert sorted(shares[0] + shares[1]) == list(range(7))
     assert abs(len(shares[0]) - len(shares[1])) == 1
 
@@ -157,7 +163,7 @@ def test_in_a_group_a_model_trains_in_its_wrapping_and_is_kept_without() -> None
     with distributed.wrap_ddp(one.model, CPU) as shared:
         assert isinstance(shared, nn.parallel.DistributedDataParallel)
         assert shared.module is one.model
-    one.train_epoch(train_set(), 1)
+    train_epoch(one, train_set(), 1)
     assert weights_of(one.model).keys() == weights_of(tiny_model()).keys()
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
 
@@ -185,7 +191,7 @@ def test_training_goes_through_the_model_that_shares_its_gradients(
         yield wrapper
 
     monkeypatch.setattr(distributed, "wrap_ddp", wrapped)
-    one.train_epoch(train_set(), 1)
+    train_epoch(one, train_set(), 1)
     assert passed == [True] * 4
 
 

@@ -41,13 +41,12 @@ from src.imaging.overview import Overview
 from src.localization.keypoint_augmentation import KeypointAugmenter
 from src.localization.locate import SeriesHeatmaps
 from src.localization.location_task import (
+    LocationTask,
     StudyOverviews,
     locate_and_compare,
     make_location_task,
 )
 from src.training.config import Hyperparameters, RunConfig
-from src.training.train_run import TrainingTask
-from src.training.trainer import Trainer
 
 LEFT_FORAMEN = "left_neural_foraminal_narrowing"
 SERIES_ID = {SAGITTAL_T2: 1, SAGITTAL_T1: 2, AXIAL_T2: 3}
@@ -130,7 +129,7 @@ def config(**changes: object) -> RunConfig:
     return RunConfig(**description(**{**told, **changes}))
 
 
-def job(**changes: object) -> TrainingTask:
+def job(**changes: object) -> LocationTask:
     return make_location_task(
         SimpleNamespace(table=MARKS), EVERY, FOLDS, config(**changes)
     )
@@ -156,7 +155,7 @@ def shown(study: int, levels_alike: bool = False) -> dict[str, SeriesHeatmaps]:
 def test_each_role_has_its_own_studies(changes: dict, expected: list[set[int]]) -> None:
     made = job(**changes)
     predicted = made.predict(Shower(shown(3, levels_alike=True)))
-    groups = (made.train.groups, made.validation.groups)
+    groups = (made.train.series, made.validation.series)
     learnt = [{group.study_id for group in some} for some in groups]
     assert [*learnt, set(predicted["study_id"])] == expected
 
@@ -173,7 +172,7 @@ def test_offsets_and_steps_are_those_of_the_training_studies() -> None:
 
 
 def test_a_group_has_the_sites_of_its_series_type_where_they_are_marked() -> None:
-    groups = {(one.study_id, one.description): one for one in job().train.groups}
+    groups = {(one.study_id, one.description): one for one in job().train.series}
     assert set(groups) == {
         (study, name) for study in (1, 4, 5, 6) for name in SERIES_ID
     }
@@ -257,10 +256,10 @@ def test_a_locators_changes_are_as_strong_and_random_as_its_settings_say() -> No
         return augment(*shown)
 
     hyperparameters = Hyperparameters(augment=0.3, seed=7, input_px=64)
-    trainer = job().trainer(hyperparameters)
-    assert isinstance(trainer, Trainer)
-    assert trainer.input_px == 64
-    told = changed(trainer.augment)
+    task = job().with_hyperparameters(hyperparameters)
+    assert task.config.hyperparameters == hyperparameters.to_dict()
+    assert task.train.seed == 7
+    told = changed(task.train.augment)
     for one, expected in zip(told, changed(KeypointAugmenter(0.3, 7)), strict=True):
         assert np.array_equal(one, expected)
     for strength, seed in ((0.3, 0), (1.0, 7)):

@@ -1,4 +1,4 @@
-"""Several locators' heatmaps put together, against probabilities by hand."""
+"""Heatmaps of an ensemble of locators, against probabilities by hand."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ class Constant:
     """A locator with one and the same heatmaps [targets, h, w] for every slice."""
 
     def __init__(self, heatmaps: np.ndarray) -> None:
-        """Hold the heatmaps."""
+        """Set the heatmaps."""
         self.heatmaps = torch.from_numpy(heatmaps.astype(np.float32))
 
     def outputs(self, images: torch.Tensor) -> torch.Tensor:
@@ -33,7 +33,7 @@ def heatmaps(seed: int, side: int = 4) -> np.ndarray:
 
 
 def shares(logs: np.ndarray) -> np.ndarray:
-    """Bring the logarithms of each heatmap over two like slices to a sum of 1."""
+    """Normalize the logarithms of each heatmap over two equal slices."""
     total = 2 * np.exp(logs).sum(axis=(-2, -1), keepdims=True)
     return np.exp(logs) / total
 
@@ -61,7 +61,7 @@ def test_locators_are_averaged_by_the_logarithms_of_their_probabilities(
 
 
 @pytest.mark.parametrize("sides", [(4, 8), (8, 4)])
-def test_heatmaps_of_two_sizes_are_laid_on_one_another(
+def test_heatmaps_of_two_sizes_are_resized_to_one(
     view: Overview, sides: tuple[int, int]
 ) -> None:
     """Average a flat heatmap with one that falls evenly along its columns."""

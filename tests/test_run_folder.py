@@ -10,6 +10,7 @@ import torch
 from fake_condition_runs import description
 from tiny_training import same, weights_of
 
+from src import __version__
 from src.competition.constants import CONDITIONS
 from src.errors import UserError
 from src.training.config import EpochMetrics, RunConfig
@@ -100,6 +101,18 @@ def test_a_published_run_has_left_its_training_behind(tmp_path: Path) -> None:
     assert {path.name for path in run.folder.iterdir()} == {
         *("config.json", "history.jsonl", "predictions.csv", "weights.safetensors")
     }
+
+
+def test_a_run_says_which_kit_trained_it_and_an_older_run_opens(tmp_path: Path) -> None:
+    run, _ = published(tmp_path)
+    assert run.kit_version == __version__
+    path = run.folder / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "kit_version": "0.1"}))
+    assert is_finished(tmp_path, CONFIG)  # another version is not another run
+    del config["kit_version"]
+    path.write_text(json.dumps(config))
+    assert read_run(run.folder) == Run(run.folder, CONFIG)
 
 
 def test_a_run_half_written_is_no_run_yet(tmp_path: Path) -> None:

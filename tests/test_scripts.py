@@ -104,7 +104,7 @@ def test_the_row_split_tests_on_studies_it_trained_on(kit: Path) -> None:
 def test_a_run_that_is_there_is_not_trained_again(kit: Path) -> None:
     learn = ("--cache", kit / "cache", "--runs", kit / "runs", "--task", "condition")
     told = succeed("train.py", *learn, "--epochs", 1, "--backbone", "resnet10t")
-    assert "there already" in told
+    assert "not trained again" in told
     told = refusal("train.py", *learn, "--epochs", 2, "--backbone", "resnet10t")
     assert "hyperparameters" in told
 
@@ -212,6 +212,43 @@ def test_damaged_runs_cost_no_answer(
     assert (findings["source"] != "prior").sum() >= 20
 
 
+def test_location_runs_alone_find_the_sites_and_keep_the_priors_grades(
+    phantom: Path, reading: Path, tmp_path: Path
+) -> None:
+    runs, out = tmp_path / "runs", tmp_path / "submission.csv"
+    [located] = reading.glob("location-*")
+    shutil.copytree(located, runs / located.name)
+    printed = succeed(
+        *("predict_submission.py", "--data", phantom, "--runs", runs, "--out", out)
+    )
+    assert "no usable severity run was given" in printed
+    assert "ALL ROWS ARE THE PRIOR" in printed
+    findings = pd.read_csv(tmp_path / "findings.csv")
+    sites = findings[findings["source"] != "prior"]
+    assert len(sites) >= 20
+    assert sites[["series_id", "instance_number", "x", "y"]].notna().all(axis=None)
+    assert sites["reason"].str.contains("no usable severity run was given").all()
+    prior = pd.DataFrame(json.loads((located / "config.json").read_text())["prior"])
+    keys = ["condition", "level"]
+    both = findings.merge(prior, on=keys, suffixes=("", "_prior"))
+    assert both["severe"].to_numpy() == pytest.approx(both["severe_prior"].to_numpy())
+
+
+def test_severity_runs_alone_keep_the_prior_with_the_reason(
+    phantom: Path, reading: Path, tmp_path: Path
+) -> None:
+    runs, out = tmp_path / "runs", tmp_path / "submission.csv"
+    [graded] = reading.glob("severity-*")
+    shutil.copytree(graded, runs / graded.name)
+    printed = succeed(
+        *("predict_submission.py", "--data", phantom, "--runs", runs, "--out", out)
+    )
+    assert "Warning: no usable location run" in printed
+    findings = pd.read_csv(tmp_path / "findings.csv")
+    assert set(findings["source"]) == {"prior"}
+    assert findings["reason"].str.contains("no usable location run").all()
+
+
 def test_one_file_for_both_outputs_is_refused(phantom: Path, reading: Path) -> None:
     told = refusal(
         *("predict_submission.py", "--data", phantom, "--runs", reading),
@@ -236,7 +273,8 @@ def test_the_report_tells_all_three_tasks(kit: Path, reading: Path) -> None:
     report = ("--cache", kit / "cache", "--runs", reading, "--out", out)
     told = succeed("evaluate.py", *report)
     metrics = json.loads((out / "metrics.json").read_text())
-    assert set(metrics) == {"condition", "severity", "location", "location_together"}
+    tasks = {"condition", "severity", "location", "location_together"}
+    assert set(metrics) == {*tasks, "kit_version"}
     assert metrics["location_together"] == {}  # there is one run of that fold
     parts = {"score", "floor", "spinal", "foraminal", "subarticular", "any_severe"}
     assert parts <= set(metrics["severity"])
@@ -248,7 +286,7 @@ def test_the_report_tells_all_three_tasks(kit: Path, reading: Path) -> None:
     page = (out / "report.html").read_text()
     for heading in ("Table 2", "How severe", "Where the sites are"):
         assert heading in page
-    assert "Severity, 1 studies" in told
+    assert "Severity, unseen studies: 1" in told
 
 
 def test_attention_needs_slices_to_attend_to(kit: Path) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from dataset_batches import plain_images, series_batches, steps
 from safetensors.torch import save_file
 from synthetic_study import overview, overviews
 
@@ -14,14 +16,16 @@ from src.competition.constants import AXIAL_T2, SAGITTAL_T2, TARGETS
 from src.imaging.overview import joined
 from src.localization.heatmaps import cross_entropies, log_probabilities, peaks
 from src.localization.keypoint_augmentation import SWAPPED_TARGET, KeypointAugmenter
+from src.localization.location_task import LocationTask
 from src.localization.series_dataset import (
     AnnotatedSeries,
     HeatmapTarget,
+    HeatmapTargets,
     SeriesDataset,
 )
 from src.models.heatmap_fpn import HeatmapFPN, build_heatmap_fpn
 from src.training.config import Hyperparameters
-from src.training.trainer import Trainer
+from src.training.trainer import Trainer, Validation
 
 LEFT = TARGETS.index("left_subarticular_stenosis_l4_l5")
 RIGHT = TARGETS.index("right_subarticular_stenosis_l4_l5")
@@ -121,17 +125,17 @@ def test_every_batch_shows_the_marked_slice_and_says_where_it_is() -> None:
     some = SeriesDataset(groups())
     nothing = KeypointAugmenter(0.0, 0)
     seen = 0
-    for images, targets, weight in some.training(12, 1, 0, nothing):
+    for images, targets, weight in series_batches(some, 12, 1, 0, nothing):
         assert weight == 1
         for one in targets:
             assert one.stop - one.start == 6
             shown = images[one.start : one.stop, 1]
-            x, y = (one.points[0] * 224).astype(int)
+            x, y = (one.points[0] * 224).int()
             assert shown[one.distance_mm[0].argmin(), y, x] == 255
             assert sorted(one.distance_mm[0])[1] == pytest.approx(4)
             seen += 1
     assert seen == len(some)
-    assert some.steps(12) == 4
+    assert steps(some, 12) == 4
 
 
 def test_of_a_thin_slab_fewer_slices_are_shown() -> None:
@@ -139,7 +143,9 @@ def test_of_a_thin_slab_fewer_slices_are_shown() -> None:
         view = overview(SAGITTAL_T2, 1, np.arange(count) * step_mm)
         places = (np.array([CANAL]), np.array([7]), np.array([[119.5, 99.5]]))
         group = AnnotatedSeries(1, SAGITTAL_T2, view, *places)
-        some = SeriesDataset([group]).training(6, 1, 0, KeypointAugmenter(0.0, 0))
+        some = series_batches(
+            SeriesDataset([group]), 6, 1, 0, KeypointAugmenter(0.0, 0)
+        )
         [(images, [target], _)] = list(some)
         assert 0 in target.distance_mm  # the marked slice is among them
         assert len(images) == target.stop == group.max_slices
@@ -152,6 +158,16 @@ def test_of_a_thin_slab_fewer_slices_are_shown() -> None:
 
 
 NOTHING = KeypointAugmenter(0.0, 0)
+
+
+def task(series: SeriesDataset) -> LocationTask:
+    """Make a task that trains and validates on the same series."""
+    return LocationTask(None, None, series, series, pd.DataFrame())
+
+
+def validate(series: SeriesDataset, model: Any) -> Validation:
+    """Validate a model on some series."""
+    return task(series).validate(model)
 
 
 class Recorder:
@@ -193,11 +209,11 @@ def greys(images: torch.Tensor) -> np.ndarray:
 def test_over_the_epochs_every_slice_is_shown_with_its_own_sites() -> None:
     marks = [2, 4, 6, 9, 11]
     some = SeriesDataset([canals(4.0 * np.arange(14), marks)])
-    [group] = some.groups
+    [group] = some.series
     seen: dict[tuple[int, int], list[int]] = {}
     for seed in (0, 1):
         for epoch in range(20):
-            [(images, [target], _)] = some.training(6, epoch, seed, NOTHING)
+            [(images, [target], _)] = series_batches(some, 6, epoch, seed, NOTHING)
             before, shown, after = greys(images).T
             assert len(set(shown)) == 6
             assert (before == np.maximum(shown - 1, 0)).all()
@@ -221,7 +237,7 @@ def test_beside_a_marked_slice_stands_the_one_before_or_after() -> None:
     some = SeriesDataset([canals(np.arange(15.0), [7])])
     beside = []
     for epoch in range(30):
-        [(images, _, _)] = some.training(6, epoch, 0, NOTHING)
+        [(images, _, _)] = series_batches(some, 6, epoch, 0, NOTHING)
         shown = set(greys(images)[:, 1].tolist())
         assert len(shown) == 3
         assert 7 in shown
@@ -235,11 +251,11 @@ def test_changes_are_asked_for_by_plane_series_and_epoch() -> None:
     orders = []
     for seed, epoch in ((0, 3), (0, 4), (1, 3)):
         record.asked.clear()
-        list(some.training(12, epoch, seed, record))
+        list(series_batches(some, 12, epoch, seed, record))
         numbers = [one["number"] for one in record.asked]
         assert sorted(numbers) == list(range(8))
         for one in record.asked:
-            group = some.groups[one["number"]]
+            group = some.series[one["number"]]
             assert one["targets"] == group.targets.tolist()
             assert one["axial"] == (group.description == AXIAL_T2)
             assert one["epoch"] == epoch
@@ -274,21 +290,21 @@ def test_a_batchs_loss_is_the_mean_over_its_sites_on_their_own_slices() -> None:
     asked = [(0, 4, [LEFT, CANAL, RIGHT]), (4, 9, [CANAL])]
     batch = [
         HeatmapTarget(
-            *(start, stop, np.array(targets)),
-            rng.uniform(0, 9, (len(targets), stop - start)),
-            rng.uniform(0, 1, (len(targets), 2)),
+            *(start, stop, torch.tensor(targets)),
+            torch.from_numpy(rng.uniform(0, 9, (len(targets), stop - start))),
+            torch.from_numpy(rng.uniform(0, 1, (len(targets), 2))),
         )
         for start, stop, targets in asked
     ]
     each = [
         cross_entropies(
             outputs[one.start : one.stop, target][None],
-            *(torch.from_numpy(told[[n]]) for told in (one.distance_mm, one.points)),
+            *(given[[n]] for given in (one.distance_mm, one.points)),
         ).item()
         for one in batch
         for n, target in enumerate(one.targets)
     ]
-    loss = SeriesDataset([]).loss(outputs, batch).item()
+    loss = task(SeriesDataset([])).loss(outputs, HeatmapTargets(tuple(batch))).item()
     assert loss == pytest.approx(np.mean(each), rel=1e-5)
 
 
@@ -328,12 +344,12 @@ def test_found_is_what_lies_on_its_slice_and_within_5_mm(
     places = np.array([[99.5 + off_px, 83.5], [20.0, 20.0]])  # of the cell's middle
     marks = np.array([5 if pointed < 7 else pointed, 5])
     group = AnnotatedSeries(1, description, view, np.array([13, 3]), marks, places)
-    assert SeriesDataset([group]).judge(Pointer(77, 13))[1] == found / 2
+    assert validate(SeriesDataset([group]), Pointer(77, 13))[1] == found / 2
 
 
 def test_processes_judge_each_its_own_series(monkeypatch: pytest.MonkeyPatch) -> None:
     some = SeriesDataset([canals(4.0 * np.arange(n), [5]) for n in (7, 9, 11)])
-    alone = some.judge(Pointer(0, 0))
+    alone = validate(some, Pointer(0, 0))
     monkeypatch.setattr("src.training.distributed.world_size", lambda: 2)
     told = []
 
@@ -344,7 +360,7 @@ def test_processes_judge_each_its_own_series(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("src.training.distributed.all_reduce_sum", keep)
     for rank in (0, 1):
         monkeypatch.setattr("src.training.distributed.rank", lambda rank=rank: rank)
-        some.judge(Pointer(0, 0))
+        validate(some, Pointer(0, 0))
     assert [counts[2].item() for counts in told] == [2, 1]
     loss, found, count = sum(told).tolist()
     assert (loss / count, found / count) == pytest.approx(alone)
@@ -352,13 +368,13 @@ def test_processes_judge_each_its_own_series(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_no_process_is_without_a_series(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.training.distributed.world_size", lambda: 2)
-    assert SeriesDataset(groups()).steps(6) == 4  # one series a batch were too few
-    assert SeriesDataset(groups()[:7]).steps(12) == 3
+    assert steps(SeriesDataset(groups()), 6) == 4  # one series a batch were too few
+    assert steps(SeriesDataset(groups()[:7]), 12) == 3
 
 
 def test_validation_is_a_mean_over_sites() -> None:
     short, long = (canals(4.0 * np.arange(n), [5, 3][:m]) for n, m in ((7, 2), (20, 1)))
-    loss, _ = SeriesDataset([short, long]).judge(Pointer(0, 0, height=0.0))
+    loss, _ = validate(SeriesDataset([short, long]), Pointer(0, 0, height=0.0))
     cells = 28 * 28
     expected = (2 * np.log(7 * cells) + np.log(20 * cells)) / 3
     assert loss == pytest.approx(expected, rel=1e-5)
@@ -366,7 +382,7 @@ def test_validation_is_a_mean_over_sites() -> None:
 
 def test_normalisation_is_measured_from_the_first_slice_to_the_last() -> None:
     some = SeriesDataset([canals(4.0 * np.arange(n), [5]) for n in (7, 21)])
-    [images] = some.batches(12, np.array([1]))
+    [images] = plain_images(some, 12, np.array([1]))
     assert greys(images)[:, 1].tolist() == [0, 4, 8, 12, 16, 20]
 
 
@@ -376,7 +392,7 @@ def test_a_larger_share_of_a_batch_weighs_more(monkeypatch: pytest.MonkeyPatch) 
     weights = []
     for rank in (0, 1):
         monkeypatch.setattr("src.training.distributed.rank", lambda rank=rank: rank)
-        [(_, targets, weight)] = some.training(18, 1, 0, NOTHING)
+        [(_, targets, weight)] = series_batches(some, 18, 1, 0, NOTHING)
         assert len(targets) == 2 - rank
         weights.append(weight)
     # Of three series with a site each, one process has two and one has one.
@@ -419,8 +435,9 @@ def test_a_seed_changes_series_in_its_own_way() -> None:
 def test_series_of_an_epoch_are_changed_each_in_its_own_way() -> None:
     some = SeriesDataset([canals(4.0 * np.arange(14), [7])] * 6)
     change = KeypointAugmenter(0.6, seed=1)
-    batches = some.training(36, 1, 0, change)
-    places = {one.points.tobytes() for _, targets, _ in batches for one in targets}
+    batches = series_batches(some, 36, 1, 0, change)
+    targets = [target for _, of_batch, _ in batches for target in of_batch]
+    places = {target.points.numpy().tobytes() for target in targets}
     assert len(places) == 6
 
 
@@ -429,16 +446,11 @@ def test_a_locator_learns_to_find_a_square() -> None:
     hyperparameters = Hyperparameters(
         epochs=6, patience=6, batch_size=24, augment=0.0, input_px=64
     )
-    trainer = Trainer(
-        HeatmapFPN("resnet10t", 25),
-        hyperparameters,
-        torch.device("cpu"),
-        augment=KeypointAugmenter(0.0, 0),
-    )
+    trainer = Trainer(HeatmapFPN("resnet10t", 25), hyperparameters, torch.device("cpu"))
     some = SeriesDataset(groups())
-    before, _ = some.judge(trainer)
-    trainer.fit(some, some)
-    loss, found = some.judge(trainer)
+    before, _ = validate(some, trainer)
+    trainer.fit(task(some))
+    loss, found = validate(some, trainer)
     assert loss < 0.8 * before
     assert found > 0.9
 

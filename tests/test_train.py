@@ -210,10 +210,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     )
 
     def keep(what: str) -> Callable:
-        def kept(first: object, job: SimpleNamespace) -> None:
-            where = first.runs if what == "tune" else first
-            config = job.config
-            made.append((what, str(where), config.backbone, config.fold))
+        def kept(args: Namespace, task: SimpleNamespace) -> None:
+            config = task.config
+            made.append((what, str(args.runs), config.backbone, config.fold))
 
         return kept
 
@@ -310,7 +309,7 @@ def test_a_run_is_trained_unless_it_is_there(
 ) -> None:
     trained, asked = [], []
     config = RunConfig(**description())
-    job = SimpleNamespace(config=config)
+    task = SimpleNamespace(config=config)
 
     def finished(runs: Path, config: RunConfig) -> bool:
         asked.append((runs, config))
@@ -318,14 +317,18 @@ def test_a_run_is_trained_unless_it_is_there(
 
     monkeypatch.setattr("src.training.run_folder.is_finished", finished)
     monkeypatch.setattr("src.training.distributed.rank", lambda: rank)
-    monkeypatch.setattr(
-        "src.training.train_run.train_and_save", lambda *given: trained.append(given)
-    )
-    train.train_one(tmp_path, job)
+
+    def fake_train_run(
+        task: object, runs: Path, on_epoch: object = None, loader_workers: int = 0
+    ) -> None:
+        trained.append((task, runs, loader_workers, on_epoch is not None))
+
+    monkeypatch.setattr("src.training.train_run.train_run", fake_train_run)
+    args = SimpleNamespace(runs=tmp_path, loader_workers=2)
+    train.train_one(args, task)
     assert asked == [(tmp_path, config)]
-    assert [given[:2] for given in trained] == ([] if there else [(job, tmp_path)])
-    if trained:
-        assert len(trained[0]) == (3 if rank == 0 else 2)  # the first alone talks
+    printed = rank == 0  # the first process alone prints
+    assert trained == ([] if there else [(task, tmp_path, 2, printed)])
 
 
 # Calibration of what was trained
@@ -381,7 +384,8 @@ def test_calibration_is_fitted_on_runs_split_by_study_alone(
     assert len(table) == len(expected)
     names = [f"severity-vgg11-neighbours-study-{k}-seed0" for k in (0, 1)]
     held = json.loads((severity_runs / CALIBRATION_FILE).read_text())
-    assert held == {**asdict(some), "runs": names}
+    rule = {"ensemble": "mean_log_probability"}
+    assert held == {**asdict(some), **rule, "runs": names}
 
 
 def test_another_process_than_the_first_calibrates_nothing(
@@ -409,10 +413,11 @@ def test_the_tuner_gets_its_trials_storage_and_place(
     monkeypatch.setattr(
         "src.training.tuning.tune", lambda *some: given.append(some) or [row]
     )
-    job = SimpleNamespace(config=RunConfig(**description(backbone="resnet10t")))
-    args = flags("--tune", 17, "--storage", "sqlite:///x.db", runs=tmp_path)
-    train.tune_one(args, job)
-    [(told_job, trials, storage, best, _)] = given
-    assert told_job is job
-    assert (trials, storage) == (17, "sqlite:///x.db")
+    task = SimpleNamespace(config=RunConfig(**description(backbone="resnet10t")))
+    more = ("--storage", "sqlite:///x.db", "--loader-workers", 2)
+    args = flags("--tune", 17, *more, runs=tmp_path)
+    train.tune_one(args, task)
+    [(tuned, trials, storage, best, _, workers)] = given
+    assert tuned is task
+    assert (trials, storage, workers) == (17, "sqlite:///x.db", 2)
     assert best == tmp_path / "tuned-resnet10t.toml"

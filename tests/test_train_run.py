@@ -12,13 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_training import Scripted, same, tiny_trainer, weights_of
-from toy_crops import QUIET, crop_set
+from toy_crops import QUIET, ToyTask, crop_set
 
+from src import __version__
 from src.training import train_run
 from src.training.checkpoint import load_checkpoint
 from src.training.config import EpochMetrics, Hyperparameters, RunConfig
 from src.training.run_folder import CHECKPOINT_FILE, partial_folder
-from src.training.train_run import TrainingTask, build_seeded_model, train_and_save
+from src.training.train_run import make_trainer
 from src.training.trainer import Trainer
 
 LOSSES = (3.0, 1.0, 2.0, 4.0)
@@ -42,7 +43,6 @@ class Rehearsal:
         """Prepare a run that is to lie in a folder of runs."""
         self.runs, self.config = runs, config
         self.validation = Scripted(LOSSES)
-        self.hyperparameters: list[Hyperparameters] = []
         self.predicted_by: list[dict[str, torch.Tensor]] = []
 
     def train(
@@ -56,13 +56,16 @@ class Rehearsal:
             if on_epoch:
                 on_epoch(epoch)
 
-        crops = crop_set(24)
-        job = TrainingTask(
-            self.config, crops, self.validation, self._trainer, self._predict
-        )
-        with suppress(Killed):
-            train_and_save(job, self.runs, tell)
+        with pytest.MonkeyPatch.context() as patch, suppress(Killed):
+            patch.setattr(train_run, "make_trainer", self._trainer)
+            train_run.train_run(self._task(), self.runs, tell)
         return told
+
+    def _task(self) -> ToyTask:
+        own = Hyperparameters(**self.config.hyperparameters)
+        task = ToyTask(crop_set(24), self.validation, own)
+        task.config, task.predict = self.config, self._predict
+        return task
 
     def checkpoint_epochs(self, config: RunConfig = CONFIG) -> int | None:
         """Count the epochs in the checkpoint, if there is one."""
@@ -75,9 +78,9 @@ class Rehearsal:
         """Where the finished run lies."""
         return self.runs / self.config.name
 
-    def _trainer(self, hyperparameters: Hyperparameters) -> Trainer:
-        self.hyperparameters.append(hyperparameters)
-        return tiny_trainer(hyperparameters)
+    def _trainer(self, config: RunConfig, loader_workers: int) -> Trainer:
+        assert loader_workers == 0
+        return tiny_trainer(Hyperparameters(**config.hyperparameters))
 
     def _predict(self, trainer: Trainer) -> pd.DataFrame:
         self.predicted_by.append(weights_of(trainer.model))
@@ -118,16 +121,14 @@ def test_the_best_weights_predict_and_are_published(tmp_path: Path) -> None:
     written = pd.read_csv(one.folder / "predictions.csv")
     assert written.to_dict("list") == {"crop": [5, 6], "p_a": [0.25, 0.75]}
     config = json.loads((one.folder / "config.json").read_text())
-    assert config == CONFIG.to_dict()
+    assert config == {**CONFIG.to_dict(), "kit_version": __version__}
     assert [path.name for path in tmp_path.iterdir()] == [CONFIG.name]
 
 
-def test_a_runs_settings_are_the_trainers(tmp_path: Path) -> None:
-    one = Rehearsal(tmp_path)
-    one.train()
-    assert [hyperparameters.to_dict() for hyperparameters in one.hyperparameters] == [
-        CONFIG.hyperparameters
-    ]
+def test_a_runs_recipe_and_workers_are_the_trainers() -> None:
+    trainer = make_trainer(CONFIG, 3)
+    assert trainer.hyperparameters.to_dict() == CONFIG.hyperparameters
+    assert trainer.loader_workers == 3
 
 
 @pytest.mark.usefixtures("often")
@@ -216,11 +217,14 @@ def test_another_process_than_the_first_writes_nothing(
 
 
 def test_a_run_begins_from_its_weights_and_its_seed(tmp_path: Path) -> None:
-    hyperparameters = Hyperparameters(**CONFIG.hyperparameters)
-    plain = [build_seeded_model(CONFIG, hyperparameters) for _ in range(2)]
-    assert same(*(weights_of(model) for model in plain))
-    other = weights_of(build_seeded_model(CONFIG, replace(hyperparameters, seed=1)))
-    assert not same(weights_of(plain[0]), other)
+    def weights(config: RunConfig) -> dict[str, torch.Tensor]:
+        made = weights_of(make_trainer(config).model)
+        return {name: value.contiguous() for name, value in made.items()}
+
+    seeded = {**CONFIG.hyperparameters, "seed": 1}
+    other = weights(replace(CONFIG, hyperparameters=seeded))
+    assert same(weights(CONFIG), weights(CONFIG))
+    assert not same(weights(CONFIG), other)
     save_file(other, tmp_path / "w.safetensors")
-    config = replace(CONFIG, weights=str(tmp_path / "w.safetensors"))
-    assert same(weights_of(build_seeded_model(config, hyperparameters)), other)
+    begun = weights(replace(CONFIG, weights=str(tmp_path / "w.safetensors")))
+    assert same(begun, other)

@@ -1,7 +1,7 @@
 """The training loop: it learns, stops, keeps its best, and goes on after a kill."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,29 +9,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dataset_batches import plain_images, validate_crops
 from tiny_training import CPU, Scripted, same, tiny_model, tiny_trainer, weights_of
 from torch import nn
-from toy_crops import QUIET, crop_set, trainer
+from toy_crops import QUIET, crop_set, fit, train_epoch, trainer
 
 from src.classification.crop_dataset import CropDataset
 from src.models.backbones import build
 from src.training.batch_norm import needs_recompute, recompute_statistics
 from src.training.checkpoint import load_checkpoint, save_checkpoint
 from src.training.config import EpochMetrics, Hyperparameters
+from src.training.data_loading import Batch, BatchDataset, BatchKey
 from src.training.device import choose_precision
 from src.training.optimizers import OPTIMIZERS, lr_factor, make_optimizer
 from src.training.predictor import normalize
-from src.training.trainer import Dataset, Trainer
+from src.training.trainer import Trainer, Validation
 
 
 @dataclass(frozen=True)
-class Batch:
+class Given:
     """A batch of a hand-made epoch: its loss is value + force * its mean output."""
 
     count: int
     value: float
     force: float = 0.0
     weight: float = 1.0
+
+    def to(self, device: torch.device, non_blocking: bool) -> "Given":
+        """Stay, on any device."""
+        return self
 
 
 class Lever(nn.Module):
@@ -54,24 +60,35 @@ class Lever(nn.Module):
 
 
 class ByHand:
-    """Dataset whose batches are given; it keeps what it is asked for."""
+    """A dataset whose batches are given; it keeps what it is asked for."""
 
-    def __init__(self, *batches: Batch) -> None:
+    def __init__(self, *batches: Given) -> None:
         """Take an epoch's batches."""
-        self.given, self.asked = batches, []
+        self.given = batches
+        self.epochs: list[int | None] = []
+        self.split: list[tuple[list[int], int]] = []
 
-    def steps(self, size: int) -> int:
+    def __len__(self) -> int:
         """Count the batches."""
         return len(self.given)
 
-    def training(self, *asked: object) -> Iterator[tuple]:
-        """Yield black images, the batch itself, and its weight."""
-        self.asked.append(asked)
-        for batch in self.given:
-            images = torch.zeros(batch.count, 3, 4, 4, dtype=torch.uint8)
-            yield images, batch, batch.weight
+    def split_batches(self, order: np.ndarray, size: int) -> list[np.ndarray]:
+        """Return the batches in the order given, two rows each."""
+        self.split.append((order.tolist(), size))
+        return [np.array([number, number]) for number in range(len(self))]
 
-    def loss(self, outputs: torch.Tensor, target: Batch) -> torch.Tensor:
+    def loss_weight(self, rows: np.ndarray) -> float:
+        """Count the rows."""
+        return len(rows)
+
+    def __getitem__(self, key: BatchKey) -> Batch:
+        """Return black images, the batch itself, and its weight."""
+        self.epochs.append(key.epoch)
+        batch = self.given[key.rows[0]]
+        images = torch.zeros(batch.count, 3, 4, 4, dtype=torch.uint8)
+        return Batch(images, batch, batch.weight)
+
+    def loss(self, outputs: torch.Tensor, target: Given) -> torch.Tensor:
         """Return the given loss."""
         return target.value + target.force * outputs.float().mean()
 
@@ -95,49 +112,45 @@ def test_a_step_goes_along_the_weighted_gradient_up_to_a_length_of_5(
     force: float, weight: float, step: tuple, precision: torch.dtype
 ) -> None:
     one = Trainer(Lever(), descent(), CPU, precision=precision)
-    one.train_epoch(ByHand(Batch(4, 1.0, force, weight)), 1)
+    train_epoch(one, ByHand(Given(4, 1.0, force, weight)), 1)
     assert one.model.moved() == pytest.approx([-step[0], -step[1]], rel=1e-3)
 
 
 def test_each_step_has_the_gradient_of_its_own_batch_alone() -> None:
     one = tiny_trainer(descent(), Lever())
-    one.train_epoch(ByHand(Batch(4, 1.0, 0.5), Batch(4, 1.0, 0.1)), 1)
+    train_epoch(one, ByHand(Given(4, 1.0, 0.5), Given(4, 1.0, 0.1)), 1)
     # Momentum: the second step is .9 of the first and its own gradient.
     assert one.model.moved() == pytest.approx([-(1.5 + 1.35 + 0.3), -(2 + 1.8 + 0.4)])
 
 
 def test_the_train_loss_is_a_mean_over_crops_not_over_batches() -> None:
     one = tiny_trainer(descent(), Lever())
-    examples = ByHand(Batch(4, 1.0), Batch(4, 2.0), Batch(2, 6.0))
-    assert one.train_epoch(examples, 1) == pytest.approx((4 + 8 + 12) / 10)
+    examples = ByHand(Given(4, 1.0), Given(4, 2.0), Given(2, 6.0))
+    assert train_epoch(one, examples, 1) == pytest.approx((4 + 8 + 12) / 10)
 
 
-def test_training_asks_for_the_batches_of_its_epoch_and_seed() -> None:
-    examples, augment = ByHand(Batch(4, 1.0)), object()
+def test_training_takes_the_batches_of_its_epoch_seed_and_size() -> None:
+    examples = ByHand(*[Given(4, 1.0)] * 9)
     hyperparameters = descent(seed=7, epochs=2, patience=0, batch_size=5)
-    one = Trainer(
-        Lever(), hyperparameters, CPU, precision=torch.float32, augment=augment
-    )
-    one.fit(examples, Scripted([1.0, 1.0]))
-    assert examples.asked == [(5, 1, 7, augment), (5, 2, 7, augment)]
-
-
-def test_a_trainers_own_augmenter_is_as_the_settings_say() -> None:
-    hyperparameters = replace(QUIET, augment=0.3, seed=5)
-    for mirrors in (True, False):
-        own = Trainer(Lever(), hyperparameters, CPU, mirrors, torch.float32).augment
-        assert (own.strength, own.seed, own.mirrors) == (0.3, 5, mirrors)
+    fit(tiny_trainer(hyperparameters, Lever()), examples, Scripted([1.0, 1.0]))
+    assert examples.epochs == [1] * 9 + [2] * 9
+    assert {size for _, size in examples.split} == {5}
+    in_order = list(range(9))
+    orders = [order for order, _ in examples.split if order != in_order]
+    assert orders == [
+        np.random.default_rng([7, epoch]).permutation(9).tolist() for epoch in (1, 2)
+    ]
 
 
 def test_every_epoch_trains_in_training_mode() -> None:
     one = tiny_trainer(descent(epochs=2, patience=0), Lever())
 
-    class Judge(Scripted):
-        def judge(self, trainer: Trainer) -> tuple[float, float]:
+    class Looking(Scripted):
+        def validate(self, trainer: Trainer) -> Validation:
             trainer.outputs(torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
-            return super().judge(trainer)
+            return super().validate(trainer)
 
-    one.fit(ByHand(Batch(4, 1.0)), Judge([2.0, 1.0]))
+    fit(one, ByHand(Given(4, 1.0)), Looking([2.0, 1.0]))
     assert one.model.modes == [True, False, True, False]
 
 
@@ -154,7 +167,7 @@ def test_a_trainer_has_the_optimiser_of_its_settings(name: str) -> None:
 @pytest.mark.parametrize("begun", [0, 2])
 def test_each_step_has_the_rate_of_its_place_in_the_whole_course(begun: int) -> None:
     hyperparameters = replace(QUIET, lr=0.5, epochs=4, patience=0, schedule="cosine")
-    examples = ByHand(*[Batch(4, 1.0)] * 10)
+    examples = ByHand(*[Given(4, 1.0)] * 10)
     one, rates = tiny_trainer(hyperparameters, Lever()), []
     one.epochs = [
         EpochMetrics(n + 1, 1.0, 1.0, 0.0, 0.0, 0.0, True) for n in range(begun)
@@ -162,7 +175,7 @@ def test_each_step_has_the_rate_of_its_place_in_the_whole_course(begun: int) -> 
     one.optimizer.register_step_pre_hook(
         lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
     )
-    one.fit(examples, Scripted([1.0] * 4))
+    fit(one, examples, Scripted([1.0] * 4))
     fall = [0.01 + 0.99 * (1 + math.cos(math.pi * k / 38)) / 2 for k in range(38)]
     course = [0.5 * factor for factor in (0.5, 1.0, *fall)]  # 2 of 40 to warm up
     assert rates == pytest.approx(course[10 * begun :])
@@ -170,18 +183,18 @@ def test_each_step_has_the_rate_of_its_place_in_the_whole_course(begun: int) -> 
 
 
 def test_a_constant_schedule_keeps_the_rate() -> None:
-    examples = ByHand(*[Batch(4, 1.0)] * 10)
+    examples = ByHand(*[Given(4, 1.0)] * 10)
     one, rates = tiny_trainer(descent(epochs=4, patience=0), Lever()), []
     one.optimizer.register_step_pre_hook(
         lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
     )
-    one.fit(examples, Scripted([1.0] * 4))
+    fit(one, examples, Scripted([1.0] * 4))
     assert rates == [1.0] * 40
 
 
 def test_an_epoch_tells_each_figure_under_its_name() -> None:
     one = tiny_trainer(descent(epochs=3, patience=0), Lever())
-    one.fit(ByHand(Batch(4, 5.0)), Scripted([3.0, 2.0, 2.0]))
+    fit(one, ByHand(Given(4, 5.0)), Scripted([3.0, 2.0, 2.0]))
     told = [(e.epoch, e.train_loss, e.validation_loss, e.best) for e in one.epochs]
     assert told == [(1, 5.0, 3.0, True), (2, 5.0, 2.0, True), (3, 5.0, 2.0, False)]
     assert [epoch.validation_top1 for epoch in one.epochs] == [0.01, 0.02, 0.03]
@@ -216,10 +229,10 @@ def fitted(
     validation: Scripted,
     killed: int,
     folder: Path,
-    train: Dataset | None = None,
+    train: BatchDataset | None = None,
 ) -> Trainer:
     """Train, and again from the checkpoint where killed after so many epochs."""
-    train = train or ByHand(Batch(4, 1.0, 0.01))
+    train = train or ByHand(Given(4, 1.0, 0.01))
     one, path = tiny_trainer(hyperparameters, model()), folder / "state.safetensors"
 
     def kill(epoch: EpochMetrics) -> None:
@@ -228,12 +241,12 @@ def fitted(
             raise Killed
 
     try:
-        one.fit(train, validation, kill)
+        fit(one, train, validation, kill)
     except Killed:
         torch.manual_seed(999)  # whatever happened in between
         one = tiny_trainer(hyperparameters, model())
         one.restore(load_checkpoint(path, {}))
-        one.fit(train, validation)
+        fit(one, train, validation)
     return one
 
 
@@ -265,7 +278,7 @@ def test_the_best_weights_are_kept_before_an_epoch_is_told_of() -> None:
         assert one.epochs[-1] is epoch
         kept.append(same(one.best, weights_of(one.model)))
 
-    one.fit(crop_set(24), Scripted([2.0, 1.0, 3.0]), told)
+    fit(one, crop_set(24), Scripted([2.0, 1.0, 3.0]), told)
     assert kept == [True, True, False]
 
 
@@ -288,7 +301,7 @@ class Dropped(nn.Module):
 def dropped(seed: int, epoch: int) -> list[list[bool]]:
     """Train an epoch of two batches; return what was dropped of each."""
     one = tiny_trainer(replace(QUIET, seed=seed), Dropped())
-    one.train_epoch(ByHand(Batch(4, 1.0), Batch(4, 1.0)), epoch)
+    train_epoch(one, ByHand(Given(4, 1.0), Given(4, 1.0)), epoch)
     return one.model.dropped
 
 
@@ -311,13 +324,13 @@ def test_the_statistics_judged_by_are_of_training_crops_as_they_are() -> None:
     hyperparameters = replace(QUIET, epochs=2, augment=0.5, bn_stats="recompute")
     mean = normalize(torch.from_numpy(train.crops)).mean(dim=(0, 2, 3))
     one, validation = tiny_trainer(hyperparameters), Scripted([2.0, 1.0])
-    one.fit(train, validation)
+    fit(one, train, validation)
     for judged in validation.judged.values():
         assert torch.allclose(judged["0.running_mean"], mean, atol=1e-4)
     assert torch.allclose(one.model[0].running_mean, mean, atol=1e-4)
     assert one.model[0].momentum == 0.1
     kept = tiny_trainer(replace(hyperparameters, bn_stats="running"))
-    kept.fit(train, dark)
+    fit(kept, train, dark)
     assert not torch.allclose(kept.model[0].running_mean, mean, atol=1e-2)
 
 
@@ -325,20 +338,21 @@ def test_statistics_are_measured_on_twelve_batches_drawn_anew_each_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train, looked = crop_set(60), []
-    plain = CropDataset.batches
+    plain = CropDataset.__getitem__
 
-    def spied(
-        crops: CropDataset, size: int, places: np.ndarray
-    ) -> Iterator[torch.Tensor]:
-        looked.append((size, sorted(places.tolist())))
-        return plain(crops, size, places)
+    def spied(crops: CropDataset, key: BatchKey) -> Batch:
+        if key.epoch is None:
+            looked.append(key.rows.tolist())
+        return plain(crops, key)
 
-    monkeypatch.setattr(CropDataset, "batches", spied)
+    monkeypatch.setattr(CropDataset, "__getitem__", spied)
     hyperparameters = replace(QUIET, epochs=2, batch_size=2, bn_stats="recompute")
-    tiny_trainer(hyperparameters).fit(train, Scripted([2.0, 1.0]))
-    assert [size for size, _ in looked] == [2, 2]
-    assert all(len(set(places)) == 12 * 2 for _, places in looked)
-    assert looked[0] != looked[1]
+    fit(tiny_trainer(hyperparameters), train, Scripted([2.0, 1.0]))
+    assert [len(rows) for rows in looked] == [2] * 24
+    halves = looked[:12], looked[12:]
+    first, second = ({row for rows in half for row in rows} for half in halves)
+    assert len(first) == len(second) == 24
+    assert first != second
 
 
 def test_logits_are_in_the_order_of_the_crops() -> None:
@@ -347,12 +361,12 @@ def test_logits_are_in_the_order_of_the_crops() -> None:
     images = normalize(torch.from_numpy(crops.crops))
     with torch.inference_mode():
         by_hand = one.model.eval()(images)
-    assert torch.allclose(one.logits(crops), by_hand, atol=1e-5)
+    assert torch.allclose(one.logits(crops, 4), by_hand, atol=1e-5)
 
 
 def test_a_gradient_scale_is_gone_on_with(tmp_path: Path) -> None:
     ones = [Trainer(Lever(), descent(), CPU, precision=torch.float16) for _ in range(2)]
-    ones[0].train_epoch(ByHand(Batch(4, 1.0, 0.01)), 1)
+    train_epoch(ones[0], ByHand(Given(4, 1.0, 0.01)), 1)
     ones[0].scaler.update(new_scale=32.0)
     save_checkpoint(ones[0].checkpoint({}), tmp_path / "state.safetensors")
     ones[1].restore(load_checkpoint(tmp_path / "state.safetensors", {}))
@@ -362,12 +376,12 @@ def test_a_gradient_scale_is_gone_on_with(tmp_path: Path) -> None:
 def test_a_training_learns_and_ends_with_its_best_weights() -> None:
     crops = crop_set(48)
     one = trainer(replace(QUIET, epochs=6))
-    one.fit(crops, crops)
+    fit(one, crops, crops)
     best = min(one.epochs, key=lambda epoch: epoch.validation_loss)
     assert best.validation_top1 == 1.0
     assert best.best
     classes = torch.from_numpy(crops.classes)
-    loss = nn.functional.cross_entropy(one.logits(crops), classes).item()
+    loss = nn.functional.cross_entropy(one.logits(crops, 4), classes).item()
     assert loss == pytest.approx(best.validation_loss, rel=1e-4)
 
 
@@ -375,7 +389,7 @@ def test_a_training_stops_when_validation_stops_improving() -> None:
     train = crop_set(24)
     wrong = replace(train, classes=(train.classes + 1) % 3)
     one = trainer(replace(QUIET, epochs=30, patience=2))
-    one.fit(train, wrong)
+    fit(one, train, wrong)
     assert len(one.epochs) < 30
     assert [epoch.best for epoch in one.epochs[-3:]] == [True, False, False]
 
@@ -384,10 +398,10 @@ def test_without_patience_all_epochs_are_trained_and_the_last_weights_kept() -> 
     train = crop_set(24)
     wrong = replace(train, classes=(train.classes + 1) % 3)
     one = trainer(replace(QUIET, epochs=6, patience=0))
-    one.fit(train, wrong)
+    fit(one, train, wrong)
     assert len(one.epochs) == 6
     assert not one.epochs[-1].best
-    loss, _ = wrong.judge(one)
+    loss, _ = validate_crops(wrong, one)
     assert loss == pytest.approx(one.epochs[-1].validation_loss, rel=1e-4)
 
 
@@ -408,7 +422,7 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(
         QUIET, optimizer=optimizer, augment=0.5, schedule="cosine", epochs=4, lr=1e-3
     )
     whole = trainer(hyperparameters)
-    whole.fit(crops, crops)
+    fit(whole, crops, crops)
 
     class Killed(Exception):  # noqa: N818  (not an error of anybody's)
         pass
@@ -421,11 +435,11 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(
             raise Killed
 
     with pytest.raises(Killed):
-        half.fit(crops, crops, kill)
+        fit(half, crops, crops, kill)
     torch.manual_seed(999)  # whatever happened in between
     resumed = trainer(replace(hyperparameters))
     resumed.restore(load_checkpoint(tmp_path / "state.safetensors", {"a": 1}))
-    resumed.fit(crops, crops)
+    fit(resumed, crops, crops)
     assert figures(resumed) == figures(whole)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
@@ -433,7 +447,7 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(
 
 def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path) -> None:
     one = trainer(replace(QUIET, epochs=1))
-    one.fit(crop_set(12), crop_set(12))
+    fit(one, crop_set(12), crop_set(12))
     save_checkpoint(one.checkpoint({"lr": 1}), tmp_path / "state.safetensors")
     assert load_checkpoint(tmp_path / "state.safetensors", {"lr": 1}) is not None
     assert load_checkpoint(tmp_path / "state.safetensors", {"lr": 2}) is None
@@ -468,7 +482,7 @@ def test_mnasnet_without_reestimation_judges_another_network() -> None:
             QUIET, epochs=12, lr=3e-3, patience=12, bn_stats=choice
         )
         one = trainer(hyperparameters, "mnasnet0_5")
-        one.fit(crops, crops)
+        fit(one, crops, crops)
         top1[choice] = one.epochs[-1].validation_top1
     assert top1["running"] < 0.7 < top1["recompute"]
 
@@ -481,24 +495,24 @@ def test_bfloat16_learns_what_float32_learns() -> None:
         one = Trainer(
             model, replace(QUIET, epochs=5), torch.device("cpu"), precision=precision
         )
-        one.fit(crops, crops)
+        fit(one, crops, crops)
         assert one.epochs[-1].validation_top1 == 1.0
-        assert one.logits(crops).dtype is torch.float32
+        assert one.logits(crops, 4).dtype is torch.float32
 
 
 def test_crops_are_scaled_for_a_backbone_that_wants_them_larger() -> None:
     one = trainer(replace(QUIET, input_px=64))
-    [batch] = list(crop_set(4).batches(4, np.arange(4)))
+    [batch] = plain_images(crop_set(4), 4, np.arange(4))
     assert one._images(batch).shape == (4, 3, 64, 64)
 
 
 def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
-    factors = [lr_factor("cosine", step, 100) for step in range(100)]
+    factors = [lr_factor("cosine", 100, step) for step in range(100)]
     assert factors[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert factors[5:] == sorted(factors[5:], reverse=True)
     assert factors[52] == pytest.approx(0.505, abs=0.02)
     assert factors[-1] == pytest.approx(0.01, abs=0.001)
-    assert lr_factor("constant", 70, 100) == 1
+    assert lr_factor("constant", 100, 70) == 1
 
 
 def test_sgd_has_momentum() -> None:

@@ -4,13 +4,14 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_condition_runs import description
 
+from src.training import tuning
 from src.training.config import EpochMetrics, Hyperparameters, RunConfig
 from src.training.optimizers import OPTIMIZERS
-from src.training.train_run import TrainingTask
 from src.training.tuning import first_recipes, tune
 
 OWN = Hyperparameters(
@@ -19,7 +20,6 @@ OWN = Hyperparameters(
     **{"input_px": 48, "bn_stats": "running", "seed": 9},
 )
 CONFIG = RunConfig(**description(hyperparameters=OWN.to_dict()))
-TRAIN, VALIDATION = object(), object()
 
 
 class Script:
@@ -28,10 +28,11 @@ class Script:
     def __init__(self, losses: Sequence[float]) -> None:
         """Take the validation loss of each epoch."""
         self.losses, self.epochs = losses, []
+        self.task: SimpleNamespace | None = None
 
-    def fit(self, train: object, validation: object, on_epoch: Callable) -> None:
-        """Tell of each epoch in turn."""
-        assert (train, validation) == (TRAIN, VALIDATION)
+    def fit(self, task: SimpleNamespace, on_epoch: Callable) -> None:
+        """Report each epoch in turn."""
+        self.task = task
         for number, loss in enumerate(self.losses, 1):
             epoch = EpochMetrics(number, 1 / loss, loss, 1 / (1 + loss), 0.1, 1.0, True)
             self.epochs.append(epoch)
@@ -50,16 +51,22 @@ class Search:
 
     def run(self, trials: int | None = None) -> list[dict]:
         """Search, until all trials are made if no number is given."""
-        job = TrainingTask(self.config, TRAIN, VALIDATION, self._trainer, None)
         count = len(self.losses) if trials is None else trials
-        return tune(job, count, None, self.best, self.told.append)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tuning, "make_trainer", self._trainer)
+            return tune(self, count, None, self.best, self.told.append, 2)
+
+    def with_hyperparameters(self, new: Hyperparameters) -> SimpleNamespace:
+        """Return a task of which the trial's recipe is known."""
+        return SimpleNamespace(config=replace(CONFIG, hyperparameters=new.to_dict()))
 
     def preset(self) -> dict:
         """Read the best recipe."""
         return tomllib.loads(self.best.read_text())
 
-    def _trainer(self, hyperparameters: Hyperparameters) -> Script:
-        self.hyperparameters.append(hyperparameters)
+    def _trainer(self, config: RunConfig, loader_workers: int) -> Script:
+        assert loader_workers == 2
+        self.hyperparameters.append(Hyperparameters(**config.hyperparameters))
         self.trainers.append(Script(self.losses[len(self.trainers)]))
         return self.trainers[-1]
 
@@ -96,6 +103,8 @@ def test_a_trial_is_the_runs_own_recipe_but_for_what_is_searched(
         assert [getattr(hyperparameters, name) for name in kept] == [
             getattr(OWN, name) for name in kept
         ]
+    for one, trainer in zip(search.hyperparameters, search.trainers, strict=True):
+        assert trainer.task.config.hyperparameters == one.to_dict()
     assert search.hyperparameters[0] == OWN
     firsts = [
         hyperparameters.optimizer

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from src.training.config import Hyperparameters
-from src.training.trainer import Trainer
+from src.training.trainer import Trainer, Validation
 
 CPU = torch.device("cpu")
 
@@ -52,8 +52,8 @@ class Scripted:
         self.losses = losses
         self.judged: dict[int, dict[str, torch.Tensor]] = {}
 
-    def judge(self, trainer: Trainer) -> tuple[float, float]:
-        """Return the epoch's loss, and its number in hundredths for a top-1."""
+    def validate(self, trainer: Trainer) -> Validation:
+        """Return the epoch's loss, and its number in hundredths for an accuracy."""
         epoch = len(trainer.epochs) + 1
         self.judged[epoch] = weights_of(trainer.model)
-        return self.losses[epoch - 1], epoch / 100
+        return Validation(self.losses[epoch - 1], epoch / 100)

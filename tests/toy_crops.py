@@ -1,12 +1,19 @@
 """Crops whose class can be seen with half an eye, and a training on them."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import torch
 
 from src.classification.crop_dataset import CropDataset
+from src.classification.crop_task import CropTraining
 from src.models.backbones import build
-from src.training.config import Hyperparameters
-from src.training.trainer import Trainer
+from src.training.augmentation import Augmenter
+from src.training.config import EpochMetrics, Hyperparameters
+from src.training.predictor import Predictor
+from src.training.trainer import Trainer, Validation
 
 QUIET = Hyperparameters(augment=0.0, batch_size=12, epochs=3, schedule="constant")
 
@@ -28,3 +35,42 @@ def trainer(hyperparameters: Hyperparameters, backbone: str = "resnet10t") -> Tr
     """Make a small network's trainer, the same for the same settings."""
     torch.manual_seed(hyperparameters.seed)
     return Trainer(build(backbone, 3), hyperparameters, torch.device("cpu"))
+
+
+class ToyTask:
+    """Crops, or batches made by hand, to train on, and a validation of either kind."""
+
+    def __init__(self, train: Any, validation: Any, own: Hyperparameters) -> None:
+        """Augment training crops as the hyperparameters say, without label swaps."""
+        if isinstance(train, CropDataset):
+            augment = Augmenter(own.augment, own.seed, mirrors=False)
+            train = replace(train, augment=augment, seed=own.seed)
+        self.train, self.validation, self.batch_size = train, validation, own.batch_size
+
+    def loss(self, outputs: torch.Tensor, target: Any) -> torch.Tensor:
+        """Return the crops' cross entropy, or the loss that was given by hand."""
+        if isinstance(self.train, CropDataset):
+            return CropTraining(self.train, self.train, 1).loss(outputs, target)
+        return self.train.loss(outputs, target)
+
+    def validate(self, model: Predictor) -> Validation:
+        """Validate on crops, or as a script says."""
+        if isinstance(some := self.validation, CropDataset):
+            return CropTraining(some, some, self.batch_size).validate(model)
+        return some.validate(model)
+
+
+def fit(
+    one: Trainer,
+    train: Any,
+    validation: Any,
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+) -> None:
+    """Train on crops or on batches made by hand."""
+    one.fit(ToyTask(train, validation, one.hyperparameters), on_epoch)
+
+
+def train_epoch(one: Trainer, train: Any, epoch: int) -> float:
+    """Train a single epoch; return its mean loss."""
+    task = ToyTask(train, None, one.hyperparameters)
+    return one.train_epoch(task, one.start(task), epoch)

@@ -51,6 +51,13 @@ class Group:
         for hook in hooks:
             hook.remove()
 
+    def average_statistics(self, model: nn.Module) -> None:
+        """Average batch norm's running statistics over the threads."""
+        for norm in model.modules():
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+                for values in (norm.running_mean, norm.running_var):
+                    self.all_reduce_sum(values).div_(WORLD)
+
     def barrier(self) -> None:
         """Go on when both threads have come here."""
         self._barrier.wait()
@@ -76,7 +83,8 @@ def two_processes() -> Iterator[Group]:
     group = Group()
     with pytest.MonkeyPatch.context() as patch:
         place = "src.training.distributed."
-        for name in ("rank", "all_reduce_sum", "wrap_ddp", "barrier"):
+        names = ("rank", "all_reduce_sum", "wrap_ddp", "average_statistics", "barrier")
+        for name in names:
             patch.setattr(place + name, getattr(group, name))
         patch.setattr(place + "world_size", lambda: WORLD)
         yield group

@@ -1,97 +1,146 @@
-"""The tasks that are asked of crops: condition and severity."""
+"""The tasks on crops: condition and severity classification."""
 
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn.functional import cross_entropy
 
 from src.cache.crop_cache import SITE, CropCache
 from src.classification.crop_dataset import CropDataset
-from src.classification.labels import CROP_TASKS
+from src.classification.labels import CROP_LABELS
 from src.errors import UserError
 from src.models.backbones import CHANNELS
 from src.training.augmentation import Augmenter
 from src.training.config import Hyperparameters, RunConfig
-from src.training.device import choose_device
 from src.training.mirror import is_axial
+from src.training.predictor import Predictor
 from src.training.splits import SPLITS, crop_splits, first_studies, require_examples
-from src.training.train_run import TrainingTask, build_seeded_model
-from src.training.trainer import Trainer
+from src.training.trainer import Validation
 
 # Share of training crops taken one slice beside their own, as a locator's are: the
 # competition's winners found the marked slice of 71 %, and of 98 % within one.
 SLICE_JITTER = 0.25
 
 
+@dataclass(frozen=True, eq=False)
+class CropTraining:
+    """Crops to train a classifier on and to validate it: trainer.Task.
+
+    batch_size: of the validation.
+    """
+
+    train: CropDataset
+    validation: CropDataset
+    batch_size: int
+
+    def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the mean cross entropy [], with class weights."""
+        weights = _class_weights(self.train.weights, outputs.device)
+        return cross_entropy(outputs.float(), target, weights)
+
+    def validate(self, model: Predictor) -> Validation:
+        """Return the mean loss and the top-1 accuracy on the validation crops."""
+        logits = model.logits(self.validation, self.batch_size)
+        classes = torch.tensor(self.validation.classes)
+        top1 = (logits.argmax(dim=1) == classes).float().mean().item()
+        return Validation(self.loss(logits, classes).item(), top1)
+
+
+@dataclass(frozen=True, eq=False)
+class CropTask(CropTraining):
+    """Which condition a crop shows, or how severe it is: train_run.TrainingTask.
+
+    table: the cache's crops, of which `test` are predicted.
+    """
+
+    config: RunConfig
+    table: pd.DataFrame
+    test: CropDataset
+
+    def with_hyperparameters(self, new: Hyperparameters) -> "CropTask":
+        """Return the same task with another recipe, augmentation included."""
+        config = replace(self.config, hyperparameters=new.to_dict())
+        train = replace(self.train, augment=make_augmenter(config), seed=new.seed)
+        size = new.batch_size
+        return replace(self, config=config, train=train, batch_size=size)
+
+    def predict(self, model: Predictor) -> pd.DataFrame:
+        """Predict the test crops: their sites, class ids and a probability a label."""
+        table = self.table.set_index("crop", drop=False)
+        table = table.loc[self.test.rows, ["crop", *SITE]].reset_index(drop=True)
+        logits = model.logits(self.test, self.batch_size)
+        probabilities = torch.softmax(logits, dim=1).numpy()
+        table["truth"] = self.test.classes
+        table["predicted"] = probabilities.argmax(axis=1)
+        for index, label in enumerate(self.config.labels):
+            table[f"p_{label}"] = probabilities[:, index]
+        return table
+
+
+@lru_cache
+def _class_weights(
+    weights: tuple[float, ...] | None, device: torch.device
+) -> torch.Tensor | None:
+    """Put class weights on a device, once and not at every step."""
+    if weights is None:
+        return None
+    return torch.tensor(weights, dtype=torch.float32, device=device)
+
+
 def make_crop_task(
     cache: CropCache, folds: pd.DataFrame, config: RunConfig
-) -> TrainingTask:
-    """Put a crop task together. Raises UserError if a role has no crop."""
+) -> CropTask:
+    """Make a crop task. Raises UserError if a split has no crop."""
     if config.slices == "attention" and cache.spec.slices <= CHANNELS:
         raise UserError(
             f"--slices attention looks at more than {CHANNELS} slices and the cache "
             f"has {cache.spec.slices}: prepare one with input_prep.py --crop-slices 5"
         )
+    size = config.hyperparameters["batch_size"]
     sets = crop_datasets(cache, folds, config)
-    return TrainingTask(
-        config,
-        sets["train"],
-        sets["validation"],
-        partial(make_crop_trainer, config),
-        lambda trainer: _predictions(cache, config, sets["test"], trainer),
-    )
+    return CropTask(config=config, table=cache.table, batch_size=size, **sets)
 
 
-def make_crop_trainer(config: RunConfig, hyperparameters: Hyperparameters) -> Trainer:
-    """Build a run's model and its trainer, the same each time for the same seed."""
+def make_augmenter(config: RunConfig) -> Augmenter:
+    """Make the augmentation of a run's training crops."""
     # One slice three times is its own mirror image: its label could be either.
     mirrors = config.task == "condition" and config.slices == "neighbours"
     spare = config.task == "severity" and config.crop["slices"] > CHANNELS
+    own = config.hyperparameters
     jitter = SLICE_JITTER if spare else 0.0
-    augment = Augmenter(hyperparameters.augment, hyperparameters.seed, mirrors, jitter)
-    model = build_seeded_model(config, hyperparameters)
-    return Trainer(model, hyperparameters, choose_device(), augment=augment)
+    return Augmenter(own["augment"], own["seed"], mirrors, jitter)
 
 
 def crop_datasets(
     cache: CropCache, folds: pd.DataFrame, config: RunConfig
 ) -> dict[str, CropDataset]:
-    """Divide the cache's crops into train, validation and test, each with some."""
+    """Split the cache's crops into train, validation and test, none empty."""
     seed = config.hyperparameters["seed"]
     given = crop_splits(cache.table, folds, config.split, config.fold, seed)
-    answered = cache.table[CROP_TASKS[config.task].column].notna()
+    answered = cache.table[CROP_LABELS[config.task].column].notna()
     given = given.where(first_studies(cache.table, config.limit) & answered)
-    sets = {role: _crop_set(cache, config, given == role) for role in SPLITS}
-    require_examples({role: len(sets[role]) for role in SPLITS}, "crop")
+    sets = {split: _crop_dataset(cache, config, given == split) for split in SPLITS}
+    require_examples({split: len(sets[split]) for split in SPLITS}, "crop")
     return sets
 
 
-def _crop_set(cache: CropCache, config: RunConfig, chosen: pd.Series) -> CropDataset:
-    table, task = cache.table[chosen], CROP_TASKS[config.task]
+def _crop_dataset(
+    cache: CropCache, config: RunConfig, chosen: pd.Series
+) -> CropDataset:
+    table, labels = cache.table[chosen], CROP_LABELS[config.task]
+    flips = labels.mirror_invariant(table["condition"])
     return CropDataset(
         cache.crops,
         table["crop"].to_numpy(np.int64),
-        task.classes(table),
+        labels.classes(table),
         is_axial(table),
         config.slices,
-        task.mirrored(table["condition"]),
-        task.mirror_invariant(table["condition"])
-        if config.hyperparameters["augment"]
-        else None,
-        task.weights,
+        labels.mirrored(table["condition"]),
+        flips if config.hyperparameters["augment"] else None,
+        labels.weights,
+        make_augmenter(config),
+        config.hyperparameters["seed"],
     )
-
-
-def _predictions(
-    cache: CropCache, config: RunConfig, test: CropDataset, trainer: Trainer
-) -> pd.DataFrame:
-    """Predict the test crops: their sites, class ids and a probability a label."""
-    table = cache.table.set_index("crop", drop=False)
-    table = table.loc[test.rows, ["crop", *SITE]].reset_index(drop=True)
-    probabilities = torch.softmax(trainer.logits(test), dim=1).numpy()
-    table["truth"] = test.classes
-    table["predicted"] = probabilities.argmax(axis=1)
-    for index, label in enumerate(config.labels):
-        table[f"p_{label}"] = probabilities[:, index]
-    return table

@@ -16,12 +16,12 @@ from src.competition.constants import (
 
 
 @dataclass(frozen=True)
-class CropTask:
-    """A question with one answer a crop.
+class CropLabels:
+    """The classes of a crop task.
 
-    column: of a crop table, the answer; labels: its words; weights: how much each
-    counts, or None for alike; one_sided: whether the patient's right is always seen in
-    the mirror, so that one model serves both sides.
+    column: of a crop table, the class; labels: its values; weights: class weights of
+    the loss, or None for equal ones; canonical_side: whether crops of the patient's
+    right are always flipped to the left, so that one model serves both sides.
     """
 
     column: str
@@ -30,27 +30,29 @@ class CropTask:
     canonical_side: bool = False
 
     def classes(self, table: pd.DataFrame) -> np.ndarray:
-        """Turn a crop table's answers into class ids [n], int64; -1 where missing."""
+        """Return a crop table's class ids [n], int64; -1 where missing."""
         ids = {label: index for index, label in enumerate(self.labels)}
         return table[self.column].map(ids).fillna(-1).to_numpy(np.int64)
 
     def mirrored(self, conditions: pd.Series) -> np.ndarray | None:
-        """Mark [n] the sites that are seen in the mirror; None if none ever is."""
+        """Mark [n] the sites whose crops are always flipped; None if none is."""
         if not self.canonical_side:
             return None
         return conditions.str.startswith(SIDES[1]).to_numpy(bool)
 
     def mirror_invariant(self, conditions: pd.Series) -> np.ndarray | None:
-        """Mark [n] the sites whose answer a mirror leaves true; None if not asked."""
+        """Mark [n] the sites whose class a flip leaves true; None without flips."""
         return (conditions == SPINAL).to_numpy(bool) if self.canonical_side else None
 
 
-CROP_TASKS = {
-    "condition": CropTask("condition", CONDITIONS),
-    "severity": CropTask("severity", SEVERITIES, SEVERITY_WEIGHTS, canonical_side=True),
+CROP_LABELS = {
+    "condition": CropLabels("condition", CONDITIONS),
+    "severity": CropLabels(
+        "severity", SEVERITIES, SEVERITY_WEIGHTS, canonical_side=True
+    ),
 }
 # What the outputs of a task's models are called, in order.
 LABELS = {
-    **{name: task.labels for name, task in CROP_TASKS.items()},
+    **{name: task.labels for name, task in CROP_LABELS.items()},
     "location": TARGETS,
 }

@@ -3,14 +3,16 @@
 import numpy as np
 import torch
 
-TARGET_MM = 1.5  # deviation across slices of what is asked for
-TARGET_CELLS = 1.0  # deviation of what is asked for, in the heatmap's cells
+TARGET_MM = 1.5  # standard deviation of the target across slices
+TARGET_CELLS = 1.0  # standard deviation of the target, in the heatmap's cells
 
 
-def select_targets(outputs: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
+def select_targets(
+    outputs: torch.Tensor, targets: np.ndarray | torch.Tensor
+) -> torch.Tensor:
     """Take some targets' scores out of [slices, targets, h, w]: [m, slices, h, w]."""
-    places = torch.from_numpy(targets).to(outputs.device)
-    return outputs.float().index_select(1, places).transpose(0, 1)
+    indices = torch.as_tensor(targets, device=outputs.device)
+    return outputs.float().index_select(1, indices).transpose(0, 1)
 
 
 def log_probabilities(scores: torch.Tensor) -> torch.Tensor:
@@ -37,7 +39,7 @@ def cross_entropies(
 
 
 def peaks(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the highest score's slice [m] and place [m, 2], in shares of the image."""
+    """Return the highest score's slice [m] and point [m, 2] in shares of the image."""
     _, _, height, width = scores.shape
     best = scores.flatten(1).argmax(dim=1)
     slices, cell = best // (height * width), best % (height * width)

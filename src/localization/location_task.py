@@ -3,10 +3,13 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
+import torch
 
 from src.cache.crop_cache import CropCache
 from src.cache.overview_cache import OverviewCache
@@ -17,30 +20,87 @@ from src.competition.constants import (
     TARGETS,
 )
 from src.errors import UserError
-from src.imaging.overview import Overview
+from src.imaging.overview import OVERVIEW_PX, Overview
+from src.localization.heatmaps import peaks, select_targets
 from src.localization.keypoint_augmentation import KeypointAugmenter
 from src.localization.locate import locate, target_indices_of
 from src.localization.location_metrics import COMPARED_COLUMNS, compare_sites
 from src.localization.predict_heatmaps import predict_heatmaps
-from src.localization.series_dataset import AnnotatedSeries, SeriesDataset
+from src.localization.series_dataset import (
+    AnnotatedSeries,
+    HeatmapTargets,
+    SeriesDataset,
+    heatmap_losses,
+    score_slices,
+    whole_target,
+)
 from src.localization.spine_prior import (
     fit_canal_offsets,
     fit_level_spacing,
     load_spine_prior,
 )
+from src.training import distributed
 from src.training.config import Hyperparameters, RunConfig
-from src.training.device import choose_device
 from src.training.predictor import Predictor
 from src.training.run_folder import Run, read_run
 from src.training.splits import SPLITS, first_studies, require_examples, study_splits
-from src.training.train_run import TrainingTask, build_seeded_model
-from src.training.trainer import Trainer
+from src.training.trainer import Validation
+
+NEAR_MM = 5.0
+FILE_COLUMNS = ("series_description", "series_id", "instance_number")
+
+
+@dataclass(frozen=True, eq=False)
+class LocationTask:
+    """Where the sites are: train_run.TrainingTask.
+
+    tested: the marked sites of the test studies, rows of the cache's crop table.
+    """
+
+    config: RunConfig
+    studies: "StudyOverviews"
+    train: SeriesDataset
+    validation: SeriesDataset
+    tested: pd.DataFrame
+
+    def with_hyperparameters(self, new: Hyperparameters) -> "LocationTask":
+        """Return the same task with another recipe, augmentation included."""
+        config = replace(self.config, hyperparameters=new.to_dict())
+        augment = KeypointAugmenter(new.augment, new.seed)
+        train = replace(self.train, augment=augment, seed=new.seed)
+        return replace(self, config=config, train=train)
+
+    def loss(self, outputs: torch.Tensor, target: HeatmapTargets) -> torch.Tensor:
+        """Return the mean cross entropy [] between predicted and target heatmaps."""
+        losses = [heatmap_losses(outputs, series) for series in target.series]
+        return torch.cat(losses).mean()
+
+    def validate(self, model: Predictor) -> Validation:
+        """Return the mean loss, and the share of sites found.
+
+        Found is a site whose highest peak lies on its slice and within NEAR_MM.
+        """
+        totals = torch.zeros(3, dtype=torch.float64)
+        rank, processes = distributed.rank(), distributed.world_size()
+        for series in self.validation.series[rank::processes]:
+            outputs = score_slices(series.overview, model)
+            [target] = HeatmapTargets((whole_target(series),)).to(model.device).series
+            found = _found(outputs, series)
+            loss = heatmap_losses(outputs, target).sum()
+            totals += torch.tensor([float(loss), found.sum(), len(found)])
+        summed = distributed.all_reduce_sum(totals.to(model.device))
+        loss, found, count = summed.tolist()
+        return Validation(loss / count, found / count)
+
+    def predict(self, model: Predictor) -> pd.DataFrame:
+        """Compare the sites found in the test studies with the marked ones."""
+        return locate_and_compare(self.studies, self.tested, [self.config], [model])
 
 
 def make_location_task(
     cache: CropCache, overviews: OverviewCache, folds: pd.DataFrame, config: RunConfig
-) -> TrainingTask:
-    """Put the location task together. Raises UserError if a role has no series."""
+) -> LocationTask:
+    """Make the location task. Raises UserError if a split has no series."""
     if config.split != "study":
         raise UserError(
             "--split row deals out crops, and a location run learns from whole series: "
@@ -63,13 +123,18 @@ def make_location_task(
         canal_offsets=fit_canal_offsets(sites["train"]),
         level_spacing=fit_level_spacing(sites["train"]),
     )
-    return TrainingTask(
-        config,
-        sets["train"],
-        sets["validation"],
-        lambda hyperparameters: make_location_trainer(config, hyperparameters),
-        lambda trainer: locate_and_compare(studies, sites["test"], [config], [trainer]),
+    task = LocationTask(
+        config, studies, sets["train"], sets["validation"], sites["test"]
     )
+    return task.with_hyperparameters(Hyperparameters(**config.hyperparameters))
+
+
+def _found(outputs: torch.Tensor, series: AnnotatedSeries) -> np.ndarray:
+    """Return for each site [m] whether its highest peak is on its slice and near it."""
+    slices, points = peaks(select_targets(outputs, series.targets))
+    off_px = (points.cpu().numpy() - whole_target(series).points.numpy()) * OVERVIEW_PX
+    off_mm = np.linalg.norm(off_px, axis=1) * series.overview.pitch_mm
+    return (slices.cpu().numpy() == series.slices) & (off_mm <= NEAR_MM)
 
 
 def _refuse_leaking_weights(config: RunConfig) -> None:
@@ -86,47 +151,43 @@ def _refuse_leaking_weights(config: RunConfig) -> None:
         )
 
 
-def make_location_trainer(
-    config: RunConfig, hyperparameters: Hyperparameters
-) -> Trainer:
-    """Build a locator and its trainer, the same each time for the same seed."""
-    model = build_seeded_model(config, hyperparameters)
-    augment = KeypointAugmenter(hyperparameters.augment, hyperparameters.seed)
-    return Trainer(model, hyperparameters, choose_device(), augment=augment)
-
-
 @dataclass(frozen=True, eq=False)
 class StudyOverviews:
     """The overviews by study."""
 
     overviews: OverviewCache
 
-    def __post_init__(self) -> None:
-        """Gather them once."""
+    @cached_property
+    def by_study(self) -> dict[int, dict[str, Overview]]:
+        """The overviews by study and series description."""
         by_study: dict[int, dict[str, Overview]] = {}
         for study_id, description, overview in self.overviews.groups():
             by_study.setdefault(study_id, {})[description] = overview
-        object.__setattr__(self, "by_study", by_study)
+        return by_study
 
     def groups(self, sites: pd.DataFrame) -> Iterator[AnnotatedSeries]:
         """Yield the series with sites marked on the type that shows them."""
-        for keys, some in sites.groupby(["study_id", "series_description"]):
-            overview = self.by_study.get(keys[0], {}).get(keys[1])
+        for keys, marked in sites.groupby(["study_id", "series_description"]):
+            study_id, description = cast(tuple[int, str], keys)
+            overview = self.by_study.get(study_id, {}).get(description)
             if overview is not None:
-                group = _group(*keys, overview, some)
-                if len(group.targets):
-                    yield group
+                series = _annotated(study_id, description, overview, marked)
+                if len(series.targets):
+                    yield series
 
 
-def _group(
+def _slice_indices(overview: Overview, sites: pd.DataFrame) -> list[int | None]:
+    """Find each site's slice in an overview; None where it is not there."""
+    instances = zip(sites["series_id"], sites["instance_number"], strict=True)
+    return [overview.index_of(series, instance) for series, instance in instances]
+
+
+def _annotated(
     study_id: int, description: str, overview: Overview, sites: pd.DataFrame
 ) -> AnnotatedSeries:
     names = sites["condition"] + "_" + sites["level"]
     targets = names.map(TARGETS.index).to_numpy(int)
-    slices = [
-        overview.index_of(site.series_id, site.instance_number)
-        for site in sites.itertuples()
-    ]
+    slices = _slice_indices(overview, sites)
     usable = np.isin(targets, target_indices_of(description))
     usable &= np.array([index is not None for index in slices])
     chosen_slices = np.array(
@@ -150,13 +211,15 @@ def _group(
 def _shown(marked: pd.DataFrame, overviews: dict[str, Overview]) -> pd.DataFrame:
     """Keep the marked sites that lie on a slice of the series type that shows them."""
     expected = marked["condition"].map(FAMILY_OF).map(SERIES_OF)
-    there = [
-        site.series_description == own
-        and own in overviews
-        and overviews[own].index_of(site.series_id, site.instance_number) is not None
-        for site, own in zip(marked.itertuples(), expected, strict=True)
+    marked = marked[marked["series_description"] == expected]
+    shown = [
+        description in overviews
+        and overviews[description].index_of(series, instance) is not None
+        for description, series, instance in zip(
+            *(marked[name] for name in FILE_COLUMNS), strict=True
+        )
     ]
-    return marked[there]
+    return marked[shown]
 
 
 def locate_and_compare(
@@ -165,20 +228,21 @@ def locate_and_compare(
     configs: Sequence[RunConfig],
     locators: Sequence[Predictor],
 ) -> pd.DataFrame:
-    """Find studies' sites by some runs together, and hold them against the marked ones.
+    """Find studies' sites by an ensemble of runs; compare them with the marked ones.
 
     sites: rows of the cache's crop table; returns rows of COMPARED_COLUMNS.
     """
     offsets, steps = load_spine_prior(configs)
     tables = [pd.DataFrame(columns=list(COMPARED_COLUMNS))]
-    for study_id, marked in sites.groupby("study_id"):
+    for key, marked in sites.groupby("study_id"):
+        study_id = cast(int, key)
         overviews = studies.by_study.get(study_id, {})
-        seen = {
+        heatmaps = {
             description: predict_heatmaps(overviews[description], description, locators)
             for description in SERIES_DESCRIPTIONS
             if description in overviews
         }
-        found = locate(seen, offsets, steps)
+        found = locate(heatmaps, offsets, steps)
         tables.append(compare_sites(found, _shown(marked, overviews), overviews))
     return pd.concat(tables[1:] or tables, ignore_index=True)
 
@@ -199,8 +263,8 @@ def ensemble_errors(
     studies = StudyOverviews(overviews)
     tables = []
     for (fold, limit), some in by_fold.items():
-        role = sites["study_id"].map(study_splits(folds, fold))
-        tested = sites[(role == "test") & first_studies(sites, limit)]
+        splits = sites["study_id"].map(study_splits(folds, fold))
+        tested = sites[(splits == "test") & first_studies(sites, limit)]
         configs = [run.config for run in some]
         found = locate_and_compare(
             studies, tested, configs, [run.predictor() for run in some]

@@ -1,4 +1,4 @@
-"""What locators make of an overview, put together."""
+"""Heatmaps of an overview, predicted by an ensemble of locators."""
 
 from collections.abc import Sequence
 
@@ -15,20 +15,20 @@ from src.training.predictor import Predictor
 def predict_heatmaps(
     overview: Overview, description: str, locators: Sequence[Predictor]
 ) -> SeriesHeatmaps:
-    """Show an overview to some locators; their log probabilities are averaged."""
-    places = target_indices_of(description)
-    total: torch.Tensor | None = None
-    for locator in locators:
-        logs = log_probabilities(
-            select_targets(score_slices(overview, locator), places)
-        )
-        total = logs if total is None else total + _resized(logs, total.shape[-2:])
+    """Average the locators' log probabilities of an overview: an ensemble."""
+    targets = target_indices_of(description)
+    every = [
+        log_probabilities(select_targets(score_slices(overview, locator), targets))
+        for locator in locators
+    ]
+    size = every[0].shape[-2:]
+    total = torch.stack([_resized(logs, size) for logs in every]).sum(dim=0)
     mean = log_probabilities(total / len(locators))
     return SeriesHeatmaps(overview, mean.cpu().numpy())
 
 
-def _resized(logs: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Bring heatmaps to another size, for locators that see in other resolutions."""
+def _resized(logs: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Resize heatmaps, for locators whose outputs have other resolutions."""
     if logs.shape[-2:] == size:
         return logs
     return interpolate(logs, size, mode="bilinear", align_corners=False)

@@ -1,30 +1,26 @@
 """Overviews with their marked sites, as batches for a locator."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from src.competition.constants import AXIAL_T2
 from src.imaging.overview import OVERVIEW_PX, Overview
-from src.localization.heatmaps import cross_entropies, peaks, select_targets
+from src.localization.heatmaps import cross_entropies, select_targets
 from src.localization.keypoint_augmentation import KeypointAugmenter
 from src.training import distributed
 from src.training.augmentation import derive_seed
+from src.training.data_loading import Batch, BatchDataset, BatchKey
 from src.training.predictor import Predictor
-
-if TYPE_CHECKING:
-    from src.training.trainer import Trainer
 
 # Slices of a series in a training step: some that are marked, one beside them each,
 # and others of the series, all of which the marked ones must stand out from. Of a thin
 # slab fewer, since its slices are alike: one for so many millimetres of it.
 MAX_SLICES, MIN_SLICES = 6, 3
 MM_PER_SLICE = 4.5  # between the slices of most of the competition's series
-NEAR_MM = 5.0
 EVAL_BATCH = 32  # slices a locator is shown in one go
 
 
@@ -32,7 +28,7 @@ EVAL_BATCH = 32  # slices a locator is shown in one go
 class AnnotatedSeries:
     """A study's series of one type, and the sites marked in them.
 
-    targets: [m] places in TARGETS; slices: [m] in the overview; points: [m, 2] pixels
+    targets: [m] indices in TARGETS; slices: [m] in the overview; points: [m, 2] pixels
     of the overview.
     """
 
@@ -62,108 +58,116 @@ class AnnotatedSeries:
 
 @dataclass(frozen=True, eq=False)
 class HeatmapTarget:
-    """What is asked of some of a batch's slices: sites, and where each one is.
+    """The sites to find on a range of a batch's slices.
 
-    start, stop: the slices; targets: [m]; away_mm: [m, stop - start], how far each of
-    the slices is from the site; points: [m, 2] in shares of the image's side.
+    start, stop: the slices; targets: int64 [m], indices in TARGETS; distance_mm:
+    float64 [m, stop - start], of each of the slices from each site; points: float64
+    [m, 2] in shares of the image's side.
     """
 
     start: int
     stop: int
-    targets: np.ndarray
-    distance_mm: np.ndarray
-    points: np.ndarray
+    targets: torch.Tensor
+    distance_mm: torch.Tensor
+    points: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class SeriesDataset:
-    """Groups to train a locator on, or to judge it."""
+class HeatmapTargets:
+    """The targets of a batch, a HeatmapTarget a series; they move as tensors do."""
 
-    groups: list[AnnotatedSeries]
+    series: tuple[HeatmapTarget, ...]
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "HeatmapTargets":
+        """Send them to a device."""
+        return self._map(lambda held: held.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "HeatmapTargets":
+        """Pin them, as a DataLoader asks for where a GPU trains."""
+        return self._map(torch.Tensor.pin_memory)
+
+    def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "HeatmapTargets":
+        return HeatmapTargets(
+            tuple(
+                replace(
+                    target,
+                    targets=change(target.targets),
+                    distance_mm=change(target.distance_mm),
+                    points=change(target.points),
+                )
+                for target in self.series
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesDataset(BatchDataset):
+    """Annotated series to train or validate a locator, indexed by batches.
+
+    augment: of training batches; seed: of the random choice of slices.
+    """
+
+    series: list[AnnotatedSeries]
+    augment: KeypointAugmenter | None = None
+    seed: int = 0
 
     def __len__(self) -> int:
-        """Count the groups."""
-        return len(self.groups)
+        """Count the series."""
+        return len(self.series)
 
-    def steps(self, size: int) -> int:
-        """Count the training batches of an epoch; size: in slices."""
-        return len(self._batches(np.arange(len(self)), size))
+    def __getitem__(self, key: BatchKey) -> Batch:
+        """Return slices uint8 [n, 3, px, px] of the series, and their sites.
 
-    def training(
-        self, size: int, epoch: int, seed: int, augment: KeypointAugmenter
-    ) -> Iterator[tuple[torch.Tensor, list[HeatmapTarget], float]]:
-        """Yield this process's share of each batch of an epoch, in its random order.
-
-        Slices uint8 [share, 3, px, px], what is asked of them, and by what to weigh
-        their mean loss.
+        With an epoch random slices, augmented; otherwise MAX_SLICES evenly spaced
+        ones without a target.
         """
-        order = np.random.default_rng([seed, epoch]).permutation(len(self))
-        rank, world = distributed.rank(), distributed.world_size()
-        for batch in self._batches(order, size):
-            own = batch[rank::world]
-            shown = [self._shown(number, epoch, seed, augment) for number in own]
-            images = np.concatenate([images for images, _ in shown])
-            targets, start = [], 0
-            for part, (wanted, distance_mm, points) in shown:
-                stop = start + len(part)
-                targets.append(HeatmapTarget(start, stop, wanted, distance_mm, points))
-                start = stop
-            weight = len(own) * world / len(batch)
-            yield torch.from_numpy(images), targets, weight
+        if key.epoch is None:
+            spaced = [self._evenly_spaced(self.series[row]) for row in key.rows]
+            return Batch(torch.from_numpy(np.concatenate(spaced)), None, 1.0)
+        chosen = [self._training_slices(int(row), key.epoch) for row in key.rows]
+        stops = np.cumsum([len(images) for images, *_ in chosen])
+        targets = tuple(
+            HeatmapTarget(int(stop) - len(images), int(stop), *map(torch.tensor, asked))
+            for stop, (images, *asked) in zip(stops, chosen, strict=True)
+        )
+        images = torch.from_numpy(np.concatenate([images for images, *_ in chosen]))
+        return Batch(images, HeatmapTargets(targets), key.loss_scale)
 
-    def batches(self, size: int, places: np.ndarray) -> Iterator[torch.Tensor]:
-        """Yield slices of some groups as they are, a few of each."""
-        for place in places[: max(1, len(places) // MAX_SLICES)]:
-            group = self.groups[place]
-            some = np.linspace(0, len(group.overview) - 1, MAX_SLICES).astype(int)
-            yield torch.from_numpy(stack_neighbours(group.overview, some))
-
-    def loss(self, outputs: torch.Tensor, target: list[HeatmapTarget]) -> torch.Tensor:
-        """Return the mean cross entropy [1] of where the sites are."""
-        return torch.cat([_losses(outputs, one) for one in target]).mean()
-
-    def judge(self, trainer: "Trainer") -> tuple[float, float]:
-        """Return the mean loss, and the share of sites found.
-
-        Found is a site whose highest peak lies on its slice and within NEAR_MM.
-        """
-        totals = torch.zeros(3, dtype=torch.float64)
-        for group in self.groups[distributed.rank() :: distributed.world_size()]:
-            outputs = score_slices(group.overview, trainer)
-            target = _whole(group)
-            slices, points = peaks(select_targets(outputs, group.targets))
-            off_px = (points.cpu().numpy() - target.points) * OVERVIEW_PX
-            off_mm = np.linalg.norm(off_px, axis=1) * group.overview.pitch_mm
-            found = (slices.cpu().numpy() == group.slices) & (off_mm <= NEAR_MM)
-            loss = _losses(outputs, target).sum().item()
-            totals += torch.tensor([loss, found.sum(), len(found)])
-        loss, found, count = distributed.all_reduce_sum(
-            totals.to(trainer.device)
-        ).tolist()
-        return loss / count, found / count
-
-    def _batches(self, order: np.ndarray, size: int) -> list[np.ndarray]:
-        """Cut an order of groups into batches that leave no process idle."""
+    def split_batches(self, order: np.ndarray, size: int) -> list[np.ndarray]:
+        """Cut an order of series into batches; size: in slices."""
         world = distributed.world_size()
         each = max(world, size // MAX_SLICES)
         parts = [order[start : start + each] for start in range(0, len(order), each)]
         return [part for part in parts if len(part) >= world]
 
-    def _shown(
-        self, number: int, epoch: int, seed: int, augment: KeypointAugmenter
-    ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Choose slices of a group at random, and change them."""
-        group = self.groups[number]
-        rng = np.random.default_rng(derive_seed(seed, epoch, int(number)))
-        slices = _some_slices(group, rng)
-        asked = np.isin(group.slices, slices)
-        images = stack_neighbours(group.overview, slices)
-        axial = group.description == AXIAL_T2
-        images, points, targets = augment(
-            *(images, group.points[asked], group.targets[asked], axial, number, epoch)
-        )
-        distance_mm = group.distance_mm[np.ix_(asked, slices)]
-        return images, (targets, distance_mm, _shares(points))
+    def loss_weight(self, rows: np.ndarray) -> float:
+        """Count the series: a batch's loss is taken as a mean over them."""
+        return float(len(rows))
+
+    def _evenly_spaced(self, series: AnnotatedSeries) -> np.ndarray:
+        some = np.linspace(0, len(series.overview) - 1, MAX_SLICES).astype(int)
+        return stack_neighbours(series.overview, some)
+
+    def _training_slices(
+        self, number: int, epoch: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Choose slices of a series at random, and augment them.
+
+        Returns them with their sites' targets, distances and points.
+        """
+        series = self.series[number]
+        rng = np.random.default_rng(derive_seed(self.seed, epoch, number))
+        slices = _some_slices(series, rng)
+        asked = np.isin(series.slices, slices)
+        images = stack_neighbours(series.overview, slices)
+        points, targets = series.points[asked], series.targets[asked]
+        if self.augment is not None:
+            axial = series.description == AXIAL_T2
+            images, points, targets = self.augment(
+                images, points, targets, axial, number, epoch
+            )
+        distance_mm = series.distance_mm[np.ix_(asked, slices)]
+        return images, targets, distance_mm, _shares(points)
 
 
 def stack_neighbours(overview: Overview, slices: np.ndarray) -> np.ndarray:
@@ -189,19 +193,17 @@ def _some_slices(group: AnnotatedSeries, rng: np.random.Generator) -> np.ndarray
     return np.sort(wanted[np.sort(first)][: group.max_slices])
 
 
-def _whole(group: AnnotatedSeries) -> HeatmapTarget:
-    points = _shares(group.points)
-    return HeatmapTarget(
-        0, len(group.overview), group.targets, group.distance_mm, points
-    )
+def whole_target(series: AnnotatedSeries) -> HeatmapTarget:
+    """Return all sites of a series on all of its slices."""
+    parts = (series.targets, series.distance_mm, _shares(series.points))
+    return HeatmapTarget(0, len(series.overview), *map(torch.tensor, parts))
+
+
+def heatmap_losses(outputs: torch.Tensor, target: HeatmapTarget) -> torch.Tensor:
+    """Return the cross entropy [m] of each site; outputs: of the whole batch."""
+    some = select_targets(outputs[target.start : target.stop], target.targets)
+    return cross_entropies(some, target.distance_mm, target.points)
 
 
 def _shares(points_px: np.ndarray) -> np.ndarray:
     return (points_px + 0.5) / OVERVIEW_PX
-
-
-def _losses(outputs: torch.Tensor, target: HeatmapTarget) -> torch.Tensor:
-    some = select_targets(outputs[target.start : target.stop], target.targets)
-    distance_mm = torch.from_numpy(target.distance_mm).to(outputs.device)
-    points = torch.from_numpy(target.points).to(outputs.device)
-    return cross_entropies(some, distance_mm, points)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -47,6 +48,12 @@ def build_encoder(name: str, weights: str = "none") -> nn.Module:
     if weights != "none":
         load_matching_weights(model, *_published(name, weights, _imagenet_timm))
     return model
+
+
+def encoder_channels(encoder: nn.Module) -> list[int]:
+    """Return the channels of each map of build_encoder's, finest first."""
+    info: Any = encoder.feature_info  # timm's, which has no types
+    return list(info.channels())
 
 
 def check_names(names: list[str]) -> list[str]:
@@ -144,7 +151,7 @@ def load_matching_weights(
 
 
 def _measured(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Leave out the counters that some frameworks store beside the tensors."""
+    """Drop the counters that some frameworks store beside the tensors."""
     return {n: v for n, v in state.items() if not n.endswith("num_batches_tracked")}
 
 

@@ -6,7 +6,12 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from src.models.backbones import build_encoder, load_matching_weights, read_state
+from src.models.backbones import (
+    build_encoder,
+    encoder_channels,
+    load_matching_weights,
+    read_state,
+)
 
 WIDTH = 48  # channels of the decoder
 
@@ -22,7 +27,7 @@ class HeatmapFPN(nn.Module):
         """Build it; weights: of the encoder, as `backbones.build` takes them."""
         super().__init__()
         self.encoder = build_encoder(backbone, weights)
-        sizes = self.encoder.feature_info.channels()
+        sizes = encoder_channels(self.encoder)
         self.sides = nn.ModuleList(nn.Conv2d(size, WIDTH, 1) for size in sizes)
         self.merges = nn.ModuleList(_block() for _ in sizes)
         self.head = nn.Conv2d(WIDTH, targets, 1)
@@ -32,13 +37,14 @@ class HeatmapFPN(nn.Module):
 
         The scores are log probabilities, up to one constant a target and series.
         """
-        merged = None
+        merged: torch.Tensor | None = None
         maps = list(zip(self.encoder(images), self.sides, self.merges, strict=True))
-        for seen, side, merge in reversed(maps):
-            here = side(seen)
+        for features, side, merge in reversed(maps):
+            lateral = side(features)
             if merged is not None:
-                here = here + interpolate(merged, here.shape[-2:], mode="nearest")
-            merged = merge(here)
+                size = lateral.shape[-2:]
+                lateral = lateral + interpolate(merged, size, mode="nearest")
+            merged = merge(lateral)
         return self.head(merged)
 
 

@@ -1,4 +1,4 @@
-"""Several slices seen by one encoder, and attention over what it saw."""
+"""Gated-attention pooling over per-slice features of one shared encoder."""
 
 import torch
 from torch import nn

@@ -5,6 +5,7 @@ presets       hyperparameters from TOML
 splits        train, validation and test rows of a run
 augmentation  random transforms of crops
 mirror        left-right flip of a crop, with the label swap
+data_loading  batches from a torch DataLoader and its sampler
 trainer       the training loop, early stopping
 predictor     a model at inference on its device
 optimizers    optimizers; the learning rate schedule with warmup

@@ -1,7 +1,7 @@
-"""Random changes to training crops that leave their labels true, or change both.
+"""Random augmentation of training crops; a flip swaps the left and right label.
 
-What happens to a crop follows from the seed, the epoch and the crop's row alone: a
-training that is resumed, or shared by several processes, sees the same crops.
+A crop's augmentation follows from the seed, the epoch and the crop's row alone: a
+resumed training, or one of several processes, has the same crops.
 """
 
 import os
@@ -23,7 +23,7 @@ def derive_seed(*numbers: int) -> int:
 
 
 def make_transforms(strength: float) -> list[A.BasicTransform]:
-    """List changes of place and of light; 1 turns by 25 degrees and shifts by 12 %."""
+    """List geometric and intensity transforms; at 1: 25 degrees, shifts of 12 %."""
     return [
         A.Affine(
             translate_percent=(-0.12 * strength, 0.12 * strength),
@@ -37,14 +37,14 @@ def make_transforms(strength: float) -> list[A.BasicTransform]:
 
 
 class Augmenter:
-    """Shift, turn, scale and re-light crops, a crop's slices alike; mirror some."""
+    """Shifts, rotates, scales and relights crops, all slices alike; flips half."""
 
     def __init__(
         self, strength: float, seed: int, mirrors: bool, slice_jitter: float = 0.0
     ) -> None:
         """Set the strength, as `make_transforms` takes it.
 
-        mirrors: whether left and right may change places, labels included.
+        mirrors: whether crops may be flipped left to right, with the label swap.
         slice_jitter: the share of crops taken one slice before or after their own, as
         a locator's may be; the crops must have slices to spare.
         """
@@ -76,7 +76,7 @@ class Augmenter:
         return np.stack(changed), classes
 
     def _jittered(self, crops: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        """Shift the slices of some crops by one, the outermost repeated."""
+        """Shift the slices of random crops by one, the outermost repeated."""
         chosen = seeds // 1000 % 1000 < 1000 * self.slice_jitter
         steps = np.where(seeds // 10**6 % 2, 1, -1) * chosen
         places = np.arange(crops.shape[1]) + steps[:, None]

@@ -1,9 +1,9 @@
-"""Batch normalisation's statistics, measured afresh before a model is judged.
+"""Batch-norm statistics, recomputed before validation.
 
 torchvision's MNASNet moves its running statistics by 3e-4 a step: after a few hundred
-steps they are still mostly those it started from, and evaluation sees another network
-than training did. Measuring them over some training batches with the weights at rest
-puts that right, whatever the momentum.
+steps they are still mostly their initial values, and the evaluated network is not the
+trained one. Recomputing them over training batches with fixed weights removes that, for
+any momentum.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,12 +12,12 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-BATCHES = 12  # enough for a mean over some hundred crops
-SLOW_MOMENTUM = 0.01  # below it, `auto` measures afresh
+BATCHES = 12  # a mean over several hundred crops
+SLOW_MOMENTUM = 0.01  # below it, `auto` recomputes
 
 
 def needs_recompute(model: nn.Module, choice: str) -> bool:
-    """Say whether to measure: `recompute` yes, `running` no, `auto` if slow to move."""
+    """Return whether to recompute: `auto` does for a small momentum."""
     norms = list(_norms(model))
     if choice != "auto" or not norms:
         return choice == "recompute" and bool(norms)
@@ -34,13 +34,13 @@ def recompute_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> N
 
 @contextmanager
 def _accumulating(model: nn.Module) -> Iterator[None]:
-    """Make norms alone learn, as plain means, for the length of the block."""
+    """Let the norms alone update, as plain means, within the block."""
     norms = list(_norms(model))
     momenta = [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch's word for the plain mean of all batches
+        norm.momentum = None  # the plain mean of all batches
         norm.train()
     yield
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -22,7 +22,7 @@ Tensors = dict[str, torch.Tensor]
 class Checkpoint:
     """Where a training is.
 
-    config: of the run, so that no other run goes on from it; epochs: the history so
+    config: of the run, so that no other run resumes from it; epochs: the history so
     far; weights, best: the model's tensors now and at its best; optimizer, scaler:
     their state dicts.
     """
@@ -54,7 +54,7 @@ def save_checkpoint(state: Checkpoint, path: Path) -> None:
         "scaler": state.scaler,
     }
     # Clones, because safetensors refuses tensors that share memory, and it stores
-    # them row by row whatever their layout.
+    # them row by row in any memory layout.
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
         save_file(whole, temporary, {"training": json.dumps(header)})

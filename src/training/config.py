@@ -1,6 +1,7 @@
 """What makes a run: its hyperparameters and its data; and the metrics of an epoch."""
 
 import json
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 class Hyperparameters:
     """The flags of train.py of the same names.
 
-    patience: epochs without a better validation loss after which training stops; 0 to
-    train them all and keep the last weights, where validation is too small to choose.
+    patience: early stopping, epochs without a better validation loss; 0 to train all
+    epochs and keep the last weights, where validation is too small to choose.
     input_px: side to which crops are scaled for the backbone, 0 for as they are;
-    augment: strength of the random changes, 0 for none; batch_norm: `recompute` the
+    augment: strength of the augmentation, 0 for none; bn_stats: `recompute` the
     statistics before each evaluation, `running` for those of training, or `auto`.
     """
 
@@ -73,18 +74,18 @@ class RunConfig:
     crop: dict[str, Any]
     cache_fingerprint: dict[str, Any]
     limit: int | None
-    prior: list[dict[str, Any]]
+    prior: list[dict[Hashable, Any]]
     canal_offsets: list[dict[str, Any]] | None = None
     level_spacing: list[dict[str, Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it by name; of a file of weights the name, not where it lay."""
-        told = json.loads(json.dumps(asdict(self)))
-        return {**told, "weights": Path(self.weights).name}
+        """Return all fields by name; of a weights file the name without its folder."""
+        plain = json.loads(json.dumps(asdict(self)))
+        return {**plain, "weights": Path(self.weights).name}
 
     @property
     def name(self) -> str:
-        """Name the run's folder by what tells runs apart."""
+        """The run folder's name: what distinguishes runs of one cache."""
         fold = self.fold if self.fold == "holdout" else f"fold{self.fold}"
         parts = (self.task, self.backbone, self.slices, self.split, fold)
         return "-".join((*parts, f"seed{self.hyperparameters['seed']}"))

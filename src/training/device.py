@@ -2,6 +2,8 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +14,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # as glibc's malloc.h numbers them
 
 
 def choose_device() -> torch.device:
-    """Take this process's GPU if it answers a small sum, else the CPU."""
+    """Take this process's GPU if a small sum works on it, else the CPU."""
     if torch.cuda.is_available():
         device = torch.device("cuda", distributed.rank() % torch.cuda.device_count())
         try:
@@ -27,7 +29,7 @@ def choose_precision(device: torch.device, model: nn.Module) -> torch.dtype:
     """bfloat16 where the device computes in it, float16 on older GPUs, else float32.
 
     On a CPU a model of grouped convolutions (MNASNet's are) stays with float32, since
-    their gradients take three times as long in bfloat16 (docs/results.md).
+    their gradients take three times as long in bfloat16 (docs/log.md).
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -42,8 +44,9 @@ def _is_grouped(model: nn.Module) -> bool:
 
 def _cpu_has_bfloat16() -> bool:
     """Say whether the CPU multiplies bfloat16 itself: emulated, it would be slower."""
-    told = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11 or so
-    return any(told.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    read: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    held = read()  # empty before about torch 2.11
+    return any(held.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def keep_malloc_arena() -> None:

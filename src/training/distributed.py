@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from timm.utils import distribute_bn
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -26,17 +27,17 @@ def process_group() -> Iterator[None]:
 
 
 def rank() -> int:
-    """Which of the processes this is, from 0; 0 alone writes and talks."""
+    """This process' rank, from 0; 0 alone writes and prints."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def barrier() -> None:
-    """Go on when every process has come here."""
+    """Wait for all processes."""
     if distributed.is_initialized():
         distributed.barrier()
 
@@ -77,6 +78,5 @@ def sync_batch_norms(model: nn.Module, device: torch.device) -> nn.Module:
 
 def average_statistics(model: nn.Module) -> None:
     """Average batch normalisation's statistics over the processes."""
-    for name, value in model.named_buffers():
-        if name.endswith(("running_mean", "running_var")):
-            all_reduce_sum(value).div_(world_size())
+    if distributed.is_initialized():
+        distribute_bn(model, world_size(), reduce=True)

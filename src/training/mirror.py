@@ -1,8 +1,8 @@
-"""The patient in a mirror: a crop turned left to right, and its label with it.
+"""Left/right flips of crops, and the label swap that each needs.
 
 An axial crop is flipped along its columns. A sagittal one stays as it is and its
-slices change order, since they run from the patient's right to left. Either way what
-was on the left is on the right, so the label must follow: a flip that forgets to swap
+slices change order, since they run from the patient's right to left. Either way patient
+left becomes patient right, so the label must follow: a flip that forgets to swap
 labels was the competition's most expensive known bug.
 """
 

@@ -1,4 +1,4 @@
-"""Optimisers by name, and the learning rate's course."""
+"""Optimizers by name, and the learning rate scheduler with warmup and cosine."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-WARMUP_SHARE = 0.05  # share of all steps over which the rate grows to its full height
-MIN_LR_FACTOR = 0.01  # what a cosine course ends at, of the full rate
+WARMUP_SHARE = 0.05  # of all steps, over which the rate grows to its full value
+MIN_LR_FACTOR = 0.01  # of the full rate, at which the cosine ends
 
 # Fused: one pass over the weights instead of a dozen, which is a third of VGG's step on
 # a CPU. RMSProp has no such form.
@@ -23,12 +23,12 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 def make_optimizer(
     name: str, parameters: Iterable[torch.nn.Parameter], lr: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """Make the optimiser of that name; SGD has a momentum of .9."""
+    """Make the optimizer of that name; SGD has a momentum of .9."""
     return OPTIMIZERS[name](parameters, lr=lr, weight_decay=weight_decay)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Restore an optimiser, its moments laid out in memory as their weights are.
+    """Restore an optimizer, its moments laid out in memory as their weights are.
 
     A file keeps tensors row by row; a fused step reads weight and moments side by side
     as they lie, and would pair the wrong ones.
@@ -40,11 +40,25 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
                 moments[name] = torch.empty_like(weight).copy_(value)
 
 
-def lr_factor(schedule: str, step: int, steps: int) -> float:
-    """What the learning rate is multiplied by at a step of `steps` in all.
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, schedule: str, done: int, total: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Make the learning rate's schedule: linear warmup and half a cosine, or constant.
 
-    `constant` is 1. `cosine` grows over WARM_UP, then falls along half a cosine to
-    LEAST (Loshchilov and Hutter, SGDR, 2017, without restarts).
+    done: steps taken already, by the training that is resumed; total: of all epochs.
+    """
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group.get("initial_lr", group["lr"])
+    factor = partial(lr_factor, schedule, total)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor, last_epoch=done - 1)
+
+
+def lr_factor(schedule: str, steps: int, step: int) -> float:
+    """Return the factor of the learning rate at a step of `steps` in all.
+
+    `constant` is 1. `cosine` grows linearly over WARMUP_SHARE of the steps (warmup),
+    then falls along half a cosine to MIN_LR_FACTOR (Loshchilov and Hutter, SGDR, 2017,
+    without restarts).
     """
     if schedule == "constant":
         return 1.0

@@ -1,10 +1,12 @@
-"""A model at work on its device, in the number format that the device likes."""
+"""A model at inference on its device, in mixed precision where that is faster."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
 from src.training import distributed
+from src.training.data_loading import BatchDataset, unaugmented
 from src.training.device import choose_precision
 
 # Mean and deviation of the crops' pixels; the authors of the paper measured these.
@@ -21,10 +23,10 @@ class Predictor:
         device: torch.device,
         precision: torch.dtype | None = None,
     ) -> None:
-        """Move the model to the device; precision: as the device likes it if None."""
+        """Move the model to the device; precision: the device's fastest if None."""
         self.input_px, self.device = input_px, device
         self.precision = precision or choose_precision(device, model)
-        model = model.to(device, memory_format=torch.channels_last)
+        model = model.to(device).to(memory_format=torch.channels_last)
         self.model = distributed.sync_batch_norms(model, device)
 
     @torch.inference_mode()
@@ -34,9 +36,25 @@ class Predictor:
         with self._autocast():
             return self.model(self._images(images)).float()
 
+    @torch.inference_mode()
+    def logits(self, dataset: BatchDataset, batch_size: int) -> torch.Tensor:
+        """Return the outputs [n, classes] for all rows of a dataset, on the CPU.
+
+        The rows are divided among the processes, and each gets all outputs.
+        """
+        rank, processes = distributed.rank(), distributed.world_size()
+        own = np.arange(len(dataset))[rank::processes]
+        batches = unaugmented(dataset, own, batch_size)
+        mine = torch.cat([self.outputs(batch.images) for batch in batches])
+        every = mine.new_zeros(len(dataset), mine.shape[1])
+        every[torch.from_numpy(own)] = mine
+        return distributed.all_reduce_sum(every).cpu()
+
     def _images(self, crops: torch.Tensor) -> torch.Tensor:
         """Send uint8 crops to the device, a quarter of float32's bytes, then scale."""
-        crops = crops.to(self.device, memory_format=torch.channels_last)
+        crops = crops.to(
+            self.device, memory_format=torch.channels_last, non_blocking=True
+        )
         images = normalize(crops)
         if self.input_px in (0, images.shape[-1]):
             return images

@@ -1,6 +1,6 @@
 """Run folders: a trained model that describes itself.
 
-config.json says what was trained on what; history.jsonl has a line an epoch;
+config.json describes the model and its data; history.jsonl has a line an epoch;
 weights.safetensors the best weights; predictions.csv the test crops' probabilities.
 """
 
@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from src import __version__
 from src.competition.constants import SEVERITIES
 from src.errors import UserError
 from src.files import write_csv, write_json, write_text
@@ -25,19 +26,21 @@ from src.training.config import EpochMetrics, RunConfig
 from src.training.device import choose_device
 from src.training.predictor import Predictor
 
-CHECKPOINT_FILE = "state.safetensors"  # of a training half way, see checkpoint.py
+CHECKPOINT_FILE = "state.safetensors"  # of an unfinished training, see checkpoint.py
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run folder."""
+    """A finished run folder; kit_version: that trained it, None before 0.2."""
 
     folder: Path
     config: RunConfig
+    kit_version: str | None = None
 
     def history(self) -> pd.DataFrame:
         """Read the training's history, a row an epoch."""
-        return pd.read_json(self.folder / "history.jsonl", lines=True)
+        with (self.folder / "history.jsonl").open(encoding="utf-8") as lines:
+            return pd.read_json(lines, lines=True)
 
     def predictions(self) -> pd.DataFrame:
         """Read the test crops' probabilities, a column a label."""
@@ -62,7 +65,7 @@ class Run:
 
 
 def partial_folder(runs: Path, config: RunConfig) -> Path:
-    """Where a run lies while it is trained: no reader takes it for a run."""
+    """The folder of an unfinished run, which read_runs skips."""
     return runs / f".{config.name}.part"
 
 
@@ -75,7 +78,7 @@ def write_history(epochs: list[EpochMetrics], folder: Path) -> None:
 def finalize_run(
     runs: Path, config: RunConfig, model: nn.Module, predictions: pd.DataFrame
 ) -> None:
-    """Write what makes a run whole, then give its folder the name readers look for."""
+    """Write the run's files, then rename its folder to the name of a finished run."""
     folder = partial_folder(runs, config)
     write_csv(predictions, folder / "predictions.csv")
     state = {
@@ -83,13 +86,14 @@ def finalize_run(
         for name, value in model.state_dict().items()
     }
     save_file(state, folder / "weights.safetensors")
-    write_json(config.to_dict(), folder / "config.json")
+    described = {**config.to_dict(), "kit_version": __version__}
+    write_json(described, folder / "config.json")
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     os.replace(folder, runs / config.name)
 
 
 def is_finished(runs: Path, config: RunConfig) -> bool:
-    """Say whether this very run is done; refuse another under its name."""
+    """Return whether this run is done; raises UserError for another of its name."""
     folder = runs / config.name
     if not folder.is_dir():
         return False
@@ -105,13 +109,15 @@ def is_finished(runs: Path, config: RunConfig) -> bool:
 def read_run(folder: Path) -> Run:
     """Open a finished run. Raises UserError where the folder is not one."""
     try:
-        config = RunConfig(**json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        held = json.loads((folder / "config.json").read_text())
+        kit_version = held.pop("kit_version", None)
+        config = RunConfig(**held)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{folder} is no finished run: its config.json is missing or of another "
             "version; train it again with train.py"
         ) from error
-    return Run(folder, config)
+    return Run(folder, config, kit_version)
 
 
 def read_runs(runs: Path, task: str | None = None) -> list[Run]:
@@ -124,14 +130,14 @@ def read_runs(runs: Path, task: str | None = None) -> list[Run]:
     return [run for run in found if task in (None, run.config.task)]
 
 
-def readable_runs(runs: Path, tell: Callable[[str], None]) -> list[Run]:
-    """Open the finished runs that can be opened, and tell of those that cannot."""
+def readable_runs(runs: Path, log: Callable[[str], None]) -> list[Run]:
+    """Open the finished runs that can be opened, and log the skipped ones."""
     found = []
     for folder in _folders(runs):
         try:
             found.append(read_run(folder))
         except UserError as error:
-            tell(f"Skipped: {error}")
+            log(f"Skipped: {error}")
     return found
 
 
@@ -154,7 +160,7 @@ LOSSES = ["train_loss", "validation_loss"]
 
 
 def mean_prior(runs: list[Run]) -> pd.DataFrame:
-    """Average the priors that the runs keep."""
+    """Average the runs' severity priors."""
     tables = [pd.DataFrame(run.config.prior) for run in runs]
     prior = tables[0].copy()
     prior[list(SEVERITIES)] = sum(t[list(SEVERITIES)] for t in tables) / len(tables)
@@ -168,7 +174,8 @@ def read_history(path: Path) -> pd.DataFrame:
     for a file that is not whole.
     """
     try:
-        table = pd.read_json(path, lines=True)[["epoch", *LOSSES]].astype(float)
+        with path.open(encoding="utf-8") as lines:
+            table = pd.read_json(lines, lines=True)[["epoch", *LOSSES]].astype(float)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{path} is missing or damaged; train the run {path.parent.name} again"

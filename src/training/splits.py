@@ -12,10 +12,10 @@ SPLITS = ("train", "validation", "test")
 def crop_splits(
     table: pd.DataFrame, folds: pd.DataFrame, split: str, fold: str, seed: int
 ) -> pd.Series:
-    """Give each row of a cache's crop table its role: train, validation or test.
+    """Assign each row of a cache's crop table to train, validation or test.
 
-    split `study` follows folds.csv; `row` deals single crops out whatever their study,
-    as the paper's code did, so that a study's crops are on both sides.
+    split `study` follows folds.csv; `row` splits single crops regardless of their
+    study, as the paper's code did, so that a study is on both sides: it leaks.
     """
     if split == "row":
         return pd.Series(row_splits(len(table), seed), index=table.index)
@@ -23,7 +23,7 @@ def crop_splits(
 
 
 def study_splits(folds: pd.DataFrame, fold: str) -> pd.Series:
-    """Give each study's role, indexed by study_id; fold: as a flag says it."""
+    """Return each study's split, indexed by study_id; fold: `holdout` or a number."""
     if fold == "holdout":
         return fold_splits(folds, fold)
     if not fold.isdecimal():
@@ -47,7 +47,7 @@ def training_prior(
 
 
 def require_examples(counts: dict[str, int], what: str) -> None:
-    """Raise UserError if a role is left without an example."""
+    """Raise UserError if a split has no example."""
     for role in SPLITS:
         if not counts[role]:
             raise UserError(

@@ -1,9 +1,10 @@
-"""Training one run: from its examples to its folder."""
+"""Training one run: from its task to its folder."""
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 import torch
@@ -12,6 +13,8 @@ from src.console import say
 from src.training import distributed
 from src.training.checkpoint import load_checkpoint, save_checkpoint
 from src.training.config import EpochMetrics, Hyperparameters, RunConfig
+from src.training.device import choose_device
+from src.training.predictor import Predictor
 from src.training.run_folder import (
     CHECKPOINT_FILE,
     build_model,
@@ -19,60 +22,63 @@ from src.training.run_folder import (
     partial_folder,
     write_history,
 )
-from src.training.trainer import Dataset, Trainer
+from src.training.trainer import Task, Trainer
 
 SAVE_EVERY_S = 60.0  # between checkpoints: VGG-16's is 2 GB
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingTask:
-    """What a run is to be made of, whatever its task.
+class TrainingTask(Task, Protocol):
+    """A trainer's task that describes its run and predicts its test studies."""
 
-    trainer: makes the run's trainer, the same each time for the same settings;
-    predict: tells what the trained model says of the run's test studies.
-    """
+    @property
+    def config(self) -> RunConfig:
+        """The description of the run."""
 
-    config: RunConfig
-    train: Dataset
-    validation: Dataset
-    trainer: Callable[[Hyperparameters], Trainer]
-    predict: Callable[[Trainer], pd.DataFrame]
+    def with_hyperparameters(self, new: Hyperparameters) -> "TrainingTask":
+        """Return the same task with another recipe."""
+
+    def predict(self, model: Predictor) -> pd.DataFrame:
+        """Return the rows of predictions.csv."""
 
 
-def train_and_save(
-    job: TrainingTask,
+def train_run(
+    task: TrainingTask,
     runs: Path,
-    on_epoch: Callable[[EpochMetrics], None] = lambda epoch: None,
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+    loader_workers: int = 0,
 ) -> None:
     """Train a run, from its last checkpoint if there is one, and write its folder."""
-    trainer = job.trainer(Hyperparameters(**job.config.hyperparameters))
-    keeper = CheckpointWriter(trainer, job.config, partial_folder(runs, job.config))
-    keeper.resume()
+    trainer = make_trainer(task.config, loader_workers)
+    folder = partial_folder(runs, task.config)
+    writer = CheckpointWriter(trainer, task.config, folder)
+    writer.resume()
 
-    def after(epoch: EpochMetrics) -> None:
-        keeper.keep()
-        on_epoch(epoch)
+    def after(metrics: EpochMetrics) -> None:
+        writer.keep()
+        on_epoch(metrics)
 
-    trainer.fit(job.train, job.validation, after)
-    predictions = job.predict(trainer)
+    trainer.fit(task, after)
+    predictions = task.predict(trainer)
     if distributed.rank() == 0:
-        finalize_run(runs, job.config, trainer.model, predictions)
+        finalize_run(runs, task.config, trainer.model, predictions)
     distributed.barrier()
 
 
-def build_seeded_model(
-    config: RunConfig, hyperparameters: Hyperparameters
-) -> torch.nn.Module:
-    """Build a run's network, the same each time for the same seed."""
+def make_trainer(config: RunConfig, loader_workers: int = 0) -> Trainer:
+    """Build a run's network and its trainer, the same each time for the same seed."""
+    hyperparameters = Hyperparameters(**config.hyperparameters)
     torch.manual_seed(hyperparameters.seed)
-    return build_model(config, config.weights)
+    model = build_model(config, config.weights)
+    return Trainer(
+        model, hyperparameters, choose_device(), loader_workers=loader_workers
+    )
 
 
 class CheckpointWriter:
-    """Keeps a training's history and, every so often, its checkpoint."""
+    """Writes a training's history each epoch, and its checkpoint once a minute."""
 
     def __init__(self, trainer: Trainer, config: RunConfig, folder: Path) -> None:
-        """Keep them in a folder that need not be there yet."""
+        """Write them into a folder, which need not exist yet."""
         self.trainer, self.config, self.folder = trainer, asdict(config), folder
         self.saved = time.monotonic()
 

@@ -1,70 +1,74 @@
 """The training loop: epochs until validation stops improving, best weights kept."""
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from src.models.backbones import load_state
 from src.training import distributed
-from src.training.augmentation import Augmenter, derive_seed
+from src.training.augmentation import derive_seed
 from src.training.batch_norm import BATCHES, needs_recompute, recompute_statistics
 from src.training.checkpoint import Checkpoint, Tensors
 from src.training.config import EpochMetrics, Hyperparameters
+from src.training.data_loading import (
+    Batch,
+    BatchDataset,
+    BatchKey,
+    EpochSampler,
+    training_loader,
+)
 from src.training.device import keep_malloc_arena
-from src.training.optimizers import load_optimizer, lr_factor, make_optimizer
+from src.training.optimizers import load_optimizer, make_optimizer, make_scheduler
 from src.training.predictor import Predictor
 
 CLIP_NORM = 5.0
-# An epoch's uint8 images, what is asked of them, and by what to weigh their mean loss.
-Batches = Iterator[tuple[torch.Tensor, Any, float]]
 
 
-class Dataset(Protocol):
-    """What a model is trained and validated on: a CropDataset or a SeriesDataset."""
+class Validation(NamedTuple):
+    """A model's mean loss on the validation studies, and its accuracy."""
 
-    def __len__(self) -> int:
-        """Count the examples."""
+    loss: float
+    accuracy: float
 
-    def steps(self, size: int) -> int:
-        """Count the training batches of an epoch."""
 
-    def training(self, size: int, epoch: int, seed: int, augment: Any) -> Batches:
-        """Yield this process's share of each batch of an epoch."""
+class Task(Protocol):
+    """The goal of a training: its examples, its loss and its validation."""
 
-    def batches(self, size: int, places: np.ndarray) -> Iterator[torch.Tensor]:
-        """Yield the uint8 images of some examples as they are."""
+    @property
+    def train(self) -> BatchDataset:
+        """The training examples."""
 
     def loss(self, outputs: torch.Tensor, target: Any) -> torch.Tensor:
-        """Hold a batch's outputs against its target: a mean."""
+        """Return the mean loss [] of a batch's outputs; both are on the device."""
 
-    def judge(self, trainer: "Trainer") -> tuple[float, float]:
-        """Return the trained model's mean loss and its share of right answers."""
+    def validate(self, model: Predictor) -> Validation:
+        """Validate a model on the validation studies, over all processes."""
 
 
 class Trainer(Predictor):
-    """A model, its optimiser and its number format, on one device."""
+    """A model in training: its optimizer, its schedule and its history."""
 
     def __init__(
         self,
         model: nn.Module,
         hyperparameters: Hyperparameters,
         device: torch.device,
-        mirrors: bool = False,
         precision: torch.dtype | None = None,
-        augment: Any = None,
+        loader_workers: int = 0,
     ) -> None:
         """Move the model to the device.
 
-        mirrors: whether crops may change sides, labels with them. precision: as the
-        device likes it if None. augment: of crops if None.
+        precision: the device's fastest if None. loader_workers: processes that make
+        batches; they change no batch.
         """
         super().__init__(model, hyperparameters.input_px, device, precision)
         keep_malloc_arena()
-        self.hyperparameters = hyperparameters
+        self.hyperparameters, self.loader_workers = hyperparameters, loader_workers
         self.optimizer = make_optimizer(
             hyperparameters.optimizer,
             self.model.parameters(),
@@ -73,120 +77,117 @@ class Trainer(Predictor):
         )
         halved = self.precision is torch.float16
         self.scaler = torch.amp.GradScaler(device.type, enabled=halved)
-        own = Augmenter(hyperparameters.augment, hyperparameters.seed, mirrors)
-        self.augment = augment or own
         self.epochs: list[EpochMetrics] = []
         self.best: Tensors = {}
 
     def fit(
         self,
-        train: Dataset,
-        validation: Dataset,
-        on_epoch: Callable[[EpochMetrics], None] = lambda epoch: None,
+        task: Task,
+        on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     ) -> None:
-        """Train, from the beginning or from what restore() gave.
+        """Train from the beginning, or resume after restore().
 
         on_epoch is called after each new epoch. At the end the model holds the weights
-        of the least validation loss; with patience 0, those of the last epoch.
+        of the least validation loss (early stopping); with patience 0, those of the
+        last epoch.
         """
+        loader = self.start(task)
         while not self._finished():
-            epoch = self._epoch(train, validation)
-            self.epochs.append(epoch)
-            if epoch.best:
+            metrics = self._epoch(task, loader)
+            self.epochs.append(metrics)
+            if metrics.best:
                 self.best = _copied(self.model)
-            on_epoch(epoch)
+            on_epoch(metrics)
         if self.hyperparameters.patience:
             load_state(self.model, self.best)
 
+    def start(self, task: Task) -> "DataLoader[Batch]":
+        """Make the task's loader, and the schedule from where the history ends."""
+        own = self.hyperparameters
+        loader = training_loader(
+            task.train, own.batch_size, own.seed, self.device, self.loader_workers
+        )
+        self.scheduler = make_scheduler(
+            self.optimizer,
+            own.schedule,
+            done=len(self.epochs) * len(loader),
+            total=own.epochs * len(loader),
+        )
+        return loader
+
     def _finished(self) -> bool:
-        """Say whether all epochs are done, or too many since the best."""
+        """Return whether all epochs are done, or early stopping is due."""
         since_best = 0
         for epoch in self.epochs:
             since_best = 0 if epoch.best else since_best + 1
         done = len(self.epochs) >= self.hyperparameters.epochs
         return done or 0 < self.hyperparameters.patience <= since_best
 
-    def _epoch(self, train: Dataset, validation: Dataset) -> EpochMetrics:
+    def _epoch(self, task: Task, loader: "DataLoader[Batch]") -> EpochMetrics:
         start = time.perf_counter()
         number = len(self.epochs) + 1
-        train_loss = self.train_epoch(train, number)
+        train_loss = self.train_epoch(task, loader, number)
         if needs_recompute(self.model, self.hyperparameters.bn_stats):
-            self._recompute(train)
+            self._recompute(task.train)
         self.model.eval()
-        loss, top1 = validation.judge(self)
+        loss, accuracy = task.validate(self)
         improved = loss < min((e.validation_loss for e in self.epochs), default=np.inf)
-        rate = self.optimizer.param_groups[0]["lr"]
         seconds = time.perf_counter() - start
-        return EpochMetrics(number, train_loss, loss, top1, rate, seconds, improved)
-
-    def train_epoch(self, train: Dataset, epoch: int) -> float:
-        """Pass over the training examples once; return their mean loss."""
-        hyperparameters = self.hyperparameters
-        # Drop-out follows from seed and epoch too, and differs between processes.
-        torch.manual_seed(derive_seed(hyperparameters.seed, epoch, distributed.rank()))
-        steps = train.steps(hyperparameters.batch_size)
-        totals = torch.zeros(2, dtype=torch.float64)
-        batches = train.training(
-            hyperparameters.batch_size, epoch, hyperparameters.seed, self.augment
+        return EpochMetrics(
+            number, train_loss, loss, accuracy, self.last_lr, seconds, improved
         )
+
+    def train_epoch(self, task: Task, loader: "DataLoader[Batch]", epoch: int) -> float:
+        """Pass over the training examples once; return their mean loss.
+
+        The loss is summed on the device and read once, since a read waits for it.
+        """
+        assert isinstance(loader.sampler, EpochSampler)
+        loader.sampler.set_epoch(epoch)
+        batches = iter(loader)  # which draws from torch's generator
+        # Drop-out follows from seed and epoch too, and differs between processes.
+        seed = self.hyperparameters.seed
+        torch.manual_seed(derive_seed(seed, epoch, distributed.rank()))
+        totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         with distributed.wrap_ddp(self.model, self.device) as model:
             model.train()
-            for index, (images, target, weight) in enumerate(batches):
-                step = (epoch - 1) * steps + index
-                factor = lr_factor(
-                    hyperparameters.schedule, step, hyperparameters.epochs * steps
-                )
-                for group in self.optimizer.param_groups:
-                    group["lr"] = hyperparameters.lr * factor
-                loss = self._step(train, model, images, target, weight)
-                totals += torch.tensor([loss * len(images), len(images)])
-        total, count = distributed.all_reduce_sum(totals.to(self.device)).tolist()
+            for batch in batches:
+                loss = self._step(task, model, batch)
+                totals[0] += loss.double() * len(batch.images)
+                totals[1] += len(batch.images)
+                self.last_lr = float(self.scheduler.get_last_lr()[0])
+                self.scheduler.step()
+        total, count = distributed.all_reduce_sum(totals).tolist()
         return total / count
 
-    def _step(
-        self,
-        train: Dataset,
-        model: nn.Module,
-        images: torch.Tensor,
-        target: Any,
-        weight: float,
-    ) -> float:
+    def _step(self, task: Task, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Take one optimizer step; return the loss, still on the device."""
         self.optimizer.zero_grad(set_to_none=True)
+        target = batch.target.to(self.device, non_blocking=True)
         with self._autocast():
-            outputs = model(self._images(images))
-            loss = train.loss(outputs, target)
-        self.scaler.scale(loss * weight).backward()
+            loss = task.loss(model(self._images(batch.images)), target)
+        self.scaler.scale(loss * batch.loss_scale).backward()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss.item()
+        return loss.detach()
 
-    def _recompute(self, train: Dataset) -> None:
-        """Measure the norms' statistics over some training examples as they are."""
-        size = self.hyperparameters.batch_size
-        rng = np.random.default_rng([self.hyperparameters.seed, len(self.epochs)])
-        chosen = rng.permutation(len(train))[: BATCHES * size]
-        own = chosen[distributed.rank() :: distributed.world_size()]
+    def _recompute(self, train: BatchDataset) -> None:
+        """Recompute batch-norm statistics over unaugmented training examples."""
+        own = self.hyperparameters
+        order = np.random.default_rng([own.seed, len(self.epochs)])
+        batches = train.split_batches(order.permutation(len(train)), own.batch_size)
+        rank, processes = distributed.rank(), distributed.world_size()
+        keys = [BatchKey(rows[rank::processes]) for rows in batches[:BATCHES]]
         with self._autocast():
             recompute_statistics(
-                self.model,
-                (self._images(images) for images in train.batches(size, own)),
+                self.model, (self._images(train[key].images) for key in keys)
             )
         distributed.average_statistics(self.model)
 
-    @torch.inference_mode()
-    def logits(self, crops: Dataset) -> torch.Tensor:
-        """Return the model's float32 outputs [n, classes] on the CPU, in crop order."""
-        own = np.arange(len(crops))[distributed.rank() :: distributed.world_size()]
-        size = self.hyperparameters.batch_size
-        mine = torch.cat([self.outputs(batch) for batch in crops.batches(size, own)])
-        every = mine.new_zeros(len(crops), mine.shape[1])
-        every[torch.from_numpy(own)] = mine
-        return distributed.all_reduce_sum(every).cpu()
-
-    def checkpoint(self, config: dict) -> Checkpoint:
-        """Describe where the training is."""
+    def checkpoint(self, config: dict[str, Any]) -> Checkpoint:
+        """Return the training's present state."""
         return Checkpoint(
             config,
             [epoch.to_dict() for epoch in self.epochs],
@@ -197,7 +198,7 @@ class Trainer(Predictor):
         )
 
     def restore(self, state: Checkpoint) -> None:
-        """Go back to where a checkpoint was taken."""
+        """Resume from a checkpoint."""
         self.epochs = [EpochMetrics(**epoch) for epoch in state.epochs]
         self.best = state.best
         load_state(self.model, state.weights)

@@ -1,7 +1,7 @@
-"""Looking for a good recipe: Optuna tries some, judged on validation alone.
+"""Hyperparameter search with Optuna, by the validation loss alone.
 
 Many workers may share one database: start the same command on each with one --storage.
-A killed search goes on, counting the trials that are done.
+An interrupted search resumes, counting the trials that are done.
 """
 
 import time
@@ -22,7 +22,7 @@ from src.errors import UserError
 from src.files import write_text
 from src.training.config import EpochMetrics, Hyperparameters, RunConfig
 from src.training.optimizers import OPTIMIZERS
-from src.training.train_run import TrainingTask
+from src.training.train_run import TrainingTask, make_trainer
 
 BATCH_SIZES = (16, 32, 64, 128)
 RATES = (1e-5, 1e-1)
@@ -33,39 +33,39 @@ RECIPE = {
     "augment": "augment",
 }
 SGD_RATE = 30.0  # times the rate of the optimisers that scale their steps themselves
-OPENING_TRIES = 5  # two workers that make the same tables at once get in the way
+OPENING_TRIES = 5  # two workers that create the same tables at once collide
 
 
 def tune(
-    job: TrainingTask,
+    task: TrainingTask,
     trials: int,
     storage: str | None,
     best: Path,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
+    loader_workers: int = 0,
 ) -> list[dict[str, Any]]:
     """Try recipes until `trials` are done in all; write the best as a preset.
 
-    job: of the run to find a recipe for; its own recipe is tried first, then the same
+    task: of the run to find a recipe for; its own recipe is tried first, then the same
     with each of the other optimisers. storage: an Optuna URL, or the path of a journal
-    file; beside `best` if None. Returns what `best_by_optimizer` tells of all trials.
+    file; beside `best` if None. Returns best_by_optimizer of all trials.
     """
-    config = job.config
+    config = task.config
     place = storage or str(best.with_suffix(".journal"))
     sampler = Sampler(first_recipes(config.hyperparameters), max(4, trials // 3))
     study = _study(config.name, place, sampler)
 
     def objective(trial: optuna.Trial) -> float:
-        hyperparameters = replace(
-            Hyperparameters(**config.hyperparameters), **suggest(trial)
-        )
-        trainer = job.trainer(hyperparameters)
+        own = Hyperparameters(**config.hyperparameters)
+        tried = task.with_hyperparameters(replace(own, **suggest(trial)))
+        trainer = make_trainer(tried.config, loader_workers)
 
         def judge(epoch: EpochMetrics) -> None:
             trial.report(epoch.validation_loss, epoch.epoch - 1)  # steps run from 0
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        trainer.fit(job.train, job.validation, judge)
+        trainer.fit(tried, judge)
         trial.set_user_attr("top1", max(e.validation_top1 for e in trainer.epochs))
         return min(epoch.validation_loss for epoch in trainer.epochs)
 
@@ -73,7 +73,7 @@ def tune(
         len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))) < trials
     ):
         study.optimize(
-            objective, n_trials=1, callbacks=[lambda _, done: tell(_sentence(done))]
+            objective, n_trials=1, callbacks=[lambda _, done: log(_sentence(done))]
         )
     write_preset(study, config, best)
     return best_by_optimizer(study.trials)
@@ -120,13 +120,18 @@ def best_by_optimizer(trials: list[optuna.trial.FrozenTrial]) -> list[dict[str, 
         whole = [trial for trial in tried if trial.state is TrialState.COMPLETE]
         if not whole:
             continue
-        best = min(whole, key=lambda trial: trial.value)
+        best = min(whole, key=_loss)
         pruned = sum(trial.state is TrialState.PRUNED for trial in tried)
         row = {"optimizer": name, "trials": len(tried), "stopped": pruned}
         row |= {"loss": best.value, "top-1": best.user_attrs["top1"]}
         row |= {word: _short(best.params.get(key)) for key, word in RECIPE.items()}
         rows.append(row)
     return sorted(rows, key=lambda row: row["loss"])
+
+
+def _loss(trial: optuna.trial.FrozenTrial) -> float:
+    assert trial.value is not None, "a complete trial has a value"
+    return trial.value
 
 
 def _study(name: str, place: str, sampler: Sampler) -> optuna.Study:
@@ -145,8 +150,8 @@ def _study(name: str, place: str, sampler: Sampler) -> optuna.Study:
             cause = type(error).__name__
             time.sleep(1 + attempt)
     raise UserError(
-        f"--storage {place} cannot be opened ({cause}): see that the database is there "
-        "and may be written"
+        f"--storage {place} cannot be opened ({cause}): check that the database exists "
+        "and is writable"
     )
 
 
@@ -154,7 +159,7 @@ def write_preset(study: optuna.Study, config: RunConfig, path: Path) -> None:
     """Write the best recipe found as a TOML preset.
 
     Of workers that share a search the last to write has the best of all: another's
-    trial may have ended while this one wrote, so it looks again.
+    trial may have ended while this one wrote, so the best is checked again.
     """
     written = None
     while (best := study.best_trial).number != written:

@@ -7,9 +7,11 @@ DEMO ?= demo
 DATA ?= data
 WEIGHTS ?= imagenet
 REHEARSAL ?= rehearsal
+PYTHON_KAGGLE ?= python3.12
+KAGGLE := .venv-kaggle
 
 .DEFAULT_GOAL := help
-.PHONY: help demo paper bench bench-gpu test test-slow mutate rehearse lint clean
+.PHONY: help demo paper bench bench-gpu test test-slow test-kaggle mutate rehearse lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,10 +25,15 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
+$(KAGGLE)/.ready: requirements-kaggle.txt
+	$(PYTHON_KAGGLE) -m venv $(KAGGLE)
+	$(KAGGLE)/bin/python -m pip install --quiet --requirement requirements-kaggle.txt
+	touch $@
+
 demo: $(VENV)/.ready ## phantom cohort to finished report, in demo/
 	$(BIN)/python -m src.demo --folder $(DEMO) --studies $(STUDIES)
 
-# The 2 x 2 that tells the story: honest or leaking split, neighbours or one slice.
+# The 2 x 2: study or row split, neighbours or one slice.
 paper: $(VENV)/.ready ## the paper's experiment on DATA, in full: hours, better on a GPU
 	$(BIN)/python input_prep.py --data $(DATA) --cache cache
 	for split in study row; do for slices in neighbours repeat; do \
@@ -36,7 +43,7 @@ paper: $(VENV)/.ready ## the paper's experiment on DATA, in full: hours, better 
 	done; done
 	$(BIN)/python evaluate.py --cache cache --runs runs --out report
 
-bench: $(VENV)/.ready ## our training loop against a plain one, on the demo's crops
+bench: $(VENV)/.ready ## the training loop against a plain one, on the demo's crops
 	$(BIN)/python -m benchmarks.loop_speed --cache $(DEMO)/cache
 
 bench-gpu: $(VENV)/.ready ## how long Table 2 takes here; number formats compared
@@ -44,11 +51,14 @@ bench-gpu: $(VENV)/.ready ## how long Table 2 takes here; number formats compare
 	  --cache $(DEMO)/cache --phantom $(STUDIES)
 	$(BIN)/python -m benchmarks.gpu_table2 --cache $(DEMO)/cache --out bench-gpu.json
 
-test: $(VENV)/.ready-dev ## all tests but the slow ones
-	$(BIN)/python -m pytest -n auto -m "not slow"
+test: $(VENV)/.ready-dev ## all tests but the slow ones, with coverage
+	$(BIN)/python -m pytest -n auto -m "not slow" --cov
 
 test-slow: $(VENV)/.ready-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-kaggle: $(KAGGLE)/.ready ## the same with the package versions of Kaggle's image
+	$(KAGGLE)/bin/python -m pytest -n auto -m "not slow"
 
 mutate: $(VENV)/.ready-dev ## plant small bugs and see which the tests notice: docs/mutation.md
 	$(BIN)/python tests/mutate.py --write
@@ -56,9 +66,10 @@ mutate: $(VENV)/.ready-dev ## plant small bugs and see which the tests notice: d
 rehearse: $(VENV)/.ready-dev ## the Kaggle notebook offline, under both mount layouts
 	$(BIN)/python -m src.kaggle.rehearse --folder $(REHEARSAL)
 
-lint: $(VENV)/.ready-dev ## check style and types' presence
+lint: $(VENV)/.ready-dev ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-clean: ## remove the demo, the rehearsal and the environment
-	rm -rf $(VENV) $(DEMO) $(REHEARSAL)
+clean: ## remove the demo, the rehearsal and the environments
+	rm -rf $(VENV) $(KAGGLE) $(DEMO) $(REHEARSAL)

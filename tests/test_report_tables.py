@@ -230,8 +230,8 @@ def test_the_spread_is_of_entries_with_several_runs() -> None:
     }
 
 
-def test_the_recipes_have_every_setting_of_any_entry() -> None:
-    other: dict[str, Any] = {"weights": None, "weight_decay": 0.01}
+def test_the_recipes_have_every_setting_of_any_entry_and_no_empty_column() -> None:
+    other: dict[str, Any] = {"weights": None, "weight_decay": 0.01, "limit": None}
     runs = [run_row(fold=1, seed=0), run_row(fold=0, seed=7)]
     first, second = recipes_table({"a": entry(), "b": entry(recipe=other, runs=runs)})
     assert first == {
@@ -243,3 +243,4 @@ def test_the_recipes_have_every_setting_of_any_entry() -> None:
     assert [second[name] for name in ("weights", "lr", "weight decay")] == [
         *("-", "-", "0.01")
     ]
+    assert "limit" not in {*first, *second}

@@ -220,8 +220,13 @@ def spread_table(condition: Metrics) -> Rows:
 
 
 def recipes_table(condition: Metrics) -> Rows:
-    """Tabulate how each entry was trained: the settings in its config.json."""
-    keys = dict.fromkeys(key for m in condition.values() for key in m["recipe"])
+    """Tabulate how each entry was trained: the settings that any config.json has."""
+    keys = dict.fromkeys(
+        key
+        for metrics in condition.values()
+        for key, value in metrics["recipe"].items()
+        if value is not None
+    )
     return [
         {
             "backbone": name,

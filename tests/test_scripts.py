@@ -212,18 +212,23 @@ def test_damaged_runs_cost_no_answer(
     assert (findings["source"] != "prior").sum() >= 20
 
 
+def predict_by(run: Path, data: Path, folder: Path) -> tuple[str, pd.DataFrame]:
+    """Predict by one run alone; return what is printed, and the findings."""
+    runs, out = folder / "runs", folder / "submission.csv"
+    shutil.copytree(run, runs / run.name)
+    printed = succeed(
+        *("predict_submission.py", "--data", data, "--runs", runs, "--out", out)
+    )
+    return printed, pd.read_csv(folder / "findings.csv")
+
+
 def test_location_runs_alone_find_the_sites_and_keep_the_priors_grades(
     phantom: Path, reading: Path, tmp_path: Path
 ) -> None:
-    runs, out = tmp_path / "runs", tmp_path / "submission.csv"
     [located] = reading.glob("location-*")
-    shutil.copytree(located, runs / located.name)
-    printed = succeed(
-        *("predict_submission.py", "--data", phantom, "--runs", runs, "--out", out)
-    )
+    printed, findings = predict_by(located, phantom, tmp_path)
     assert "no usable severity run was given" in printed
     assert "ALL ROWS ARE THE PRIOR" in printed
-    findings = pd.read_csv(tmp_path / "findings.csv")
     sites = findings[findings["source"] != "prior"]
     assert len(sites) >= 20
     assert sites[["series_id", "instance_number", "x", "y"]].notna().all(axis=None)
@@ -237,14 +242,9 @@ def test_location_runs_alone_find_the_sites_and_keep_the_priors_grades(
 def test_severity_runs_alone_keep_the_prior_with_the_reason(
     phantom: Path, reading: Path, tmp_path: Path
 ) -> None:
-    runs, out = tmp_path / "runs", tmp_path / "submission.csv"
     [graded] = reading.glob("severity-*")
-    shutil.copytree(graded, runs / graded.name)
-    printed = succeed(
-        *("predict_submission.py", "--data", phantom, "--runs", runs, "--out", out)
-    )
+    printed, findings = predict_by(graded, phantom, tmp_path)
     assert "Warning: no usable location run" in printed
-    findings = pd.read_csv(tmp_path / "findings.csv")
     assert set(findings["source"]) == {"prior"}
     assert findings["reason"].str.contains("no usable location run").all()
 

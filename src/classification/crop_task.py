@@ -99,9 +99,10 @@ def make_crop_task(
             f"--slices attention looks at more than {CHANNELS} slices and the cache "
             f"has {cache.spec.slices}: prepare one with input_prep.py --crop-slices 5"
         )
-    size = config.hyperparameters["batch_size"]
+    own = Hyperparameters(**config.hyperparameters)
     sets = crop_datasets(cache, folds, config)
-    return CropTask(config=config, table=cache.table, batch_size=size, **sets)
+    task = CropTask(config=config, table=cache.table, batch_size=own.batch_size, **sets)
+    return task.with_hyperparameters(own)  # which gives the train crops augmentation
 
 
 def make_augmenter(config: RunConfig) -> Augmenter:
@@ -141,6 +142,4 @@ def _crop_dataset(
         labels.mirrored(table["condition"]),
         flips if config.hyperparameters["augment"] else None,
         labels.weights,
-        make_augmenter(config),
-        config.hyperparameters["seed"],
     )

@@ -28,6 +28,7 @@ from src.localization.location_metrics import COMPARED_COLUMNS, compare_sites
 from src.localization.predict_heatmaps import predict_heatmaps
 from src.localization.series_dataset import (
     AnnotatedSeries,
+    HeatmapTarget,
     HeatmapTargets,
     SeriesDataset,
     heatmap_losses,
@@ -84,8 +85,9 @@ class LocationTask:
         rank, processes = distributed.rank(), distributed.world_size()
         for series in self.validation.series[rank::processes]:
             outputs = score_slices(series.overview, model)
-            [target] = HeatmapTargets((whole_target(series),)).to(model.device).series
-            found = _found(outputs, series)
+            whole = whole_target(series)
+            [target] = HeatmapTargets((whole,)).to(model.device).series
+            found = _found(outputs, series, whole)
             loss = heatmap_losses(outputs, target).sum()
             totals += torch.tensor([float(loss), found.sum(), len(found)])
         summed = distributed.all_reduce_sum(totals.to(model.device))
@@ -129,10 +131,12 @@ def make_location_task(
     return task.with_hyperparameters(Hyperparameters(**config.hyperparameters))
 
 
-def _found(outputs: torch.Tensor, series: AnnotatedSeries) -> np.ndarray:
+def _found(
+    outputs: torch.Tensor, series: AnnotatedSeries, whole: HeatmapTarget
+) -> np.ndarray:
     """Return for each site [m] whether its highest peak is on its slice and near it."""
     slices, points = peaks(select_targets(outputs, series.targets))
-    off_px = (points.cpu().numpy() - whole_target(series).points.numpy()) * OVERVIEW_PX
+    off_px = (points.cpu().numpy() - whole.points.numpy()) * OVERVIEW_PX
     off_mm = np.linalg.norm(off_px, axis=1) * series.overview.pitch_mm
     return (slices.cpu().numpy() == series.slices) & (off_mm <= NEAR_MM)
 

@@ -17,12 +17,13 @@ def predict_heatmaps(
 ) -> SeriesHeatmaps:
     """Average the locators' log probabilities of an overview: an ensemble."""
     targets = target_indices_of(description)
-    every = [
+    every = (
         log_probabilities(select_targets(score_slices(overview, locator), targets))
         for locator in locators
-    ]
-    size = every[0].shape[-2:]
-    total = torch.stack([_resized(logs, size) for logs in every]).sum(dim=0)
+    )
+    total = next(every)  # a running sum, so that memory does not grow with the ensemble
+    for logs in every:
+        total = total + _resized(logs, total.shape[-2:])
     mean = log_probabilities(total / len(locators))
     return SeriesHeatmaps(overview, mean.cpu().numpy())
 

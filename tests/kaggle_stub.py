@@ -25,19 +25,26 @@ MESSAGES = {
     401: "Unauthenticated",
     403: "Permission 'datasets.get' was denied",
     404: "Not found",
+    429: "Too many requests",
     500: "Internal server error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
 }
 RULES = "You must accept this competition's rules before you'll be able to download."
 
 
 @dataclass
 class Fault:
-    """What to answer instead, to the next `times` calls of `rpc` (`PUT` an upload)."""
+    """What to answer instead, to the next `times` calls of `rpc` (`PUT` an upload).
+
+    lost: the call takes effect, but the connection breaks before the answer.
+    """
 
     rpc: str
     status: int = 200
     body: Body | None = None
     times: int = FOREVER
+    lost: bool = False
 
     def answer(self) -> tuple[int, Body]:
         if self.body is not None:
@@ -110,9 +117,13 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self._read() or b"{}")
         rpc = urlsplit(self.path).path.rpartition("/")[2]
         self._note(rpc, json={name: v for name, v in body.items() if name != "token"})
-        if fault := self.stub.take_fault(rpc):
+        fault = self.stub.take_fault(rpc)
+        if fault and not fault.lost:
             return self._json(*fault.answer())
         reply = self.stub.rules.reply(rpc, body)
+        if fault:
+            self.close_connection = True
+            return None
         if isinstance(reply, str):
             return self._send(302, b"", Location=self.stub.url + reply)
         return self._json(reply[0], self._absolute(reply[1]))

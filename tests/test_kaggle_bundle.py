@@ -340,3 +340,38 @@ def test_the_command_prints_the_kits_size_and_its_runs_scores(
     assert f"{len(held)} files, {size:.1f} MB" in output
     [run] = (line for line in output.splitlines() if "condition-tiny" in line)
     assert re.findall(r"0\.\d+", run) == ["0.700", "0.600"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe{}"])
+def test_a_damaged_config_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    folder = write_run(tmp_path / "runs")
+    (folder / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"config\.json .*; train the run again\.$"):
+        stage_kit(tmp_path / "runs", tmp_path / "kit")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"\xff\xfe", b"[]\n", b"null\n", b"5\n", b'{"epoch": 1, "best": true, "val'),
+        b'{"best": true, "validation_loss": "low", "validation_top1": null}\n',
+        b'{"best": true, "validation_loss": NaN}\n',
+    ],
+)
+def test_a_damaged_history_gives_no_scores(tmp_path: Path, content: bytes) -> None:
+    folder = write_run(tmp_path / "runs")
+    (folder / "history.jsonl").write_bytes(content)
+    stage_kit(tmp_path / "runs", tmp_path / "kit")
+    [run] = read_manifest(tmp_path / "kit")["runs"]
+    assert run.keys() == {"name", "task", "backbone", "split", "fold"}
+
+
+def test_a_kit_of_a_damaged_kit_is_of_an_unknown_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training notebook stages its kit after hours: that must not fail."""
+    stage_kit(None, tmp_path / "kit")
+    (tmp_path / "kit" / "manifest.json").write_text("[]")
+    monkeypatch.setattr(kits, "ROOT", tmp_path / "kit")
+    stage_kit(None, tmp_path / "next")
+    assert read_manifest(tmp_path / "next")["commit"] == "unknown"

@@ -299,6 +299,152 @@ def test_run_info_has_counts_time_and_memory(
     }
 
 
+NOT_A_MANIFEST = [
+    *(b"", b"{", b"[]", b"null", b'"kit"', b"\xff\xfe{}", b"[" * 100_000, b"{}"),
+]
+
+
+def keeps_answering(
+    staged: Path, out: Path, monkeypatch: pytest.MonkeyPatch, sentence: str
+) -> None:
+    """Hold that problems stop the notebook outside the rerun and not within it."""
+    result = predict_test_set(staged, out)
+    with pytest.raises(UserError, match=sentence) as refusal:
+        result.verify()
+    assert "\n" not in str(refusal.value)
+    monkeypatch.setenv(RERUN, "1")
+    result = predict_test_set(staged, out)
+    result.verify()
+    submission.check_submission(
+        submission.read_submission(out / "submission.csv"), STUDIES
+    )
+
+
+@pytest.mark.parametrize("content", NOT_A_MANIFEST)
+def test_a_damaged_manifest_costs_no_submission(
+    data: Path,
+    staged: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+) -> None:
+    scripted(monkeypatch)
+    (staged / "manifest.json").write_bytes(content)
+    keeps_answering(staged, tmp_path / "out", monkeypatch, r"manifest\.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("kit", 7), ("kit", None), ("commit", []), ("packages", "torch")),
+        *(("files", []), ("files", {"train.py": None}), ("runs", None), ("runs", [1])),
+        ("files", {"train.py": {"sha256": "0", "bytes": "12"}}),
+        ("files", {"train.py": {"sha256": 0, "bytes": 12}}),
+        ("files", {"../secret": {"sha256": "0", "bytes": 12}}),
+        ("files", {"/etc/passwd": {"sha256": "0", "bytes": 12}}),
+    ],
+)
+def test_a_manifest_of_other_types_costs_no_submission(
+    data: Path,
+    staged: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    value: object,
+) -> None:
+    scripted(monkeypatch)
+    path = staged / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    sentence = r"manifest\.json (has no valid|lists a run)"
+    keeps_answering(staged, tmp_path / "out", monkeypatch, sentence)
+
+
+def test_a_long_name_in_the_manifest_is_a_missing_file(
+    data: Path, staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch)
+    path = staged / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"]["é" * 300] = {"sha256": "0", "bytes": 12}
+    path.write_text(json.dumps(manifest))
+    keeps_answering(staged, tmp_path / "out", monkeypatch, "NOT FIT TO SUBMIT")
+
+
+@pytest.mark.parametrize("limit", ["soon", "nan", "-1", "inf", ""])
+def test_a_limit_that_is_no_number_is_reported_and_not_followed(
+    data: Path,
+    staged: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+) -> None:
+    monkeypatch.setenv("KIT_LIMIT_MINUTES", limit)
+    script = scripted(monkeypatch)
+    result = predict_test_set(staged, tmp_path)
+    assert float(script[0].flags["--limit-minutes"]) == run_inference.LIMIT_MINUTES
+    [problem] = result.problems
+    assert problem.startswith("KIT_LIMIT_MINUTES is not followed: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"study_id\nfive\n"])
+def test_studies_without_a_readable_table_are_those_with_folders(
+    data: Path,
+    staged: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+) -> None:
+    scripted(monkeypatch)
+    (data / "test_series_descriptions.csv").write_bytes(content)
+    with pytest.raises(UserError):
+        predict_test_set(staged, tmp_path / "none")
+    for name in ("5", "6", ".7", "8x"):
+        (data / "test_images" / name).mkdir(parents=True)
+    (data / "test_images" / "9").touch()
+    keeps_answering(staged, tmp_path / "out", monkeypatch, "the test's table is unus")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"study_id\n1\n"])
+def test_damaged_training_labels_leave_the_uniform_prior(
+    data: Path,
+    staged: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+) -> None:
+    scripted(monkeypatch, lambda *_: None)
+    (data / "train.csv").write_bytes(content)
+    keeps_answering(staged, tmp_path / "out", monkeypatch, "the prior is uniform: ")
+    after = submission.read_submission(tmp_path / "out" / "submission.csv")
+    assert set(after["severe"].round(6)) == {0.333333}
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["verify", "install_wheels", "keeps_prior", "write_json", "_read_findings"],
+)
+def test_an_error_nobody_foresaw_costs_no_submission(
+    data: Path,
+    staged: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    def fails(*_: object) -> None:
+        raise TypeError("not foreseen")
+
+    scripted(monkeypatch)
+    monkeypatch.setattr(run_inference, step, fails)
+    keeps_answering(staged, tmp_path / "out", monkeypatch, ": not foreseen")
+
+
+@pytest.mark.parametrize("content", [*NOT_A_MANIFEST, b'{"kit": "x"}'])
+def test_a_damaged_run_info_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run_info.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"run_info\.json"):
+        read_run_info(tmp_path)
+
+
 def called(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Let no script of the training notebook run; return the commands."""
     commands: list[list[str]] = []

@@ -5,9 +5,10 @@ import json
 import os
 import random
 import shutil
+import stat
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from kaggle_stub import RULES, Fault, KaggleStub, etag
 
 from src.errors import UserError
 from src.kaggle import download
+from src.kaggle.cli import UnavailableError
 from src.kaggle.names import COMPETITION
+from src.kaggle.polling import Polling
 
 FILES = {
     "train.csv": b"study_id\n1\n",
@@ -149,11 +152,119 @@ def test_a_damaged_file_is_refused_and_the_folder_stays_incomplete(
     assert set(held(tmp_path / "data")) == {"train_images/1/2/3.dcm"}
 
 
-@pytest.mark.parametrize("name", ["../evil.csv", "/evil.csv"])
+@pytest.mark.parametrize(
+    "name",
+    ["../evil.csv", "/evil.csv", "a/../../evil.csv", "..\\evil.csv", "C:x"],
+)
 def test_an_archive_with_outside_paths_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="outside of its own folder"):
-        unpack(zipped({name: b"x"}), tmp_path / "data")
-    assert not (tmp_path / "evil.csv").exists()
+        unpack(zipped({**FILES, name: b"x"}), tmp_path / "data")
+    assert held(tmp_path) == {"data.zip": zipped({**FILES, name: b"x"})}
+
+
+def test_an_archive_with_a_link_is_refused(tmp_path: Path) -> None:
+    buffer, link = io.BytesIO(), zipfile.ZipInfo("train_images")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.csv", b"x")
+        archive.writestr(link, "/etc")
+    with pytest.raises(UserError, match="has train_images, a link or a path"):
+        unpack(buffer.getvalue(), tmp_path / "data")
+    assert held(tmp_path / "data") == {}
+
+
+def spoil(position: int, value: bytes) -> Callable[[bytes, int], bytes]:
+    """Return what overwrites bytes at a position of the table of contents."""
+    return lambda data, start: (
+        data[: start + position] + value + data[start + position + len(value) :]
+    )
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(spoil(0, b"XXXX"), spoil(0, bytes(60)), spoil(28, b"\xff\xff")),
+        *(spoil(10, b"\x63"), spoil(8, b"\x01")),  # unknown compression, encrypted
+        spoil(42, b"\xff\xff\xff\x7f"),  # the file's position
+        lambda data, start: data[:start] + data[start + 30 :],
+        lambda data, start: data[: start - 3000] + data[start:],
+    ],
+)
+def test_a_damaged_table_of_contents_is_one_sentence(
+    tmp_path: Path, damage: Callable[[bytes, int], bytes]
+) -> None:
+    whole = zipped(dict(reversed(FILES.items())))
+    archive = damage(whole, whole.index(b"PK\x01\x02"))
+    with pytest.raises(UserError, match=r"damaged.*delete the archive and run this"):
+        unpack(archive, tmp_path / "data")
+    # No half of a file is left, and the rest is taken up.
+    assert held(tmp_path / "data").items() <= FILES.items()
+    assert "train.csv" not in held(tmp_path / "data")
+    unpack(whole, tmp_path / "data")
+    assert held(tmp_path / "data") == FILES
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train_images").touch()
+    with pytest.raises(UserError, match=r"cannot be unpacked .*run this again"):
+        unpack(zipped(FILES), tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        {"train.csv": FILES["train.csv"]},
+        {"train.csv": FILES["train.csv"], "train_images/7/1/1.dcm": b"another"},
+        {"train.csv": b"\xff\xfe\x00"},
+        {"train.csv": b""},
+    ],
+)
+def test_labels_without_their_images_are_no_competition(
+    stub: KaggleStub, tmp_path: Path, there: dict[str, bytes]
+) -> None:
+    data = tmp_path / "data"
+    for name, content in there.items():
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(content)
+    download.fetch_competition(data)
+    assert held(data) == {**there, **FILES}
+    before = len(stub.log)
+    download.fetch_competition(data)
+    assert len(stub.log) == before
+
+
+def test_an_archive_beside_its_files_is_unpacked_to_the_end(
+    stub: KaggleStub, tmp_path: Path
+) -> None:
+    """Killed between the last file and the archive's removal."""
+    data = tmp_path / "data"
+    unpack(stub.rules.archive, data)
+    more = {**FILES, "test_images/9/9/1.dcm": b"pixels"}
+    (data / f"{COMPETITION}.zip").write_bytes(zipped(more))
+    download.fetch_competition(data)
+    assert held(data) == more
+    assert stub.log == []
+
+
+def test_a_download_goes_on_for_as_long_as_bytes_arrive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, whole = tmp_path / f"{COMPETITION}.zip", zipped(FILES)
+    arrives = iter([1000, 2000, 2000, 3000, len(whole)])
+
+    def fetch(command: list[str], live: bool) -> None:
+        archive.write_bytes(whole[: next(arrives)])
+        if archive.stat().st_size < len(whole):
+            raise UnavailableError("The line is down", "wait")
+
+    monkeypatch.setattr(download, "PATIENCE", Polling(every_s=0, limit_s=0))
+    monkeypatch.setattr(download, "run_checked", fetch)
+    free(monkeypatch, 10**12)
+    with pytest.raises(UnavailableError):  # no byte came from 2000 to 2000
+        download.fetch_competition(tmp_path)
+    download.fetch_competition(tmp_path)
+    assert held(tmp_path) == FILES
 
 
 def test_a_full_disk_is_found_before_unpacking(

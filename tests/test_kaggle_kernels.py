@@ -3,43 +3,28 @@
 The command itself is a pretended one here; test_kaggle_publish.py runs the real one.
 """
 
-import io
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
+from kaggle_command import Clock, Process
 from kaggle_kit import write_run
 
 from src.competition.prior import uniform
 from src.competition.submission import from_prior
 from src.errors import UserError
-from src.kaggle import bundle, cli, datasets, kernels, publish
-from src.kaggle.cli import Polling
+from src.kaggle import bundle, cli, datasets, kernels, polling, publish
 from src.kaggle.manifest import read_manifest
 from src.kaggle.names import COMPETITION
+from src.kaggle.polling import Polling
 
 REF, KIT = "alice/rsna-lumbar-inference", "alice/rsna-lumbar-kit"
 UPLOADED = "Upload successful: kit.zip (1MB)\nYour private Dataset is being created."
 Says = str | tuple[int, str] | Callable[[list[str]], str]
-
-
-class Process:
-    """A command that has printed some words and ended with some code."""
-
-    def __init__(self, code: int, words: str) -> None:
-        """Keep both."""
-        self.returncode, self.stdout = code, io.BytesIO(words.encode())
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
 
 
 @dataclass
@@ -64,26 +49,11 @@ class Kaggle:
         return [words[2:] for words in self.calls if " ".join(words[:2]) == name]
 
 
-@dataclass
-class Clock:
-    """A clock that only sleep moves."""
-
-    now: float = 1000.0
-    slept: list[float] = field(default_factory=list)
-
-    def monotonic(self) -> float:
-        """Say the time."""
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Let some time pass."""
-        self.slept.append(seconds)
-        self.now += seconds
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr(cli, "time", clock := Clock())
+    clock = Clock()
+    for module in (polling, publish):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -178,7 +148,7 @@ def test_the_notebooks_own_version_is_pushed_followed_and_submitted(
     run_publish(monkeypatch, staged, "--poll-seconds", "5")
     steps = [" ".join(words[:2]) for words in kaggle.calls]
     assert list(dict.fromkeys(steps)) == [
-        *("datasets status", "datasets version", "kernels push", "kernels pull"),
+        *("datasets status", "datasets version", "kernels pull", "kernels push"),
         *("kernels status", "kernels output", "competitions submissions"),
         "competitions submit",
     ]
@@ -380,10 +350,10 @@ def test_only_a_submission_that_was_not_listed_before_is_the_new_one(
     }
     pretend(monkeypatch, says)
     if "2" in listed:
-        kernels.submit(REF, 7, "six of them")
+        kernels.submit(REF, 7, "six of them", Polling(0, 0))
     else:
         with pytest.raises(UserError, match="does not list it"):
-            kernels.submit(REF, 7, "six of them")
+            kernels.submit(REF, 7, "six of them", Polling(0, 0))
 
 
 def test_a_dataset_that_is_not_there_is_created(

@@ -137,6 +137,64 @@ def test_metadata_that_is_absent_or_broken_is_named(kernel: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "content", [b"", b"[]", b"null", b'"id"', b"\xff\xfe{}", b"[" * 100_000]
+)
+@pytest.mark.parametrize("name", ["kernel-metadata.json", "dataset-metadata.json"])
+def test_metadata_of_another_shape_is_one_sentence(
+    kernel: Path, name: str, content: bytes
+) -> None:
+    (kernel / name).write_bytes(content)
+    check = check_dataset if name[0] == "d" else lambda x: check_kernel(x, offline=True)
+    with pytest.raises(UserError, match=r"(not JSON|not hold).*stage it again") as told:
+        check(kernel)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"id": 5}, "id and title must be text"),
+        ({"title": ["x"]}, "id and title must be text"),
+        ({"keywords": "spine"}, "keywords must be a list"),
+        ({"keywords": [1]}, "keywords must be a list"),
+        ({"kernel_sources": [["a/b"]]}, "kernel_sources must be a list of names"),
+        ({"machine_shape": ["NvidiaTeslaT4"]}, "machine_shape must be one of"),
+        ({"code_file": ["x"]}, "not a notebook in the same folder"),
+        ({"code_file": "../inference/inference.ipynb"}, "in the same folder"),
+    ],
+)
+def test_a_kernels_value_of_another_type_is_named(
+    kernel: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    change(kernel, "kernel-metadata.json", **changes)
+    with pytest.raises(UserError, match=sentence):
+        check_kernel(kernel, offline=True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("[]", "null", "{}", '{"cells": 5, "metadata": {}}', "\ufeff{}"),
+        '{"cells": [5], "metadata": {"kernelspec": {"name": "python3"}}}',
+        '{"cells": [], "metadata": null}',
+        '{"cells": [], "metadata": {"kernelspec": "python3"}}',
+    ],
+)
+def test_a_notebook_of_another_shape_is_named(kernel: Path, content: str) -> None:
+    (kernel / "inference.ipynb").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="is not a notebook in the same folder"):
+        check_kernel(kernel, offline=True)
+
+
+@pytest.mark.parametrize("licenses", [None, [1], ["other"], {"name": "other"}, [{}]])
+def test_licenses_of_another_shape_are_named(tmp_path: Path, licenses: Any) -> None:
+    change(tmp_path, "dataset-metadata.json")
+    change(tmp_path, "dataset-metadata.json", licenses=licenses)
+    with pytest.raises(UserError, match="licenses must be one of"):
+        check_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("letters", "taken"), [(19, False), (20, True), (80, True), (81, False)]
 )
 def test_a_subtitle_has_20_to_80_characters(

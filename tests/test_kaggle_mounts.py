@@ -1,5 +1,7 @@
 """Kaggle's mounts, new and old, are found by what they hold."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,48 @@ def test_the_known_mounts_come_first_the_new_one_before_the_old(tmp_path: Path) 
     assert find_competition(tmp_path) == old
     new = mount(tmp_path / "competitions" / COMPETITION)
     assert find_competition(tmp_path) == new
+
+
+def test_links_in_a_circle_are_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount(tmp_path / "datasets" / "alice" / "a-copy")
+    (tmp_path / "a").symlink_to(tmp_path)
+    (tmp_path / "b").symlink_to("b")
+    (tmp_path / "datasets" / "alice" / "up").symlink_to(tmp_path / "datasets")
+    walked, listing = [], Path.iterdir
+    monkeypatch.setattr(
+        Path, "iterdir", lambda path: walked.append(path) or listing(path)
+    )
+    assert find_competition(tmp_path).name == "a-copy"
+    assert not [path for path in walked if path.is_symlink()]
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "elsewhere").symlink_to(tmp_path / "datasets")
+    assert find_competition(linked).name == "a-copy"
+
+
+def test_an_unreadable_folder_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a-closed-one").mkdir()
+    mount(tmp_path / "b")
+    listing = Path.iterdir
+
+    def closed(path: Path) -> Iterator[Path]:
+        if path.name == "a-closed-one":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    assert find_competition(tmp_path) == tmp_path / "b"
+
+
+def test_a_name_that_is_no_text_can_be_listed(tmp_path: Path) -> None:
+    os.mkdir(os.fsencode(tmp_path) + b"/\xff-\xc3\xa9")
+    with pytest.raises(UserError, match=r"which holds \?-é; add") as refusal:
+        find_competition(tmp_path)
+    str(refusal.value).encode()
 
 
 def test_the_mounts_root_is_kaggles_by_default(

@@ -17,10 +17,12 @@ from kaggle_stub import Fault, KaggleStub
 from src.competition.prior import uniform
 from src.competition.submission import from_prior
 from src.errors import UserError
-from src.kaggle import bundle, datasets, kernels, publish
-from src.kaggle.cli import RUN_INFO_FILE, CliResult, Polling, error_in
+from src.kaggle import bundle, cli, datasets, kernels, publish
+from src.kaggle.cli import RUN_INFO_FILE, CliResult, UnavailableError, error_in
 from src.kaggle.lint import check_kernel
 from src.kaggle.manifest import read_manifest
+from src.kaggle.polling import Polling
+from src.kaggle.push_record import Push
 
 ROOT = Path(__file__).parents[1]
 SOON = Polling(every_s=0.01, limit_s=0.0)
@@ -150,11 +152,11 @@ def test_a_server_error_is_not_taken_for_an_absent_dataset(stub: KaggleStub) -> 
         datasets.current_version("stubuser/rsna-lumbar-kit")
 
 
-def push(staged: Path, **changes: object) -> int:
+def push(staged: Path, **changes: object) -> Push:
     folder = staged / "inference"
     metadata = {**check_kernel(folder, offline=True), **changes}
     (folder / "kernel-metadata.json").write_text(json.dumps(metadata))
-    return kernels.push(folder, metadata)
+    return kernels.push(folder, metadata, "x", staged / "pushed.json", LATER)
 
 
 def test_a_refused_push_is_noticed(stub: KaggleStub, staged: Path) -> None:
@@ -230,14 +232,14 @@ def test_an_output_of_another_kit_is_noticed(
 def test_a_refused_submission_is_noticed(stub: KaggleStub) -> None:
     stub.rules.kernels[KERNEL] = {"id": 1, "versions": [{"enableInternet": True}]}
     with pytest.raises(UserError, match="competitions submit"):
-        kernels.submit(KERNEL, 1, "first")
+        kernels.submit(KERNEL, 1, "first", SOON)
 
 
 def test_a_submission_that_is_not_listed_is_noticed(stub: KaggleStub) -> None:
     body = {"message": "Successfully submitted to it", "ref": 1}
     stub.faults.append(Fault("CreateCodeSubmission", body=body))
     with pytest.raises(UserError, match="does not list it"):
-        kernels.submit(KERNEL, 1, "first")
+        kernels.submit(KERNEL, 1, "first", SOON)
 
 
 def test_a_silent_failure_ends_the_command_with_1_and_one_sentence(
@@ -251,6 +253,35 @@ def test_a_silent_failure_ends_the_command_with_1_and_one_sentence(
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.endswith("Kaggle refused the notebook: Notebook not found.")
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_an_outage_is_known_by_what_the_command_prints(
+    stub: KaggleStub, status: int
+) -> None:
+    stub.faults.append(Fault("GetKernelSessionStatus", status))
+    with pytest.raises(UnavailableError, match="busy"):
+        cli.run_checked(["kernels", "status", KERNEL])
+
+
+def test_a_broken_connection_is_an_outage(stub: KaggleStub) -> None:
+    stub.faults.append(Fault("GetKernelSessionStatus", lost=True))
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        cli.run_checked(["kernels", "status", KERNEL])
+
+
+def test_a_push_that_arrived_is_not_sent_again(stub: KaggleStub, staged: Path) -> None:
+    stub.faults.append(Fault("SaveKernel", times=1, lost=True))
+    assert push(staged).version == 1
+    assert len(stub.rules.kernels[KERNEL]["versions"]) == 1
+
+
+def test_a_command_that_prints_nothing_is_stopped(
+    stub: KaggleStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "SILENCE_S", 0.05)
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        cli.run_checked(["kernels", "status", KERNEL])
 
 
 def test_a_kit_changed_after_staging_is_not_published(
@@ -279,7 +310,7 @@ def test_a_kit_changed_after_staging_is_not_published(
 )
 def test_output_becomes_one_sentence(code: int, words: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        raise UserError(error_in(CliResult(["kernels", "push"], code, words)))
+        raise error_in(CliResult(["kernels", "push"], code, words))
 
 
 def test_success_is_no_error() -> None:

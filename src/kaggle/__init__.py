@@ -7,7 +7,10 @@ kit               code and weights in one folder
 wheels            optional decoders for Kaggle
 bundle            staging a dataset and two notebooks
 lint              metadata checked before Kaggle sees it
-cli               the kaggle CLI: commands, results, polling
+json_object       reading a JSON file that must hold an object
+cli               the kaggle CLI: commands, results, outages
+polling           asking again, through outages
+push_record       what was pushed, for --follow
 datasets          uploading the dataset
 kernels           pushing and following notebooks, submitting
 publish           upload, push, follow, fetch, submit

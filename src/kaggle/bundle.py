@@ -10,15 +10,21 @@ is all that the training notebook needs.
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from src.command_line import make_parser, run_script
 from src.console import say, show_table, timed
 from src.errors import UserError
 from src.files import write_json
 from src.kaggle.kit import ROOT, stage_kit
-from src.kaggle.lint import DATASET_FILE, KERNEL_FILE, check_dataset, check_kernel
+from src.kaggle.lint import (
+    DATASET_FILE,
+    KERNEL_FILE,
+    DatasetMetadata,
+    check_dataset,
+    check_kernel,
+)
 from src.kaggle.manifest import Manifest, read_manifest
 from src.kaggle.names import OWNER, SLUG_PREFIX, Names
 from src.kaggle.wheels import fetch_wheels
@@ -65,7 +71,7 @@ def main() -> None:
 def stage_metadata(out: Path, names: Names, weights_from: str) -> None:
     """Write the dataset's metadata and the notebooks' folders, for their owner."""
     manifest = read_manifest(out / "dataset" / "kit")
-    metadata = {
+    metadata: DatasetMetadata = {
         "id": names.ref("kit"),
         "title": names.title("kit"),
         "subtitle": SUBTITLE,
@@ -76,12 +82,14 @@ def stage_metadata(out: Path, names: Names, weights_from: str) -> None:
     write_json(metadata, out / "dataset" / DATASET_FILE)
     check_dataset(out / "dataset")
     trained = [names.ref("train")] if weights_from == "train" else []
-    stage_kernel(out / "inference", "inference", names, kernel_sources=trained)
+    stage_kernel(out / "inference", "inference", names, trained)
     stage_kernel(out / "train", "train", names)
 
 
-def stage_kernel(folder: Path, kernel: str, names: Names, **changes: Any) -> None:
-    """Copy a notebook; fill owner, slugs and `changes` into its metadata."""
+def stage_kernel(
+    folder: Path, kernel: str, names: Names, kernel_sources: Sequence[str] = ()
+) -> None:
+    """Copy a notebook; fill in owner, slugs and the notebooks whose output it reads."""
     source = ROOT / "kernels" / kernel
     if not source.is_dir():
         raise UserError(f"{source} does not exist; bundle from a clone of the kit.")
@@ -89,7 +97,8 @@ def stage_kernel(folder: Path, kernel: str, names: Names, **changes: Any) -> Non
     text = text.replace(
         f"{OWNER}/{SLUG_PREFIX}-", f"{names.owner}/{names.slug_prefix}-"
     )
-    metadata = {**json.loads(text), "title": names.title(kernel), **changes}
+    changes = {"title": names.title(kernel), "kernel_sources": [*kernel_sources]}
+    metadata = {**json.loads(text), **changes}
     write_json(metadata, folder / KERNEL_FILE)
     shutil.copyfile(source / metadata["code_file"], folder / metadata["code_file"])
     check_kernel(folder, offline=kernel == "inference")

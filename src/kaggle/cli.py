@@ -7,12 +7,11 @@ command must print its message of success, and none of a failure.
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import TypeVar, cast
+from threading import Timer
+from typing import cast
 
 from src.console import say
 from src.errors import UserError
@@ -38,17 +37,42 @@ _RULES = (
     f"https://www.kaggle.com/c/{COMPETITION}/rules, and check that you are logged in "
     "as the owner of the dataset and the notebook."
 )
-_BUSY = "Kaggle is busy or out of quota ({0}); wait some minutes and run this again."
-_UNREACHABLE = "Kaggle cannot be reached; check the network and run this again."
+_BUSY = ("Kaggle is busy or out of quota ({0})", "wait some minutes")
+_UNREACHABLE = ("Kaggle cannot be reached", "check the network")
 # Failures of any command that exits 1, by the server's message where it sent one, else
-# by the HTTP status.
+# by the HTTP status. The CLI prints one of the two, never both.
 _REASONS = (
     (r"Authentication required|401 Client Error|[Uu]nauth\w+", _LOGIN),
-    (r"(429) Client Error|([Tt]oo many requests)|(5\d\d) Server Error", _BUSY),
-    (r"([Ii]nternal server error|[Uu]navailable|quota)", _BUSY),
     (r"403 Client Error|was denied|Forbidden|accept.{0,40}rules", _RULES),
-    (r"Max retries exceeded|ConnectionError|Network is unreachable", _UNREACHABLE),
+    (r"([Qq]uota)", "; ".join(_BUSY) + " and run this again."),
 )
+# The server answers alike for what is another's and private, and for what is missing.
+_ABSENT = r"40[34] Client Error|was denied|Forbidden|[Nn]ot [Ff]ound"
+# Failures that pass by themselves.
+_OUTAGES = (
+    (r"(408|429) Client Error|(5\d\d) Server Error", _BUSY),
+    (r"(?i)(too many requests|rate.?limit|throttl|slow down|overloaded)", _BUSY),
+    (r"(?i)(internal (?:server )?error|bad gateway|gateway time-?out)", _BUSY),
+    (r"(?i)(unavailable|try again|backend error|deadline exceeded)", _BUSY),
+    (r"Max retries exceeded|Connection ?[Ee]rror|Network is unreachable", _UNREACHABLE),
+    (r"Connection (?:broken|aborted|reset|refused)|RemoteDisconnected", _UNREACHABLE),
+    (r"IncompleteRead|ProtocolError|[Tt]imed out|name resolution", _UNREACHABLE),
+    (r"Expecting value: line 1 column 1", _UNREACHABLE),  # a page in place of an answer
+)
+# The CLI itself waits forever for an answer, and a progress bar is not silent.
+SILENCE_S = 600.0
+
+
+class UnavailableError(UserError):
+    """Kaggle or the network is down: the same command may succeed later.
+
+    what: the fault without the way out, to be told while it is tried again.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        """Join fault and remedy to one sentence."""
+        super().__init__(f"{what}; {remedy} and run this again.")
+        self.what = what
 
 
 @dataclass(frozen=True)
@@ -70,15 +94,34 @@ def run_cli(arguments: list[str], live: bool = False) -> CliResult:
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
     )
-    output = b""
     with process:
-        stream = cast(BufferedReader, process.stdout)  # a pipe of bytes is one
-        while part := stream.read1():
-            output += part
-            if live:
-                sys.stdout.write(part.decode(errors="replace"))
-                sys.stdout.flush()
+        output = _read(process, live)
     return CliResult(arguments, process.returncode, output.decode(errors="replace"))
+
+
+def _read(process: subprocess.Popen[bytes], live: bool) -> bytes:
+    """Return all that a command prints; a silent one is stopped."""
+    output, stream = b"", cast(BufferedReader, process.stdout)  # a pipe of bytes is one
+    while part := _read_part(process, stream):
+        output += part
+        if live:
+            sys.stdout.write(part.decode(errors="replace"))
+            sys.stdout.flush()
+    return output
+
+
+def _read_part(process: subprocess.Popen[bytes], stream: BufferedReader) -> bytes:
+    silent = []
+
+    def stop() -> None:
+        silent.append(True)
+        process.kill()
+
+    timer = Timer(SILENCE_S, stop)
+    timer.start()
+    part = stream.read1()
+    timer.cancel()
+    return part or (b"\nTimed out" if silent else b"")
 
 
 def run_checked(
@@ -86,60 +129,52 @@ def run_checked(
 ) -> re.Match[str]:
     """Run `kaggle`; return the match of `success` in its output.
 
-    Raises UserError, one sentence, if it failed or did not report success.
+    Raises UserError, one sentence, if it failed or did not report success, and
+    UnavailableError if it may succeed later.
     """
-    result = run_cli(arguments, live)
+    return checked(run_cli(arguments, live), success)
+
+
+def checked(result: CliResult, success: str = "") -> re.Match[str]:
+    """Return the match of `success` in a command's output, or raise as run_checked."""
     if error := error_in(result):
-        raise UserError(error)
+        raise error
     match = re.search(success, result.output)
     if not match:
         raise UserError(
-            f"`kaggle {' '.join(arguments[:2])}` did not report success, but: "
+            f"`kaggle {' '.join(result.command[:2])}` did not report success, but: "
             f"{_last_line(result.output)}"
         )
     return match
 
 
-def error_in(result: CliResult) -> str | None:
-    """Return what went wrong in one sentence, or None."""
+def error_in(result: CliResult) -> UserError | None:
+    """Return what went wrong, one sentence, or None."""
     for pattern, sentence in _REFUSALS:
         if match := re.search(pattern, result.output):
-            return f"{sentence.format(*match.groups())}."
+            return UserError(f"{sentence.format(*match.groups())}.")
     if result.code == 0:
         return None
+    for pattern, (what, remedy) in _OUTAGES:
+        if match := re.search(pattern, result.output):
+            return UnavailableError(what.format(*filter(None, match.groups())), remedy)
     for pattern, sentence in _REASONS:
         if match := re.search(pattern, result.output):
-            return sentence.format(*(g for g in match.groups() if g))
+            return UserError(sentence.format(*match.groups()))
     name = " ".join(result.command[:2])
-    return f"`kaggle {name}` exited with {result.code}: {_last_line(result.output)}"
+    return UserError(
+        f"`kaggle {name}` exited with {result.code}: {_last_line(result.output)}"
+    )
+
+
+def is_absent(result: CliResult) -> bool:
+    """Tell whether a command failed since what it asks about is not there."""
+    return result.code != 0 and bool(re.search(_ABSENT, result.output))
 
 
 def _last_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else "nothing"
-
-
-Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class Polling:
-    """A polling interval and its time limit."""
-
-    every_s: float = 20.0
-    limit_s: float = 12 * 3600.0
-
-    def wait(self, poll: Callable[[], Found | None], what: str) -> Found:
-        """Poll until there is a result. Raises UserError at the time limit."""
-        end = time.monotonic() + self.limit_s
-        while not (found := poll()):
-            if time.monotonic() >= end:
-                raise UserError(
-                    f"{what} after {self.limit_s / 60:.0f} minutes; look at it on "
-                    "kaggle.com, and run this again."
-                )
-            time.sleep(self.every_s)
-        return found
 
 
 # What the inference notebook writes: the submission, and which kit made it.

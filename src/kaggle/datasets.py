@@ -6,22 +6,32 @@ from pathlib import Path
 
 from src.errors import UserError
 from src.kaggle import cli
-from src.kaggle.cli import CliResult, Polling, error_in, run_checked, run_cli
+from src.kaggle.cli import CliResult, checked, is_absent, run_cli
 from src.kaggle.lint import DATASET_FILE, check_dataset
-
-# The server answers alike for another's private dataset and for a missing one.
-_ABSENT = r"40[34] Client Error|was denied|Forbidden|[Nn]ot [Ff]ound"
+from src.kaggle.polling import Polling
 
 
 def upload(folder: Path, message: str, polling: Polling) -> int:
     """Upload the staged dataset and wait for it; return its version on Kaggle."""
     ref = check_dataset(folder)["id"]
-    before = current_version(ref)
+    before = polling.ask(lambda: current_version(ref))
     if before is None:
         command = cli.create_dataset(folder)
     else:
         command = cli.version_dataset(folder, message)
-    check_uploaded(folder, run_checked(command, r"is being created", live=True).string)
+    output = ""
+
+    def send() -> str:
+        nonlocal output
+        result = run_cli(command, live=True)
+        output += result.output
+        checked(result, r"is being created")
+        return output
+
+    def arrived() -> str | None:
+        return output if (current_version(ref) or 0) > (before or 0) else None
+
+    check_uploaded(folder, polling.send(send, arrived))
     return polling.wait(
         lambda: ready_version(ref, before or 0), f"The dataset {ref} is not ready"
     )
@@ -42,7 +52,7 @@ def check_uploaded(folder: Path, output: str) -> None:
 def ready_version(ref: str, above: int) -> int | None:
     """Return a version above the last one that is ready; UserError if it failed."""
     result = run_cli(cli.dataset_status(ref))
-    if result.code and re.search(_ABSENT, result.output):
+    if is_absent(result):
         return None  # just created, not visible yet
     status, version = _status(result)
     if status in ("failed", "deleted"):
@@ -56,14 +66,19 @@ def current_version(ref: str) -> int | None:
     A server's error is not taken for absence, as the CLI's `create` does.
     """
     result = run_cli(cli.dataset_status(ref))
-    if result.code and re.search(_ABSENT, result.output):
+    if is_absent(result):
         return None
     return _status(result)[1]
 
 
 def _status(result: CliResult) -> tuple[str, int]:
-    if error := error_in(result):
-        raise UserError(error)
-    match = re.search(r"\{.*\}", result.output, re.DOTALL)
-    info = json.loads(match.group()) if match else {}
-    return str(info.get("status")).lower(), int(info.get("current_version_number") or 0)
+    match = re.search(r"\{.*\}", checked(result).string, re.DOTALL)
+    try:
+        info = json.loads(match[0]) if match else {}
+        version = int(info.get("current_version_number") or 0)
+        return str(info.get("status")).lower(), version
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(
+            "`kaggle datasets status` gave no status that can be read; run it by hand "
+            "and compare the CLI's version with requirements.txt."
+        ) from None

@@ -4,43 +4,104 @@ import json
 import re
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal, cast, get_args
 
 from src.competition.submission import read_submission
 from src.errors import UserError
 from src.kaggle import cli
-from src.kaggle.cli import Polling, error_in, run_checked, run_cli
-from src.kaggle.lint import KERNEL_FILE
+from src.kaggle.cli import checked, is_absent, run_checked, run_cli
+from src.kaggle.json_object import read_object
+from src.kaggle.lint import KERNEL_FILE, KernelMetadata
+from src.kaggle.polling import Polling
+from src.kaggle.push_record import Push, read_push, stamp_in, stamp_notebook, write_push
 
 _PUSHED = r"Kernel version (\d+) successfully pushed.*?/code/([\w-]+/[\w-]+)"
 _STATUS = r'has status "(?:\w+\.)?(\w+)"'
-_SOURCES = ("dataset_sources", "kernel_sources", "competition_sources", "model_sources")
+_SourceKind = Literal[
+    "dataset_sources", "kernel_sources", "competition_sources", "model_sources"
+]
+_SOURCES: tuple[_SourceKind, ...] = get_args(_SourceKind)
 
 
-def push(folder: Path, metadata: dict[str, Any]) -> int:
-    """Push a notebook; return its version. UserError if Kaggle refuses or moves it."""
+def push(
+    folder: Path,
+    metadata: KernelMetadata,
+    content: str,
+    record: Path,
+    polling: Polling,
+) -> Push:
+    """Push a notebook once, and record it. UserError if Kaggle refuses or moves it.
+
+    content: its fingerprint. record: the file that a rerun with --follow looks at.
+    """
     ref = metadata["id"]
-    command = cli.push_kernel(folder, metadata["machine_shape"])
-    match = run_checked(command, _PUSHED)
-    version, found = int(match[1]), match[2]
-    if found != ref:
-        raise UserError(
-            f"Kaggle put the notebook at {found}, not at {ref}; delete one of the two "
-            "there, or stage again with another --slug-prefix."
-        )
-    check_sources(ref, metadata)
-    return version
+    before = polling.ask(lambda: held_stamp(ref))
+    version = _next_version(before, read_push(record))
+    stamp = stamp_notebook(folder / metadata["code_file"])
+    planned = Push(ref, content, stamp, version)
+    write_push(planned, record)
+
+    def send() -> Push:
+        command = cli.push_kernel(folder, metadata["machine_shape"])
+        match = run_checked(command, _PUSHED)
+        if match[2] != ref:
+            raise UserError(
+                f"Kaggle put the notebook at {match[2]}, not at {ref}; delete one of "
+                "the two there, or stage again with another --slug-prefix."
+            )
+        return replace(planned, version=int(match[1]))
+
+    def arrived() -> Push | None:
+        return planned if held_stamp(ref) == stamp else None
+
+    pushed = polling.send(send, arrived)
+    write_push(pushed, record)
+    polling.ask(lambda: check_sources(ref, metadata))
+    return pushed
 
 
-def check_sources(ref: str, metadata: dict[str, Any]) -> None:
+def pushed_before(
+    ref: str, content: str, record: Path, polling: Polling
+) -> Push | None:
+    """Return the recorded push if it is this content's and still Kaggle's newest."""
+    push = read_push(record)
+    if push is None or (push.ref, push.content) != (ref, content):
+        return None
+    held = polling.ask(lambda: held_stamp(ref))
+    return push if held == push.stamp else None
+
+
+def held_stamp(ref: str) -> str | None:
+    """Return the stamp of Kaggle's notebook: '' without one, None if it is absent."""
+    with tempfile.TemporaryDirectory() as scratch:
+        result = run_cli(cli.pull_kernel(ref, Path(scratch)))
+        if is_absent(result):
+            return None
+        checked(result, "downloaded to")
+        texts = [path.read_text("utf-8") for path in Path(scratch).glob("*.ipynb")]
+    return next(filter(None, map(stamp_in, texts)), "")
+
+
+def _next_version(held: str | None, last: Push | None) -> int | None:
+    """Return the number that a push will get, where that is certain."""
+    if held is None:
+        return 1
+    if last is None or last.version is None or held != last.stamp:
+        return None
+    return last.version + 1
+
+
+def check_sources(ref: str, metadata: KernelMetadata) -> None:
     """Refuse a notebook whose sources on Kaggle are not those asked for.
 
     The CLI does not report a dropped model source, so the metadata is fetched back.
     """
     with tempfile.TemporaryDirectory() as scratch:
         run_checked(cli.pull_kernel(ref, Path(scratch)), "downloaded to")
-        held = json.loads((Path(scratch) / KERNEL_FILE).read_text(encoding="utf-8"))
+        remedy = "push again"
+        held = cast(KernelMetadata, read_object(Path(scratch) / KERNEL_FILE, remedy))
     for key in _SOURCES:
         kept = {_bare(source) for source in held.get(key) or []}
         lost = [each for each in metadata[key] if _bare(each) not in kept]
@@ -65,7 +126,8 @@ def follow(ref: str, polling: Polling) -> None:
             )
         return status[1] == "COMPLETE"
 
-    polling.wait(done, f"The run of {ref} is still not complete")
+    what = f"The run of {ref} is still not complete"
+    polling.wait(done, what, remedy="run this again with --follow")
 
 
 def fetch_output(ref: str, folder: Path) -> None:
@@ -82,8 +144,8 @@ def check_output(folder: Path, kit: str | None) -> None:
     """
     read_submission(folder / cli.SUBMISSION_FILE)
     try:
-        made_by = json.loads((folder / cli.RUN_INFO_FILE).read_text())["kit"]
-    except (OSError, ValueError, KeyError, TypeError):
+        made_by = read_object(folder / cli.RUN_INFO_FILE, "fetch it again")["kit"]
+    except (UserError, KeyError):
         raise UserError(
             f"The run wrote no readable {cli.RUN_INFO_FILE}; look at its log on Kaggle."
         ) from None
@@ -94,12 +156,19 @@ def check_output(folder: Path, kit: str | None) -> None:
         )
 
 
-def submit(ref: str, version: int, message: str) -> None:
-    """Submit a version, and check that it is listed."""
-    before = _submissions()
-    run_checked(cli.submit(ref, version, message), "Successfully submitted")
-    new = [each for each in _submissions() if each not in before]
-    if not new:
+def submit(ref: str, version: int, message: str, polling: Polling) -> None:
+    """Submit a version once, and check that it is listed."""
+    before = polling.ask(_submissions)
+
+    def listed() -> bool:
+        return bool(_submissions() - before)
+
+    def send() -> bool:
+        run_checked(cli.submit(ref, version, message), "Successfully submitted")
+        return True
+
+    polling.send(send, listed)
+    if not polling.ask(listed):
         raise UserError(
             "Kaggle reported the submission but does not list it; look at the "
             "competition's page before submitting again."
@@ -107,11 +176,16 @@ def submit(ref: str, version: int, message: str) -> None:
 
 
 def _submissions() -> set[str]:
-    result = run_cli(cli.submissions())
-    if error := error_in(result):
-        raise UserError(error)
-    match = re.search(r"\[.*\]", result.output, re.DOTALL)
-    return {str(each.get("ref")) for each in json.loads(match[0])} if match else set()
+    output = run_checked(cli.submissions()).string
+    match = re.search(r"\[.*\]", output, re.DOTALL)
+    try:
+        listed = json.loads(match[0]) if match else []
+        return {str(each.get("ref")) for each in listed}
+    except (ValueError, AttributeError):
+        raise UserError(
+            "`kaggle competitions submissions` gave no list that can be read; look at "
+            "the competition's page."
+        ) from None
 
 
 def _bare(source: str) -> str:

@@ -7,12 +7,20 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard, cast
 
 from src.classification.calibration import CALIBRATION_FILE
 from src.errors import UserError
-from src.kaggle.manifest import MANIFEST, WHEELS, read_manifest, write_manifest
+from src.kaggle.json_object import read_object
+from src.kaggle.manifest import (
+    MANIFEST,
+    WHEELS,
+    RunEntry,
+    read_manifest,
+    write_manifest,
+)
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("input_prep.py", "train.py", "evaluate.py", "predict_submission.py")
@@ -56,27 +64,32 @@ def finished_runs(runs: Path) -> list[Path]:
     return found
 
 
-def describe(folder: Path) -> dict[str, Any]:
+def describe(folder: Path) -> RunEntry:
     """Say what a run is and how well it did on its validation studies."""
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        told = {
-            name: config.get(name) for name in ("task", "backbone", "split", "fold")
-        }
-    except (ValueError, AttributeError) as error:
-        raise UserError(
-            f"{folder / CONFIG} is no run's config; train the run again."
-        ) from error
-    return {"name": folder.name, **told, **_best_epoch(folder / "history.jsonl")}
+    config = read_object(folder / CONFIG, "train the run again")
+    told = {name: config.get(name) for name in ("task", "backbone", "split", "fold")}
+    scores = _best_epoch(folder / "history.jsonl")
+    return cast(RunEntry, {"name": folder.name, **told, **scores})
 
 
 def _best_epoch(history: Path) -> dict[str, float]:
-    """Find the validation scores of the epoch whose weights were kept."""
-    if not history.is_file():
+    """Find the validation scores of the epoch whose weights were kept.
+
+    A history that is not there or damaged has none: no model is made from it.
+    """
+    try:
+        lines = history.read_text(encoding="utf-8").splitlines()
+        epochs = [dict(json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
-    epochs = [json.loads(line) for line in history.read_text().splitlines()]
-    best: dict[str, Any] = next((e for e in reversed(epochs) if e.get("best")), {})
-    return {name: value for name, value in best.items() if "validation" in name}
+    best = next((epoch for epoch in reversed(epochs) if epoch.get("best")), {})
+    scores = {name: value for name, value in best.items() if "validation" in name}
+    return {name: value for name, value in scores.items() if _is_number(value)}
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Tell a finite number: the manifest's JSON has no other."""
+    return isinstance(value, (int, float)) and isfinite(value)
 
 
 def _code() -> list[Path]:
@@ -101,12 +114,12 @@ def _copy(source: Path, target: Path) -> None:
 
 def _commit() -> str:
     """Name the code's commit, `+` if it was changed since; of a kit, its maker's."""
-    if (ROOT / MANIFEST).is_file():
-        return str(read_manifest(ROOT)["commit"])
     try:
+        if (ROOT / MANIFEST).is_file():
+            return read_manifest(ROOT)["commit"]
         head = _git("rev-parse", "--short=12", "HEAD")
         return head + ("+" if _git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
+    except (UserError, OSError, subprocess.CalledProcessError):
         return "unknown"
 
 

@@ -4,13 +4,13 @@ Kaggle ignores a key it does not know, turns the internet on unless told otherwi
 makes the slug from the title, all without a message: such faults are found here.
 """
 
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, NotRequired, TypedDict, TypeGuard, cast
 
 from src.errors import UserError
+from src.kaggle.json_object import read_object
 from src.kaggle.names import OWNER, slugify
 
 KERNEL_FILE, DATASET_FILE = "kernel-metadata.json", "dataset-metadata.json"
@@ -30,23 +30,61 @@ _KERNEL_KEYS = {
 _DATASET_KEYS = {"id", "title", "subtitle", "description", "licenses", "keywords"}
 _LICENSES = ("other", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-SA-4.0")
 _SHAPES = ("", "None", "NvidiaTeslaT4")  # the P100 is gone
+_RESTAGE = "stage it again with `python -m src.kaggle.bundle`"
 
 
-def check_kernel(folder: Path, offline: bool) -> dict[str, Any]:
+class KernelMetadata(TypedDict):
+    """kernel-metadata.json, once checked; sources are `owner/slug` or slugs."""
+
+    id: str
+    title: str
+    code_file: str
+    language: str
+    kernel_type: str
+    is_private: bool
+    enable_gpu: bool
+    enable_internet: bool
+    machine_shape: str
+    keywords: NotRequired[list[str]]
+    docker_image_pinning_type: NotRequired[str]
+    dataset_sources: list[str]
+    competition_sources: list[str]
+    kernel_sources: list[str]
+    model_sources: list[str]
+
+
+class License(TypedDict):
+    """A dataset's licence, by Kaggle's name of it."""
+
+    name: str
+
+
+class DatasetMetadata(TypedDict):
+    """dataset-metadata.json, once checked."""
+
+    id: str
+    title: str
+    subtitle: NotRequired[str]
+    description: NotRequired[str]
+    licenses: list[License]
+    keywords: NotRequired[list[str]]
+
+
+def check_kernel(folder: Path, offline: bool) -> KernelMetadata:
     """Return a notebook's metadata; UserError lists what Kaggle would refuse or ignore.
 
     offline: it will be submitted, so the internet must be off.
     """
-    metadata = _read(folder / KERNEL_FILE)
+    metadata = read_object(folder / KERNEL_FILE, _RESTAGE)
     _refuse(folder / KERNEL_FILE, list(_kernel_faults(metadata, folder, offline)))
-    return metadata
+    return cast(KernelMetadata, metadata)
 
 
-def check_dataset(folder: Path) -> dict[str, Any]:
+def check_dataset(folder: Path) -> DatasetMetadata:
     """Return a dataset's metadata; UserError lists what Kaggle would refuse."""
-    metadata = _read(folder / DATASET_FILE)
+    metadata = read_object(folder / DATASET_FILE, _RESTAGE)
     _refuse(folder / DATASET_FILE, list(_dataset_faults(metadata)))
-    return metadata
+    return cast(DatasetMetadata, metadata)
 
 
 def _kernel_faults(
@@ -68,7 +106,7 @@ def _kernel_faults(
     if metadata.get("machine_shape") not in _SHAPES:
         yield f"machine_shape must be one of {', '.join(filter(None, _SHAPES))}"
     yield from _source_faults(metadata)
-    yield from _notebook_faults(folder / str(metadata.get("code_file")))
+    yield from _notebook_faults(folder, str(metadata.get("code_file")))
 
 
 def _name_faults(
@@ -79,7 +117,12 @@ def _name_faults(
 ) -> Iterator[str]:
     if unknown := sorted(metadata.keys() - keys):
         yield f"{unknown[0]} is not a key that Kaggle reads"
-    ref, named = str(metadata.get("id")), str(metadata.get("title"))
+    ref, named = metadata.get("id"), metadata.get("title")
+    if not (isinstance(ref, str) and isinstance(named, str)):
+        yield "id and title must be text"
+        return
+    if not _is_list_of_text(metadata.get("keywords", [])):
+        yield "keywords must be a list of words, which may be empty"
     owner, _, name = ref.partition("/")
     if not re.fullmatch(_REF, ref) or owner == OWNER:
         yield f"id must be owner/slug in lower case, not {ref}"
@@ -95,25 +138,34 @@ def _name_faults(
 def _source_faults(metadata: dict[str, Any]) -> Iterator[str]:
     for key, form in _SOURCES.items():
         sources = metadata.get(key)
-        if not isinstance(sources, list):
-            yield f"{key} must be a list, which may be empty"
+        if not _is_list_of_text(sources):
+            yield f"{key} must be a list of names, which may be empty"
             continue
         for source in sources:
-            if not re.fullmatch(form, str(source)):
+            if not re.fullmatch(form, source):
                 yield f"{key} has {source}, which is not of the form Kaggle accepts"
 
 
-def _notebook_faults(path: Path) -> Iterator[str]:
-    try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        cells, metadata = notebook["cells"], notebook["metadata"]
-    except (OSError, ValueError, KeyError, TypeError):
-        yield f"code_file {path.name} is not a notebook in the same folder"
+def _is_list_of_text(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _notebook_faults(folder: Path, name: str) -> Iterator[str]:
+    if PurePath(name).name != name:
+        yield f"code_file {name} must be a notebook in the same folder"
         return
-    if not metadata.get("kernelspec", {}).get("name"):
-        yield f"{path.name} names no kernelspec, so Kaggle cannot run it"
-    if any(cell.get("outputs") for cell in cells):
-        yield f"{path.name} stores outputs; clear them"
+    try:
+        notebook = read_object(folder / name, _RESTAGE)
+        cells = list(notebook["cells"])
+        stored = any(cell.get("outputs") for cell in cells)
+        kernel = notebook["metadata"].get("kernelspec", {}).get("name")
+    except (UserError, KeyError, TypeError, AttributeError):
+        yield f"code_file {name} is not a notebook in the same folder"
+        return
+    if not kernel:
+        yield f"{name} names no kernelspec, so Kaggle cannot run it"
+    if stored:
+        yield f"{name} stores outputs; clear them"
 
 
 def _dataset_faults(metadata: dict[str, Any]) -> Iterator[str]:
@@ -122,22 +174,8 @@ def _dataset_faults(metadata: dict[str, Any]) -> Iterator[str]:
     if subtitle is not None and not 20 <= len(str(subtitle)) <= 80:
         yield "subtitle must have 20 to 80 characters"
     licenses = metadata.get("licenses")
-    names = [x.get("name") for x in licenses] if isinstance(licenses, list) else []
-    if len(names) != 1 or names[0] not in _LICENSES:
+    if licenses not in [[{"name": name}] for name in _LICENSES]:
         yield f"licenses must be one of {', '.join(_LICENSES)}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        way_out = "stage it with `python -m src.kaggle.bundle`"
-        raise UserError(f"{path} is not there; {way_out}.") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); stage it again.") from None
-    if not isinstance(metadata, dict):
-        raise UserError(f"{path} does not hold a JSON object; stage it again.")
-    return metadata
 
 
 def _refuse(path: Path, faults: list[str]) -> None:

@@ -5,15 +5,17 @@ import platform
 from collections.abc import Iterator
 from hashlib import file_digest, sha256
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any, TypedDict, cast
+from pathlib import Path, PurePosixPath
+from typing import Any, NotRequired, TypedDict, cast
 
 from src.errors import UserError
 from src.files import write_json
+from src.kaggle.json_object import read_object
 
 MANIFEST = "manifest.json"
 WHEELS = "wheels"  # optional at run time, and Kaggle may unpack a wheel it finds
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "pydicom")
+_RESTAGE = "stage the kit again with `python -m src.kaggle.bundle`"
 
 
 class FileEntry(TypedDict):
@@ -23,6 +25,18 @@ class FileEntry(TypedDict):
     bytes: int
 
 
+class RunEntry(TypedDict):
+    """A run in a kit: what its config says, and the scores of its best epoch."""
+
+    name: str
+    task: str | None
+    backbone: str | None
+    split: str | None
+    fold: str | None
+    validation_loss: NotRequired[float]
+    validation_top1: NotRequired[float]
+
+
 class Manifest(TypedDict):
     """manifest.json; `files` by their path in the kit, `packages` by name."""
 
@@ -30,14 +44,17 @@ class Manifest(TypedDict):
     commit: str
     python: str
     packages: dict[str, str | None]
-    runs: list[dict[str, Any]]
+    runs: list[RunEntry]
     files: dict[str, FileEntry]
 
 
-_KEYS = tuple(Manifest.__annotations__)
+_KINDS = {
+    **{"kit": str, "commit": str, "python": str},
+    **{"packages": dict, "runs": list, "files": dict},
+}
 
 
-def write_manifest(kit: Path, commit: str, runs: list[dict[str, Any]]) -> str:
+def write_manifest(kit: Path, commit: str, runs: list[RunEntry]) -> str:
     """Write the hashes of a kit's files, and what made them; return the kit's id."""
     files: dict[str, FileEntry] = {
         path.relative_to(kit).as_posix(): {
@@ -60,15 +77,37 @@ def write_manifest(kit: Path, commit: str, runs: list[dict[str, Any]]) -> str:
 
 
 def read_manifest(kit: Path) -> Manifest:
-    """Read a kit's manifest. Raises UserError where there is none."""
-    try:
-        manifest = json.loads((kit / MANIFEST).read_text(encoding="utf-8"))
-        return cast(Manifest, {name: manifest[name] for name in _KEYS})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{kit / MANIFEST} is missing or unreadable; stage the kit again with "
-            "`python -m src.kaggle.bundle`."
-        ) from error
+    """Read a kit's manifest. Raises UserError where there is none, or a damaged one."""
+    if not (kit / MANIFEST).exists():
+        raise UserError(f"{kit / MANIFEST} is missing; {_RESTAGE}.")
+    held = read_object(kit / MANIFEST, _RESTAGE)
+    for fault in _faults(held):
+        raise UserError(f"{kit / MANIFEST} {fault}; {_RESTAGE}.")
+    return cast(Manifest, {name: held[name] for name in _KINDS})
+
+
+def _faults(held: dict[str, Any]) -> Iterator[str]:
+    for name, kind in _KINDS.items():
+        if not isinstance(held.get(name), kind):
+            yield f"has no valid {name}"
+            return
+    for name, entry in held["files"].items():
+        if not _is_file_entry(name, entry):
+            yield f"has no valid hash of {name}"
+    if not all(isinstance(run, dict) and "name" in run for run in held["runs"]):
+        yield "lists a run without a name"
+
+
+def _is_file_entry(name: str, entry: object) -> bool:
+    """Check an entry of `files`, whose path must be inside the kit."""
+    path = PurePosixPath(name)
+    inside = not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    return (
+        inside
+        and isinstance(entry, dict)
+        and isinstance(entry.get("sha256"), str)
+        and type(entry.get("bytes")) is int
+    )
 
 
 def verify(kit: Path) -> list[str]:

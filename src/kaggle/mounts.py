@@ -30,7 +30,8 @@ def find_competition(root: Path) -> Path:
     """
     known = (root / "competitions" / COMPETITION, root / COMPETITION)
     for folder in (*known, *_folders(root)):
-        if (folder / TEST_SERIES_FILE).is_file() or (folder / "test_images").is_dir():
+        series, images = folder / TEST_SERIES_FILE, folder / "test_images"
+        if os.path.isfile(series) or os.path.isdir(images):
             return folder
     raise UserError(
         f"No competition is mounted in {root}, which holds {_listing(root)}; add the "
@@ -40,15 +41,27 @@ def find_competition(root: Path) -> Path:
 
 def _folders(root: Path, depth: int = 1) -> Iterator[Path]:
     """Walk downwards, but never into images: there are 147,000 of them."""
-    if depth > _MAX_DEPTH or not root.is_dir():
+    if depth > _MAX_DEPTH:
         return
-    inside = sorted(path for path in root.iterdir() if path.is_dir())
-    inside = [path for path in inside if not path.name.endswith("_images")]
+    inside = [path for path in _subfolders(root) if path.name[-7:] != "_images"]
     yield from inside
     for path in inside:
         yield from _folders(path, depth + 1)
 
 
+def _subfolders(folder: Path) -> list[Path]:
+    """List the folders in a folder, without links upwards; none if it is unreadable."""
+    try:
+        # os.path answers no where Path raises: at a folder without permission.
+        inside = sorted(path for path in folder.iterdir() if os.path.isdir(path))
+        real = folder.resolve()
+        return [path for path in inside if not real.is_relative_to(path.resolve())]
+    except OSError:
+        return []
+
+
 def _listing(root: Path) -> str:
     names = [path.relative_to(root).as_posix() for path in _folders(root, 3)]
-    return ", ".join(names[:12]) or "nothing"
+    # A name need not be text that can be printed.
+    printable = [name.encode(errors="replace").decode() for name in names[:12]]
+    return ", ".join(printable) or "nothing"

@@ -5,17 +5,18 @@ and a notebook that fails costs everything. Outside it no problem may be ignored
 a broken kit that predicts the prior looks like one that works.
 """
 
-import json
 import os
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import pandas as pd
 
@@ -26,11 +27,17 @@ from src.competition.submission import (
     read_submission,
     write_submission,
 )
-from src.competition.tables import LABEL_FILE, list_test_studies, read_labels
+from src.competition.tables import (
+    LABEL_FILE,
+    image_folder,
+    list_test_studies,
+    read_labels,
+)
 from src.errors import UserError
 from src.files import write_json
 from src.inference.findings import keeps_prior
 from src.kaggle.cli import RUN_INFO_FILE, SUBMISSION_FILE
+from src.kaggle.json_object import read_object
 from src.kaggle.kit import WEIGHTS
 from src.kaggle.manifest import WHEELS, read_manifest, verify
 from src.kaggle.mounts import find_competition, input_root
@@ -89,25 +96,66 @@ def predict_test_set(
 
     Raises UserError only if no competition is mounted or it lists no test study.
     """
-    data = find_competition(input_root())
-    result = InferenceResult(
-        data, _kit_id(kit), out / SUBMISSION_FILE, list_test_studies(data)
-    )
-    write_submission(from_prior(result.studies, _prior(data)), result.submission)
-    result.problems += _kit_problems(kit)
-    limit_minutes = float(os.environ.get("KIT_LIMIT_MINUTES", limit_minutes))
-    _predict(result, kit, limit_minutes)
-    result.problems += _prior_problems(result)
-    _write_run_info(result, out / RUN_INFO_FILE)
+    data, problems = find_competition(input_root()), list[str]()
+    studies = _studies(data, problems)
+    prior = from_prior(studies, _prior(data, problems))
+    write_submission(prior, out / SUBMISSION_FILE)
+    kit_id = _kit_id(kit)
+    result = InferenceResult(data, kit_id, out / SUBMISSION_FILE, studies)
+    result.problems = problems
+    # From here on the file is complete, and whatever happens is a problem, no error.
+    with _noting(problems, "the kit cannot be checked"):
+        problems += _kit_problems(kit)
+    with _noting(problems, "its findings are unusable"):
+        _predict(result, kit, _limit_minutes(limit_minutes, problems))
+    _keep_valid(result, prior)
+    with _noting(problems, "its findings are unusable"):
+        problems += _prior_problems(result)
+    with _noting(problems, f"{RUN_INFO_FILE} cannot be written"):
+        _write_run_info(result, out / RUN_INFO_FILE)
     return result
 
 
-def _prior(data: Path) -> pd.DataFrame:
-    """Return the prior that is submitted until the script replaces it."""
+@contextmanager
+def _noting(problems: list[str], what: str) -> Iterator[None]:
+    """Turn any error of the block into a problem, as the hidden rerun needs it."""
     try:
-        return smoothed_prior(read_labels(data / LABEL_FILE))
-    except UserError:
+        yield
+    except Exception as error:
+        problems.append(f"{what}: {error}".rstrip("."))
+
+
+def _studies(data: Path, problems: list[str]) -> list[int]:
+    """List the test studies; without a readable table, those that have a folder."""
+    try:
+        return list_test_studies(data)
+    except (UserError, OSError) as error:
+        folders = image_folder(data, "test").glob("[1-9]*")
+        names = [path.name for path in folders if os.path.isdir(path)]
+        studies = sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
+        if not studies:
+            raise
+        problems.append(f"the test's table is unusable: {error}".rstrip("."))
+        return studies
+
+
+def _prior(data: Path, problems: list[str]) -> pd.DataFrame:
+    """Return the prior that is submitted until the script replaces it."""
+    if not os.path.isfile(data / LABEL_FILE):
         return uniform()
+    with _noting(problems, "the prior is uniform"):
+        return smoothed_prior(read_labels(data / LABEL_FILE))
+    return uniform()
+
+
+def _limit_minutes(usual: float, problems: list[str]) -> float:
+    """Return the limit that the environment sets, or the usual one."""
+    with _noting(problems, "KIT_LIMIT_MINUTES is not followed"):
+        limit = float(os.environ.get("KIT_LIMIT_MINUTES", usual))
+        if 0 <= limit < float("inf"):
+            return limit
+        raise UserError(f"{limit} is no number of minutes")
+    return usual
 
 
 def _kit_problems(kit: Path) -> list[str]:
@@ -121,21 +169,25 @@ def _kit_problems(kit: Path) -> list[str]:
 
 
 def _predict(result: InferenceResult, kit: Path, limit_minutes: float) -> None:
-    """Let predict_submission.py replace the prior; restore it after a bad file."""
-    prior, start = read_submission(result.submission), time.monotonic()
+    """Let predict_submission.py replace the prior, and read its findings."""
+    start = time.monotonic()
     try:
         _run_script(result, kit, limit_minutes)
-        result.findings = _read_findings(result.submission.with_name("findings.csv"))
     except subprocess.SubprocessError as error:
         result.problems.append(f"predict_submission.py failed: {_ending(error)}")
-    except (UserError, OSError, ValueError) as error:
-        result.problems.append(f"its findings are unusable: {error}".rstrip("."))
-    result.seconds = time.monotonic() - start
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result.peak_mb = used.ru_maxrss / 1024
+        return
+    finally:
+        result.seconds = time.monotonic() - start
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        result.peak_mb = used.ru_maxrss / 1024
+    result.findings = _read_findings(result.submission.with_name("findings.csv"))
+
+
+def _keep_valid(result: InferenceResult, prior: pd.DataFrame) -> None:
+    """Restore the prior where the script left no valid submission."""
     try:
         check_submission(read_submission(result.submission), result.studies)
-    except UserError as error:
+    except Exception as error:
         result.problems.append(f"its submission is unusable: {error}".rstrip("."))
         write_submission(prior, result.submission)
 
@@ -194,7 +246,7 @@ def _prior_problems(result: InferenceResult) -> list[str]:
 def _kit_id(kit: Path) -> str:
     try:
         return read_manifest(kit)["kit"]
-    except UserError:
+    except (UserError, OSError):
         return "unknown"
 
 
@@ -216,5 +268,8 @@ def _write_run_info(result: InferenceResult, path: Path) -> None:
 
 
 def read_run_info(folder: Path) -> RunInfo:
-    """Read the run_info.json in a folder."""
-    return json.loads((folder / RUN_INFO_FILE).read_text())
+    """Read the run_info.json in a folder. UserError if it is damaged."""
+    info = read_object(folder / RUN_INFO_FILE, "run the notebook again")
+    if info.keys() != RunInfo.__annotations__.keys():
+        raise UserError(f"{folder / RUN_INFO_FILE} is no {RUN_INFO_FILE} of this kit.")
+    return cast(RunInfo, info)

@@ -10,9 +10,8 @@ adds them to metrics.json.
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from src import __version__
 from src.command_line import make_parser, run_script
@@ -23,6 +22,7 @@ from src.competition.tables import read_labels
 from src.console import say, show_table
 from src.errors import UserError
 from src.files import write_json
+from src.metrics_schema import ConditionMetrics, LocationMetrics, Metrics
 from src.reporting.tables import (
     baselines_table,
     leakage_table,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from src.cache.crop_cache import CropCache
     from src.classification.aggregate import RunEvaluation
     from src.reporting.html_report import HtmlReport
-    from src.reporting.tables import Metrics
     from src.training.run_folder import Run
 
 
@@ -78,13 +77,15 @@ def score_submission(submission: Path, truth: Path, out: Path | None) -> None:
         add_metrics({"submission": {**parts, "floor": floor}}, out)
 
 
-def add_metrics(new: dict[str, Any], out: Path) -> None:
+def add_metrics(new: Metrics, out: Path) -> None:
     """Write entries of metrics.json and the kit's version; keep the other entries."""
     path = out / "metrics.json"
     try:
-        held = json.loads(path.read_text()) if path.is_file() else {}
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON; delete it and try again") from error
+        held: Metrics | None = json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError:
+        held = None
+    if not isinstance(held, dict):
+        raise UserError(f"{path} is not valid JSON of metrics; delete it and retry")
     write_json({**held, **new, "kit_version": __version__}, path)
 
 
@@ -169,7 +170,7 @@ def report_location(
 
     from src.cache.overview_cache import open_overviews
     from src.localization.location_metrics import location_metrics, read_locations
-    from src.localization.location_task import ensemble_errors
+    from src.localization.location_task import ensemble_errors, fold_ensembles
     from src.reporting.location_section import add_location, location_table
     from src.training.splits import study_splits
 
@@ -180,11 +181,18 @@ def report_location(
         table = read_locations(run.folder / "predictions.csv", tested)
         tables.append(table.assign(run=run.folder.name))
     sites, overviews = pd.concat(tables, ignore_index=True), open_overviews(cache.path)
-    metrics, ensemble = location_metrics(sites), {}
+    metrics = location_metrics(sites)
+    ensemble: LocationMetrics = {}
     pooled = f", {len(runs)} runs pooled" if len(runs) > 1 else ""
     show_table(f"Located sites in unseen studies{pooled}", location_table(metrics))
     joint = ensemble_errors(runs, cache.table, folds, overviews)
     if joint is not None:
+        ensembles = fold_ensembles(runs).values()
+        if skipped := len(runs) - sum(map(len, ensembles)):
+            say(
+                f"Skipped {skipped} of {len(runs)} location runs in the ensemble: "
+                "--limit gave them fewer studies than other runs of their fold"
+            )
         sites, ensemble = joint, location_metrics(joint)
         show_table("Ensemble of each fold's runs", location_table(ensemble))
     add_metrics({"location": metrics, "location_together": ensemble}, out)
@@ -198,7 +206,7 @@ def evaluation_of(
     from src.classification.aggregate import evaluate_run
 
     table, splits = predictions_of(run, cache, folds)
-    return evaluate_run(run.folder.name, asdict(run.config), table, cache.table, splits)
+    return evaluate_run(run.folder.name, run.config, table, cache.table, splits)
 
 
 def predictions_of(
@@ -209,14 +217,14 @@ def predictions_of(
     from src.training.splits import crop_splits, first_studies
 
     config, sites = run.config, cache.table
-    seed = config.hyperparameters["seed"]
+    seed = config.hyperparameters.seed
     splits = crop_splits(sites, folds, config.split, config.fold, seed)
     splits = splits.where(first_studies(sites, config.limit))
     path = run.folder / "predictions.csv"
     return read_predictions(path, config.task, config.labels, sites, splits), splits
 
 
-def show_condition(metrics: "Metrics") -> None:
+def show_condition(metrics: ConditionMetrics) -> None:
     """Print Table 2, then the baselines and the train/test overlap to compare with."""
     show_table("Top-1 accuracy on test crops, %", table2_short(metrics))
     if rows := spread_table(metrics):

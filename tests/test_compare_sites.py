@@ -8,7 +8,12 @@ from synthetic_study import overview
 from src.competition.constants import AXIAL_T2, SAGITTAL_T2, SERIES_OF, SPINAL
 from src.imaging.overview import Overview
 from src.localization.locate import LocatedSite, Sites
-from src.localization.location_metrics import compare_sites, location_metrics
+from src.localization.location_metrics import (
+    ComparedSite,
+    compare_sites,
+    compared_sites,
+    location_metrics,
+)
 
 LEFT, RIGHT = (f"{side}_subarticular_stenosis" for side in ("left", "right"))
 FORAMEN = "left_neural_foraminal_narrowing"
@@ -143,3 +148,28 @@ def test_a_missed_site_counts_as_a_wrong_level_and_side(axial: Overview) -> None
     assert (metrics["level_right"], metrics["side_right"]) == (0.5, 0.5)
     assert metrics["studies_level_right"] == 0
     assert metrics["missed"] == 0.5
+
+
+def test_a_study_without_a_located_site_has_missing_numbers(axial: Overview) -> None:
+    table = compared({}, [mark(LEFT, LEVEL, (9, 20, -8), 4)], axial)
+    numbers = table[["series_id", "x", "confidence", "error_mm", "slices_off"]]
+    assert {dtype.kind for dtype in numbers.dtypes} == {"f"}
+    assert numbers.isna().all(axis=None)
+
+
+def test_rows_are_read_back_as_sites_a_missed_one_without_a_position(
+    axial: Overview,
+) -> None:
+    marks = [mark(LEFT, LEVEL, (9, 24, -8), 4), mark(RIGHT, LEVEL, (-9, 20, -4), 3)]
+    table = compared({(LEFT, LEVEL): site((9, 20, -8), 4)}, marks, axial)
+    found, missed = compared_sites(table.assign(run="one"))
+    both = {"study_id": 9, "level": LEVEL, "series_description": AXIAL_T2}
+    both |= {"true_series_id": 30, "true_x": 98.0, "true_y": 55.0}
+    assert missed == ComparedSite(**both, condition=RIGHT, true_instance_number=3)
+    where = {"series_id": 30, "instance_number": 4, "x": 101.5, "y": 52.25}
+    where |= {"confidence": 0.75, "source": "projected"}
+    errors = {"error_mm": pytest.approx(4), "slices_off": 0}
+    right = {"level_right": True, "side_right": True}
+    assert found == ComparedSite(
+        **both, **where, **errors, **right, condition=LEFT, true_instance_number=4
+    )

@@ -86,7 +86,7 @@ def test_a_run_is_evaluated_on_its_own_crops(cache: CropCache) -> None:
     run = made(cache, tested, fold="3")
     evaluation = evaluation_of(run, cache, folds_of(cache))
     assert evaluation.name == run.folder.name
-    assert evaluation.description["fold"] == "3"
+    assert evaluation.config.fold == "3"
     assert evaluation.leakage["studies"]["test"] == 2
     assert evaluation.leakage["studies"]["also_in_train"] == 0
     assert (evaluation.table["truth"] == evaluation.table["predicted"]).all()

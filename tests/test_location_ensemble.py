@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_condition_runs import description
+from fake_condition_runs import run_config
 
 from src.cache.crop_cache import open_cache
 from src.cache.overview_cache import open_overviews
 from src.competition.folds import read_folds
 from src.localization import location_task
 from src.localization.location_task import ensemble_errors
-from src.training.config import RunConfig
 from src.training.run_folder import Run, read_runs
 
 ROOT = Path(__file__).parents[1]
@@ -30,8 +29,8 @@ class Named(Run):
 
 
 def run(name: str, fold: str, limit: int | None = None) -> Run:
-    told = description(task="location", fold=fold, limit=limit, backbone=name)
-    return Named(Path(name), RunConfig(**told))
+    told = run_config(task="location", fold=fold, limit=limit, backbone=name)
+    return Named(Path(name), told)
 
 
 class NoOverviews:
@@ -81,12 +80,24 @@ def test_the_runs_of_a_fold_look_together_at_what_it_tests(
     }
 
 
-def test_runs_of_fewer_studies_are_held_against_those_alone(
+def test_a_folds_ensemble_is_of_its_runs_of_the_most_studies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs = [run("a", "holdout", 9), run("b", "holdout"), run("c", "holdout")]
+    runs += [run("d", "4", 8), run("e", "4", 7), run("f", "4", 8)]
+    table, calls = asked(runs, monkeypatch)
+    assert calls == [
+        (["b", "c"], ["b", "c"], [9, 10, 10]),
+        (["d", "f"], ["d", "f"], [4, 4]),
+    ]
+    assert table["run"].tolist() == ["holdout"] * 3 + ["4"] * 2
+
+
+def test_a_run_of_all_studies_has_no_ensemble_with_limited_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     runs = [run("a", "holdout", 9), run("b", "holdout", 9), run("c", "holdout")]
-    _, calls = asked(runs, monkeypatch)
-    assert calls == [(["a", "b"], ["a", "b"], [9]), (["c"], ["c"], [9, 10, 10])]
+    assert asked(runs, monkeypatch) == (None, [])
 
 
 def test_runs_of_different_folds_have_nothing_to_do_together(

@@ -145,10 +145,10 @@ def confusions(
         "convnext": ENTRIES["convnext"],
     }
     drawn = plot_confusions(entries, tmp_path)
-    assert all(path.parent == tmp_path for path in drawn.values())
+    assert all(figure.path.parent == tmp_path for figure in drawn)
     return {
-        f"{caption.split(':')[0]}, {path.name}": kept(path).axes
-        for caption, path in drawn.items()
+        f"{figure.caption.split(':')[0]}, {figure.path.name}": kept(figure.path).axes
+        for figure in drawn
     }
 
 
@@ -341,8 +341,11 @@ def test_each_caption_belongs_to_its_figure(
     write_cache(tmp_path / "cache", 12)
     cache = open_cache(tmp_path / "cache")
     drawn = draw_figures(cache, ENTRIES, HISTORIES, tmp_path / "figures")
-    by_number = {int(caption[7]): path for caption, path in drawn.items()}
+    by_number = {figure.number: figure.path for figure in drawn}
     assert [*by_number] == [1, 2, 3, 4, 6, 8]
+    assert [figure.caption.split()[2] for figure in drawn] == [
+        *("How", "From", "Top-1", "Loss", "MNASNet:", "Backbones")
+    ]
     for number, path in by_number.items():
         assert path.name.startswith(f"figure{number}_")
     axes = {number: kept(path).axes[0] for number, path in by_number.items()}
@@ -362,8 +365,8 @@ def test_the_caches_preview_is_figure_2_where_there_is_one(
     (tmp_path / "cache" / "preview.png").write_bytes(b"whole slices")
     cache = open_cache(tmp_path / "cache")
     drawn = draw_figures(cache, ENTRIES, HISTORIES, tmp_path / "figures")
-    [second] = (path for caption, path in drawn.items() if "Figure 2" in caption)
-    assert second.read_bytes() == b"whole slices"
+    [second] = (figure for figure in drawn if figure.number == 2)
+    assert second.path.read_bytes() == b"whole slices"
 
 
 # The points of two studies of cache_cohort: crop, study, series, instance, level, x, y.

@@ -1,6 +1,7 @@
 """evaluate.py on location runs: which studies, runs and sites are reported."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from fake_condition_runs import description, write_run
+from fake_condition_runs import description, run_config, write_run
 
 from evaluate import report_location
 from src.cache import overview_cache
@@ -17,7 +18,6 @@ from src.errors import UserError
 from src.localization import location_task
 from src.localization.location_metrics import COMPARED_COLUMNS
 from src.reporting import location_section
-from src.training.config import RunConfig
 from src.training.run_folder import Run
 
 FOLDS = pd.DataFrame(
@@ -64,15 +64,16 @@ def report(
     tmp_path: Path,
     tables: dict[str, pd.DataFrame],
     joint: pd.DataFrame | None = None,
+    limits: Sequence[int | None] = (None, None),
 ) -> Reported:
     """Report on runs named `fold-seed`; joint: the ensemble's sites."""
     reported = Reported(tmp_path / "report")
     runs = []
-    for name, table in tables.items():
+    for (name, table), limit in zip(tables.items(), limits, strict=False):
         fold, seed = name.split("-")
-        config = description(task="location", fold=fold, seed=int(seed))
-        folder = write_run(tmp_path / "runs", config, table)
-        runs.append(Run(folder, RunConfig(**config)))
+        given = {"task": "location", "fold": fold, "seed": int(seed), "limit": limit}
+        folder = write_run(tmp_path / "runs", description(**given), table)
+        runs.append(Run(folder, run_config(**given)))
 
     def ask(some: list[Run], *_: object) -> pd.DataFrame | None:
         reported.asked = [run.folder.name for run in some]
@@ -124,6 +125,24 @@ def test_an_ensemble_has_metrics_of_its_own_and_is_drawn(
         reported.metrics["location_together"],
     )
     assert reported.added[3]["error_mm"].tolist() == [0.5, 2]
+
+
+@pytest.mark.parametrize(
+    ("limits", "skipped"), [((None, None), None), ((9, 9), None), ((9, None), 1)]
+)
+def test_runs_of_fewer_studies_are_said_to_be_skipped_in_the_ensemble(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    limits: tuple,
+    skipped: int | None,
+) -> None:
+    tables = {"holdout-0": found({4: 1}), "holdout-1": found({4: 7})}
+    ensemble = found({4: 0.5}).assign(run="holdout")
+    report(monkeypatch, tmp_path, tables, ensemble, limits)
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("Skipped" in said) == (skipped is not None)
+    assert skipped is None or f"Skipped {skipped} of 2 location runs" in said
 
 
 def test_a_run_is_evaluated_on_the_test_studies_of_its_own_fold(

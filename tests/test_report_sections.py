@@ -1,7 +1,6 @@
 """The report's sections: which tables and figures are under which heading."""
 
 import re
-import warnings
 from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +29,7 @@ from src.reporting.location_section import (
     draw_worst,
     location_table,
 )
-from src.reporting.plots import LEAKY, OURS
+from src.reporting.plots import LEAKY, OURS, Figure
 from src.reporting.severity_section import add_severity, draw_reliability, score_table
 
 Part = tuple[str, Any]
@@ -115,15 +114,15 @@ def test_a_picture_is_embedded_above_its_caption(tmp_path: Path) -> None:
 def section(tmp_path: Path) -> list[Part]:
     """The condition task's section: seven crops of three studies, two variants."""
     entries = {"mnasnet1_0": entry(), "mnasnet1_0 (row)": entry(split="row", top1=0.9)}
-    pictures = {}
+    figures = []
     for number in range(1, 9):
         path = tmp_path / f"{number}.png"
         path.write_bytes(b"png")
-        pictures[f"Figure {number}. Some picture"] = path
+        figures.append(Figure(number, "Some picture", path))
     table = pd.DataFrame({"study_id": [1, 1, 1, 2, 2, 3, 3]})
     page = HtmlReport("A report")
     condition_section.write_condition_section(
-        page, SimpleNamespace(table=table, spec="3 slices"), entries, pictures
+        page, SimpleNamespace(table=table, spec="3 slices"), entries, figures
     )
     return parts_of(page, tmp_path)
 
@@ -419,9 +418,7 @@ def test_the_curve_is_of_all_sites_of_its_series_type_missed_ones_too(
 def worst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
     """The panels of the worst series, four for each series type."""
     kept, path = keep_figures(monkeypatch), tmp_path / "worst.png"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        draw_worst(SITES, overviews(tmp_path), path)
+    draw_worst(SITES, overviews(tmp_path), path)
     return kept(path).axes
 
 

@@ -75,7 +75,7 @@ def test_published_accuracies_follow_from_the_papers_own_matrices(
     off_side = block.sum() - np.trace(block)
     assert result.top1 == pytest.approx(TABLE_2[backbone] / 100)
     assert result.corrected == pytest.approx(np.trace(counts) / counts.sum(), abs=6e-5)
-    assert result.side == pytest.approx(np.trace(block) / block.sum(), abs=4e-3)
+    assert result.side == pytest.approx(np.trace(block) / block.sum(), abs=6e-4)
     merged = (np.trace(counts) + off_side) / counts.sum()
     assert result.merged == pytest.approx(merged, abs=6e-4)
 
@@ -105,7 +105,7 @@ def test_table2_csv_has_each_value_in_its_column() -> None:
     assert row == {
         **{"backbone": "mnasnet1_0 (wide)", "paper": 0.882, "paper, corrected": 0.8313},
         **{"ours": 0.811, "95 % low": 0.752, "95 % high": 0.883},
-        **{"paper's side": 0.628, "our side": 0.633},
+        **{"paper's side": 0.629, "our side": 0.633},
         **{"paper, merged": 0.983, "ours, merged": 0.947},
         **{"split": "study", "slices": "neighbours"},
         **{"crops": 1234, "studies": 56, "runs": 2},
@@ -123,7 +123,7 @@ def test_the_full_table_2_has_each_value_in_its_column() -> None:
     assert row == {
         **{"backbone": "mnasnet1_0", "split": "study", "slices": "neighbours"},
         **{"paper": "88.2", "corrected": "83.1", "ours": "81.1", "95 %": "75.2-88.3"},
-        **{"side, paper": "62.8", "side, ours": "63.3"},
+        **{"side, paper": "62.9", "side, ours": "63.3"},
         **{"merged, paper": "98.3", "merged, ours": "94.7"},
         **{"runs": 2, "mean ± sd": "80.5 ± 2.1", "crops": "1,234", "studies": "56"},
     }

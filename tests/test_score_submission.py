@@ -78,9 +78,10 @@ def test_a_score_replaces_its_own_entry_of_the_metrics_only(
     assert entries["condition"] == {"n": 3}
     assert entries["kit_version"] == __version__
     assert entries["submission"]["score"] < 1
-    metrics.write_text("{")
-    with pytest.raises(UserError, match="not valid JSON"):
-        score_submission(path, truth, tmp_path)
+    for damaged in ("{", "[1]"):
+        metrics.write_text(damaged)
+        with pytest.raises(UserError, match="not valid JSON"):
+            score_submission(path, truth, tmp_path)
 
 
 def test_without_a_folder_nothing_is_written(truth: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fake_condition_runs import description
+from fake_condition_runs import run_config
 
 from src.classification.calibration import (
     PROBABILITY_COLUMNS,
@@ -20,7 +20,6 @@ from src.competition.constants import CONDITIONS, FAMILIES, LEVELS, SEVERITIES
 from src.competition.metric import score
 from src.competition.prior import weighted_shares_by_level
 from src.competition.submission import from_prior, label_row_ids
-from src.training.config import RunConfig
 from src.training.run_folder import Run
 
 NAMES = [f"p_{name}" for name in SEVERITIES]
@@ -63,8 +62,8 @@ def run(name: str) -> Run:
     ]
     changes = {"task": "severity", "labels": list(SEVERITIES), "prior": prior}
     seed = list(PRIORS).index(name)
-    config = description(seed=seed, fold="1", **changes)
-    return Run(Path("runs") / name, RunConfig(**config))
+    config = run_config(seed=seed, fold="1", **changes)
+    return Run(Path("runs") / name, config)
 
 
 def predictions(name: str) -> pd.DataFrame:
@@ -145,7 +144,7 @@ def test_every_run_is_scored_on_its_own_studies(metrics: dict[str, Any]) -> None
         ).score
         assert row["score"] == pytest.approx(expected)
         assert (row["name"], row["studies"]) == (name, len(TESTED[name]))
-        assert (row["fold"], row["seed"]) == ("1", one.config.hyperparameters["seed"])
+        assert (row["fold"], row["seed"]) == ("1", one.config.hyperparameters.seed)
 
 
 def test_reliability_worked_out_by_hand() -> None:

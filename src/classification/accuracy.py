@@ -1,19 +1,18 @@
 """Top-1 accuracy of condition runs, with confusion, precision, recall and intervals."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix, precision_score, recall_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from src.competition.constants import CONDITIONS, FAMILIES
+from src.metrics_schema import Accuracy, ByCondition, PrecisionRecall
 
 RESAMPLES = 2000
 CLASSES = range(len(CONDITIONS))
 FORAMINAL = [CONDITIONS.index(name) for name in FAMILIES["foraminal"]]
 
 
-def summarise(table: pd.DataFrame) -> dict[str, Any]:
+def summarise(table: pd.DataFrame) -> Accuracy:
     """Summarise test predictions: columns crop, study_id, truth, predicted (class ids).
 
     A crop that several runs predict counts once: its predictions share its weight, so
@@ -64,25 +63,15 @@ def study_interval(
 
 def precision_and_recall(
     truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray
-) -> dict[str, dict[str, float | None]]:
+) -> PrecisionRecall:
     """Return each condition's precision and recall; None where no crop counts."""
-    scores = {"precision": precision_score, "recall": recall_score}
-    return {
-        name: _by_condition(
-            score(
-                truth,
-                predicted,
-                labels=CLASSES,
-                average=None,
-                sample_weight=weight,
-                zero_division=np.nan,
-            )
-        )
-        for name, score in scores.items()
-    }
+    precision, recall, *_ = precision_recall_fscore_support(
+        truth, predicted, labels=CLASSES, sample_weight=weight, zero_division=np.nan
+    )
+    return {"precision": _by_condition(precision), "recall": _by_condition(recall)}
 
 
-def _by_condition(values: np.ndarray) -> dict[str, float | None]:
+def _by_condition(values: np.ndarray) -> ByCondition:
     pairs = zip(CONDITIONS, values, strict=True)
     return {name: None if np.isnan(value) else float(value) for name, value in pairs}
 
@@ -91,7 +80,9 @@ def _confusion(
     truth: np.ndarray, predicted: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
     """Count crops by true (row) and predicted class, [5, 5]; int if weights are 1."""
-    matrix = confusion_matrix(truth, predicted, labels=CLASSES, sample_weight=weight)
+    matrix: np.ndarray = confusion_matrix(
+        truth, predicted, labels=CLASSES, sample_weight=weight
+    )
     return matrix.astype(int) if (weight == 1).all() else matrix.round(6)
 
 

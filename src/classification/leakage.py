@@ -1,16 +1,18 @@
 """Leakage: how much of a run's test set is also in its training set."""
 
-from typing import Any
-
 import pandas as pd
 
 from src.cache.crop_cache import SITE
+from src.metrics_schema import Leakage, Overlap, Unit
 
 # The columns that identify each unit; an image is an instance of a series.
-UNITS = {"studies": SITE[:1], "series": SITE[:2], "images": SITE[:3], "crops": SITE}
+UNITS: dict[Unit, list[str]] = {
+    **{"studies": SITE[:1], "series": SITE[:2]},
+    **{"images": SITE[:3], "crops": SITE},
+}
 
 
-def leakage(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def leakage(train: pd.DataFrame, test: pd.DataFrame) -> Leakage:
     """Count the test set's studies, series, images and crops, and those also in train.
 
     train, test: rows of the cache's crops.csv. For each of UNITS: `test`, the number in
@@ -21,7 +23,7 @@ def leakage(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, dict[str, Any]
     return {unit: _overlap(train[keys], test[keys]) for unit, keys in UNITS.items()}
 
 
-def _overlap(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Any]:
+def _overlap(train: pd.DataFrame, test: pd.DataFrame) -> Overlap:
     trained = set(train.itertuples(index=False, name=None))
     leaks = [key in trained for key in test.itertuples(index=False, name=None)]
     units = test.assign(leaks=leaks).drop_duplicates()

@@ -1,8 +1,6 @@
 """Scores of severity runs on studies that they were not trained on."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +8,7 @@ import pandas as pd
 from src.classification.calibration import (
     PROBABILITY_COLUMNS,
     SITE,
+    Calibration,
     cross_fitted_probabilities,
     fit_calibration,
     out_of_fold_probabilities,
@@ -18,6 +17,14 @@ from src.competition.constants import FAMILIES, FAMILY_OF, LEVELS, SEVERITIES
 from src.competition.metric import score
 from src.competition.prior import floors
 from src.competition.submission import from_prior, label_row_ids
+from src.metrics_schema import (
+    CalibrationEntry,
+    PartialScore,
+    Reliability,
+    ReliabilityBin,
+    SeverityEntry,
+    SeverityRun,
+)
 from src.training.run_folder import Run, mean_prior
 
 BINS = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)  # of the probability of severe
@@ -25,7 +32,7 @@ BINS = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)  # of the probability of seve
 
 def severity_metrics(
     runs: list[Run], tables: Mapping[str, pd.DataFrame], labels: pd.DataFrame
-) -> dict[str, Any]:
+) -> SeverityEntry:
     """Score the runs' ensemble: metrics.json's entry `severity`.
 
     tables: each run's predictions by its name; labels: the cohort's. All labelled rows
@@ -41,7 +48,7 @@ def severity_metrics(
         **labelled_score(truth, with_prior(joint, prior)),
         "floor": _floor(truth),
         "calibrated": labelled_score(truth, with_prior(nested, prior)),
-        "calibration": asdict(fit_calibration(joint)),
+        "calibration": _calibration_entry(fit_calibration(joint)),
         "studies": int(truth["study_id"].nunique()),
         "rows": int(truth["severity"].notna().sum()),
         "reliability": reliability(joint, nested),
@@ -49,9 +56,15 @@ def severity_metrics(
     }
 
 
-def labelled_score(
-    truth: pd.DataFrame, submission: pd.DataFrame
-) -> dict[str, float | None]:
+def _calibration_entry(calibration: Calibration) -> CalibrationEntry:
+    return {
+        "temperatures": calibration.temperatures,
+        "any_severe": calibration.any_severe,
+        "gain": calibration.gain,
+    }
+
+
+def labelled_score(truth: pd.DataFrame, submission: pd.DataFrame) -> PartialScore:
     """Score the families that have labels; other terms, and then the score, are None.
 
     submission: all rows of the studies in `truth`.
@@ -65,10 +78,14 @@ def labelled_score(
     ]
     rows = pd.DataFrame(lent, columns=[*SITE, "severity"])
     truth = pd.concat([truth, rows], ignore_index=True) if missing else truth
-    terms = score(truth, submission).to_dict()
-    dropped = {*missing, *(["score"] if missing else [])}
-    dropped |= {"any_severe"} if "spinal" in missing else set()
-    return {name: None if name in dropped else term for name, term in terms.items()}
+    parts = score(truth, submission)
+    return {
+        "score": None if missing else parts.score,
+        "spinal": None if "spinal" in missing else parts.spinal,
+        "foraminal": None if "foraminal" in missing else parts.foraminal,
+        "subarticular": None if "subarticular" in missing else parts.subarticular,
+        "any_severe": None if "spinal" in missing else parts.any_severe,
+    }
 
 
 def _floor(truth: pd.DataFrame) -> float | None:
@@ -106,34 +123,33 @@ def with_prior(sites: pd.DataFrame, prior: pd.DataFrame) -> pd.DataFrame:
     return rows.reset_index()
 
 
-def reliability(
-    plain: pd.DataFrame, nested: pd.DataFrame
-) -> dict[str, list[dict[str, float]]]:
+def reliability(plain: pd.DataFrame, nested: pd.DataFrame) -> Reliability:
     """Compare the predicted probability of severe with the observed share.
 
     For each of BINS that has `sites`: `predicted`, the mean probability; `observed`,
     the share of severe sites. Each site counts by the metric's weight, under which
     the probabilities are trained.
     """
-    severe = (plain["severity"] == SEVERITIES[-1]).to_numpy()
-    weights = 2.0 ** plain["severity"].map(SEVERITIES.index).to_numpy()
-    curves = {}
-    for name, table in (("uncalibrated", plain), ("calibrated", nested)):
-        predicted = table[SEVERITIES[-1]].to_numpy()
-        bins = np.digitize(predicted, BINS)
-        curves[name] = [
-            {
-                "predicted": float(np.average(predicted[here], weights=weights[here])),
-                "observed": float(np.average(severe[here], weights=weights[here])),
-                "sites": int(here.sum()),
-            }
-            for here in (bins == number for number in range(len(BINS) + 1))
-            if here.any()
-        ]
-    return curves
+    return {"uncalibrated": _curve(plain), "calibrated": _curve(nested)}
 
 
-def _run_row(run: Run, table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, Any]:
+def _curve(table: pd.DataFrame) -> list[ReliabilityBin]:
+    weights = 2.0 ** table["severity"].map(SEVERITIES.index).to_numpy()
+    severe = (table["severity"] == SEVERITIES[-1]).to_numpy()
+    predicted = table[SEVERITIES[-1]].to_numpy()
+    bins = np.digitize(predicted, BINS)
+    return [
+        {
+            "predicted": float(np.average(predicted[here], weights=weights[here])),
+            "observed": float(np.average(severe[here], weights=weights[here])),
+            "sites": int(here.sum()),
+        }
+        for here in (bins == number for number in range(len(BINS) + 1))
+        if here.any()
+    ]
+
+
+def _run_row(run: Run, table: pd.DataFrame, labels: pd.DataFrame) -> SeverityRun:
     sites = out_of_fold_probabilities([table])
     truth = labels[labels["study_id"].isin(sites["study_id"])]
     config, prior = run.config, tested_prior([run], {run.folder.name: table})
@@ -142,7 +158,7 @@ def _run_row(run: Run, table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, A
         "backbone": config.backbone,
         "slices": config.slices,
         "fold": config.fold,
-        "seed": config.hyperparameters["seed"],
+        "seed": config.hyperparameters.seed,
         "studies": int(sites["study_id"].nunique()),
         "score": labelled_score(truth, with_prior(sites, prior))["score"],
     }

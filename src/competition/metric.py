@@ -6,7 +6,7 @@ study: whether any spinal row is severe. Its prediction is the largest severe
 probability of the study's labelled spinal rows, and its weight their largest weight.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pandas as pd
 from src.competition.constants import FAMILIES, FAMILY_OF, SEVERITIES, SEVERITY_WEIGHTS
 from src.competition.submission import label_row_ids
 from src.errors import UserError
+from src.metrics_schema import FullScore
 
 _WEIGHTS = np.array(SEVERITY_WEIGHTS)
 
@@ -28,9 +29,15 @@ class Score:
     subarticular: float
     any_severe: float
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> FullScore:
         """Return the numbers by name, the score first."""
-        return asdict(self)
+        return {
+            "score": self.score,
+            "spinal": self.spinal,
+            "foraminal": self.foraminal,
+            "subarticular": self.subarticular,
+            "any_severe": self.any_severe,
+        }
 
 
 def score(truth: pd.DataFrame, submission: pd.DataFrame) -> Score:

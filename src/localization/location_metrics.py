@@ -1,7 +1,8 @@
 """Errors of located sites against the marked ones."""
 
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,13 +21,40 @@ from src.errors import UserError
 from src.imaging.overview import Overview
 from src.localization.locate import LocatedSite, Sites
 from src.localization.spine_prior import POINT_MM
+from src.metrics_schema import LocationEntry, LocationMetrics, LocationShares
 
-TRUE = {name: f"true_{name}" for name in ("series_id", "instance_number", "x", "y")}
-COMPARED_COLUMNS = (
-    *("study_id", "condition", "level", "series_description", "series_id"),
-    *("instance_number", "x", "y", "confidence", "source", *TRUE.values()),
-    *("error_mm", "slices_off", "level_right", "side_right"),
-)
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedSite:
+    """A marked site, and where it was located: a row of a location run's predictions.
+
+    true_*: the marked file and pixel; what a missed site lacks is None. error_mm:
+    within the marked slice's plane; slices_off: counted within its stack, None if the
+    site is in another; level_right, side_right: whether the nearest marked site of its
+    family has the target's level, or lies on its side; both false for a missed site.
+    """
+
+    study_id: int
+    condition: str
+    level: str
+    series_description: str
+    series_id: int | None = None
+    instance_number: int | None = None
+    x: float | None = None
+    y: float | None = None
+    confidence: float | None = None
+    source: Literal["located", "projected"] | None = None
+    true_series_id: int
+    true_instance_number: int
+    true_x: float
+    true_y: float
+    error_mm: float | None = None
+    slices_off: int | None = None
+    level_right: bool = False
+    side_right: bool = False
+
+
+COMPARED_COLUMNS = tuple(field.name for field in fields(ComparedSite))
 
 
 def compare_sites(
@@ -34,56 +62,109 @@ def compare_sites(
 ) -> pd.DataFrame:
     """Compare a study's located sites with its marked ones: rows of COMPARED_COLUMNS.
 
-    marked: the study's rows of the crop table; overviews: by series type. A missed site
-    has no position. error_mm: within the marked slice's plane; slices_off: counted
-    within its stack, missing if the site is in another; level_right, side_right:
-    whether the nearest marked site of its family has the target's level, or lies on its
-    side; both false for a missed site.
+    marked: the study's rows of the crop table; overviews: by series type.
     """
     rows = []
-    truth: Any  # pandas types a named tuple's fields as anything a cell may hold
-    for truth in marked.itertuples():
-        row: dict[str, Any] = {
-            **{name: getattr(truth, name) for name in COMPARED_COLUMNS[:4]},
-            **{new: getattr(truth, name) for name, new in TRUE.items()},
-            **{"level_right": False, "side_right": False},  # of a missed site
-        }
+    for truth in _marked_sites(marked):
+        row = _missed(truth)
         found = sites.get((truth.condition, truth.level))
-        overview = overviews[truth.series_description]
         if found is not None:
-            row |= {name: getattr(found, name) for name in COMPARED_COLUMNS[4:10]}
-            row |= _errors(found, truth, overview)
-            row |= _confusions(found, truth, marked)
+            row = _with_errors(row, found, truth, overviews[truth.series_description])
+            row = _with_confusions(row, found, marked)
         rows.append(row)
-    return pd.DataFrame(rows).reindex(columns=list(COMPARED_COLUMNS))
+    # Without its None, which would make a column of missed sites one of objects.
+    known = [{k: v for k, v in vars(row).items() if v is not None} for row in rows]
+    return pd.DataFrame(known).reindex(columns=list(COMPARED_COLUMNS))
 
 
-def _errors(found: LocatedSite, truth: Any, overview: Overview) -> dict[str, Any]:
+def compared_sites(table: pd.DataFrame) -> list[ComparedSite]:
+    """Read rows of COMPARED_COLUMNS back."""
+    columns = table[list(COMPARED_COLUMNS)].convert_dtypes()  # ids back to integers
+    named = (
+        zip(COMPARED_COLUMNS, row, strict=True)
+        for row in columns.itertuples(index=False, name=None)
+    )
+    return [
+        ComparedSite(**{name: value for name, value in row if pd.notna(value)})
+        for row in named
+    ]
+
+
+@dataclass(frozen=True)
+class _MarkedSite:
+    """A row of the crop table."""
+
+    study_id: int
+    condition: str
+    level: str
+    series_description: str
+    series_id: int
+    instance_number: int
+    x: float
+    y: float
+    x_mm: float
+    y_mm: float
+    z_mm: float
+
+    @property
+    def point_mm(self) -> np.ndarray:
+        """The patient point [3]."""
+        return np.array([self.x_mm, self.y_mm, self.z_mm])
+
+
+def _marked_sites(marked: pd.DataFrame) -> list[_MarkedSite]:
+    columns = marked[[field.name for field in fields(_MarkedSite)]]
+    return [_MarkedSite(*row) for row in columns.itertuples(index=False, name=None)]
+
+
+def _missed(truth: _MarkedSite) -> ComparedSite:
+    return ComparedSite(
+        study_id=truth.study_id,
+        condition=truth.condition,
+        level=truth.level,
+        series_description=truth.series_description,
+        true_series_id=truth.series_id,
+        true_instance_number=truth.instance_number,
+        true_x=truth.x,
+        true_y=truth.y,
+    )
+
+
+def _with_errors(
+    row: ComparedSite, found: LocatedSite, truth: _MarkedSite, overview: Overview
+) -> ComparedSite:
     here = overview.index_of(truth.series_id, truth.instance_number)
     assert here is not None, "a marked site lies on its overview"
     there = overview.index_of(found.series_id, found.instance_number)
     plane = overview.planes[here]
-    point_mm = np.array([truth.x_mm, truth.y_mm, truth.z_mm])
-    across = plane.to_pixel(found.point_mm) - plane.to_pixel(point_mm)
+    across = plane.to_pixel(found.point_mm) - plane.to_pixel(truth.point_mm)
     same = there is not None and overview.stacks[here] == overview.stacks[there]
     positions = overview.slices["place"].to_numpy()
-    return {
-        "error_mm": float(np.linalg.norm(across) * overview.pitch_mm),
-        "slices_off": int(abs(positions[here] - positions[there])) if same else None,
-    }
+    return replace(
+        row,
+        series_id=found.series_id,
+        instance_number=found.instance_number,
+        x=found.x,
+        y=found.y,
+        confidence=found.confidence,
+        source=found.source,
+        error_mm=float(np.linalg.norm(across) * overview.pitch_mm),
+        slices_off=int(abs(positions[here] - positions[there])) if same else None,
+    )
 
 
-def _confusions(
-    found: LocatedSite, truth: Any, marked: pd.DataFrame
-) -> dict[str, bool]:
-    family = marked["condition"].map(FAMILY_OF) == FAMILY_OF[truth.condition]
+def _with_confusions(
+    row: ComparedSite, found: LocatedSite, marked: pd.DataFrame
+) -> ComparedSite:
+    family = marked["condition"].map(FAMILY_OF) == FAMILY_OF[row.condition]
     others = marked[family]
     distance_mm = np.linalg.norm(others[POINT_MM].to_numpy() - found.point_mm, axis=1)
     nearest = others.iloc[int(distance_mm.argmin())]
-    return {
-        "level_right": nearest["level"] == truth.level,
-        "side_right": nearest["condition"] == truth.condition,
-    }
+    return replace(
+        row,
+        level_right=nearest["level"] == row.level,
+        side_right=nearest["condition"] == row.condition,
+    )
 
 
 NEAR_MM = 5.0
@@ -125,7 +206,7 @@ def read_locations(path: Path, tested: set[int]) -> pd.DataFrame:
     return table.drop_duplicates(key)
 
 
-def location_metrics(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def location_metrics(table: pd.DataFrame) -> LocationMetrics:
     """Aggregate located sites by series type: metrics.json's entry `location`.
 
     table: COMPARED_COLUMNS, and `run`, the run that located them. studies_level_right:
@@ -140,24 +221,28 @@ def location_metrics(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     }
 
 
-def _summary(table: pd.DataFrame) -> dict[str, Any]:
+def _summary(table: pd.DataFrame) -> LocationEntry:
     errors = table["error_mm"]
     median, p95 = errors.quantile([0.5, 0.95])
-    shares = {
-        "within_5mm": errors <= NEAR_MM,
-        "slice_exact": table["slices_off"] == 0,
-        "slice_within_one": table["slices_off"] <= 1,
-        "level_right": table["level_right"],
-        "side_right": table["side_right"],
-        "missed": errors.isna(),
-        "projected": table["source"] == "projected",
-    }
-    whole = table.groupby(["run", "study_id"])["level_right"].all()
     return {
         "median_mm": float(median) if errors.notna().any() else None,
         "p95_mm": float(p95) if errors.notna().any() else None,
-        **{name: float(hits.mean()) for name, hits in shares.items()},
-        "studies_level_right": float(whole.mean()),
+        **_shares(table),
         "sites": len(table),
         "studies": int(table["study_id"].nunique()),
+    }
+
+
+def _shares(table: pd.DataFrame) -> LocationShares:
+    errors = table["error_mm"]
+    whole = table.groupby(["run", "study_id"])["level_right"].all()
+    return {
+        "within_5mm": float((errors <= NEAR_MM).mean()),
+        "slice_exact": float((table["slices_off"] == 0).mean()),
+        "slice_within_one": float((table["slices_off"] <= 1).mean()),
+        "level_right": float(table["level_right"].mean()),
+        "side_right": float(table["side_right"].mean()),
+        "missed": float(errors.isna().mean()),
+        "projected": float((table["source"] == "projected").mean()),
+        "studies_level_right": float(whole.mean()),
     }

@@ -1,18 +1,18 @@
 """The report's section on the condition task: Table 2, baselines, leakage, figures."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from src.cache.crop_cache import CropCache
 from src.files import replacing, write_csv
+from src.metrics_schema import ConditionMetrics
 from src.reporting import plots
 from src.reporting.html_report import HtmlReport
-from src.reporting.plots import plot_accuracy, plot_confusions, plot_losses
+from src.reporting.plots import Figure, plot_accuracy, plot_confusions, plot_losses
 from src.reporting.tables import (
-    Metrics,
     baselines_table,
     leakage_table,
     precision_recall_table,
@@ -22,11 +22,18 @@ from src.reporting.tables import (
     table2_full,
 )
 
+FIGURES = {
+    "class_counts": "How many crops show each condition",
+    "crop_pipeline": "From a marked slice to a crop of three slices",
+    "accuracy": "Top-1 accuracy with baselines, ours and the paper's",
+    "loss": "Loss by epoch, log scale; rings mark the lowest",
+}
+
 
 def add_condition(
     page: HtmlReport,
     cache: CropCache,
-    condition: Metrics,
+    condition: ConditionMetrics,
     histories: Mapping[str, pd.DataFrame],
     out: Path,
 ) -> None:
@@ -35,34 +42,26 @@ def add_condition(
     condition: metrics.json's entry, in display order; histories: by run name.
     """
     write_csv(pd.DataFrame(table2(condition)), out / "table2.csv")
-    pictures = draw_figures(cache, condition, histories, out / "figures")
-    write_condition_section(page, cache, condition, pictures)
+    figures = draw_figures(cache, condition, histories, out / "figures")
+    write_condition_section(page, cache, condition, figures)
 
 
 def draw_figures(
     cache: CropCache,
-    condition: Metrics,
+    condition: ConditionMetrics,
     histories: Mapping[str, pd.DataFrame],
     folder: Path,
-) -> dict[str, Path]:
-    """Draw the paper's figures 1 to 7, those that have runs; return them by caption."""
+) -> list[Figure]:
+    """Draw the paper's figures 1 to 7, those that have runs."""
     counts, pipeline, accuracy, loss = (
-        folder / f"figure{number}_{name}.png"
-        for number, name in enumerate(
-            ("class_counts", "crop_pipeline", "accuracy", "loss"), start=1
-        )
+        Figure(number, title, folder / f"figure{number}_{name}.png")
+        for number, (name, title) in enumerate(FIGURES.items(), start=1)
     )
-    plots.plot_class_counts(cache.table, counts)
-    draw_pipeline(cache, pipeline)
-    plot_accuracy(condition, accuracy)
-    plot_losses(condition, histories, loss)
-    return {
-        "Figure 1. How many crops show each condition": counts,
-        "Figure 2. From a marked slice to a crop of three slices": pipeline,
-        "Figure 3. Top-1 accuracy with baselines, ours and the paper's": accuracy,
-        "Figure 4. Loss by epoch, log scale; rings mark the lowest": loss,
-        **plot_confusions(condition, folder),
-    }
+    plots.plot_class_counts(cache.table, counts.path)
+    draw_pipeline(cache, pipeline.path)
+    plot_accuracy(condition, accuracy.path)
+    plot_losses(condition, histories, loss.path)
+    return [counts, pipeline, accuracy, loss, *plot_confusions(condition, folder)]
 
 
 def draw_pipeline(cache: CropCache, path: Path) -> None:
@@ -89,14 +88,17 @@ BASELINES = (
 
 
 def write_condition_section(
-    page: HtmlReport, cache: CropCache, condition: Metrics, pictures: dict[str, Path]
+    page: HtmlReport,
+    cache: CropCache,
+    condition: ConditionMetrics,
+    figures: Sequence[Figure],
 ) -> None:
-    """Write the section; pictures: by caption, which begins with `Figure N.`."""
+    """Write the section, each figure in its part."""
     page.heading("Which condition a crop shows: the paper's experiment, repeated")
     _add_experiment(page, cache, condition)
-    _add_figures(page, pictures, "12")
+    _add_figures(page, figures, 1, 2)
     _add_accuracy(page, condition)
-    _add_figures(page, pictures, "3")
+    _add_figures(page, figures, 3)
     _add_baselines(page, condition)
     _add_leakage(page, condition)
     page.heading("Training")
@@ -105,23 +107,22 @@ def write_condition_section(
         "paper's figure the evaluation loss of ResNet and MNASNet was divided by the "
         "size of the training set, which makes it 5.3 times too small on the test set."
     )
-    _add_figures(page, pictures, "4")
+    _add_figures(page, figures, 4)
     _add_errors(page, condition)
-    _add_figures(page, pictures, "5678")
+    _add_figures(page, figures, 5, 6, 7, 8)
     page.heading("All runs")
     page.table(runs_table(condition))
 
 
-def _add_figures(
-    page: HtmlReport, pictures: dict[str, Path], numbers: Iterable[str]
+def _add_figures(page: HtmlReport, figures: Sequence[Figure], *numbers: int) -> None:
+    for figure in figures:
+        if figure.number in numbers:
+            page.picture(figure.path, figure.caption)
+
+
+def _add_experiment(
+    page: HtmlReport, cache: CropCache, condition: ConditionMetrics
 ) -> None:
-    for number in numbers:
-        for caption, path in pictures.items():
-            if caption.startswith(f"Figure {number}."):
-                page.picture(path, caption)
-
-
-def _add_experiment(page: HtmlReport, cache: CropCache, condition: Metrics) -> None:
     table = cache.table
     page.paragraph(
         f"The cache holds {len(table):,} crops ({cache.spec}) around the marked points "
@@ -143,7 +144,7 @@ def _add_experiment(page: HtmlReport, cache: CropCache, condition: Metrics) -> N
     page.heading("The crops")
 
 
-def _add_accuracy(page: HtmlReport, condition: Metrics) -> None:
+def _add_accuracy(page: HtmlReport, condition: ConditionMetrics) -> None:
     page.heading("Table 2: top-1 accuracy, %")
     page.paragraph(
         "Corrected: the paper's accuracy at the checkpoint with the best validation, "
@@ -162,7 +163,7 @@ def _add_accuracy(page: HtmlReport, condition: Metrics) -> None:
     )
 
 
-def _add_baselines(page: HtmlReport, condition: Metrics) -> None:
+def _add_baselines(page: HtmlReport, condition: ConditionMetrics) -> None:
     page.heading("Baselines without a network, %")
     page.bullets(BASELINES)
     page.paragraph(
@@ -172,7 +173,7 @@ def _add_baselines(page: HtmlReport, condition: Metrics) -> None:
     page.table(baselines_table(condition))
 
 
-def _add_leakage(page: HtmlReport, condition: Metrics) -> None:
+def _add_leakage(page: HtmlReport, condition: ConditionMetrics) -> None:
     page.heading("Leakage: train/test overlap")
     page.paragraph(
         "How many of the test set's studies, series, images and crops are also in the "
@@ -182,7 +183,7 @@ def _add_leakage(page: HtmlReport, condition: Metrics) -> None:
     page.table(leakage_table(condition))
 
 
-def _add_errors(page: HtmlReport, condition: Metrics) -> None:
+def _add_errors(page: HtmlReport, condition: ConditionMetrics) -> None:
     page.heading("Confusion matrices")
     page.paragraph(
         "Rows are the true condition, columns the predicted one, in the same order in "

@@ -1,7 +1,8 @@
 """The report's section on the location task."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,24 @@ from matplotlib.axes import Axes
 from src.cache.overview_cache import OverviewCache
 from src.competition.constants import SERIES_DESCRIPTIONS
 from src.imaging.overview import Overview
+from src.localization.location_metrics import ComparedSite, compared_sites
+from src.metrics_schema import LocationMetrics
 from src.reporting.html_report import HtmlReport
 from src.reporting.paper_results import WINNERS_SLICES
 from src.reporting.plots import LEAKY, OURS, PAPERS, panels
-from src.reporting.tables import Rows, percent
+from src.reporting.tables import Row, Rows, percent
 
-SHARES = {
+Share = Literal[
+    "within_5mm",
+    "slice_exact",
+    "slice_within_one",
+    "level_right",
+    "studies_level_right",
+    "side_right",
+    "missed",
+    "projected",
+]
+SHARES: dict[Share, str] = {
     "within_5mm": "within 5 mm, %",
     "slice_exact": "exact slice, %",
     "slice_within_one": "within one slice, %",
@@ -28,9 +41,9 @@ SHARES = {
 WORST = 4  # series drawn of each type
 
 
-def location_table(metrics: dict[str, dict[str, Any]]) -> Rows:
+def location_table(metrics: LocationMetrics) -> Rows:
     """Tabulate the errors, a column a series type; shares are of all marked sites."""
-    columns = {
+    columns: dict[str, Row] = {
         series_type: {
             "median, mm": errors["median_mm"],
             "95th percentile, mm": errors["p95_mm"],
@@ -48,8 +61,8 @@ def location_table(metrics: dict[str, dict[str, Any]]) -> Rows:
 
 def add_location(
     page: HtmlReport,
-    metrics: dict[str, dict[str, Any]],
-    ensemble: dict[str, dict[str, Any]],
+    metrics: LocationMetrics,
+    ensemble: LocationMetrics,
     sites: pd.DataFrame,
     overviews: OverviewCache,
     figures: Path,
@@ -111,31 +124,39 @@ def draw_worst(sites: pd.DataFrame, overviews: OverviewCache, path: Path) -> Non
         for row, series_type in enumerate(types):
             some = sites[sites["series_description"] == series_type]
             ranked = some.sort_values("error_mm", ascending=False, na_position="first")
-            worst = ranked.drop_duplicates("study_id")[:WORST].to_dict("records")
+            worst = compared_sites(ranked.drop_duplicates("study_id")[:WORST])
             for panel in axes[WORST * row : WORST * (row + 1)]:
                 panel.axis("off")
             for panel, site in zip(axes[WORST * row :], worst, strict=False):
-                _draw_slice(panel, site, some, images[site["study_id"], series_type])
+                others = some[some["study_id"] == site.study_id]
+                overview = images[site.study_id, series_type]
+                _draw_slice(panel, site, compared_sites(others), overview)
 
 
 def _draw_slice(
-    axes: Axes, worst: dict[Any, Any], sites: pd.DataFrame, overview: Overview
+    axes: Axes, worst: ComparedSite, sites: Sequence[ComparedSite], overview: Overview
 ) -> None:
     """Draw the slice of the worst site, with all sites that are marked on it."""
-    slice_columns = ["true_series_id", "true_instance_number"]
-    marked_on = tuple(worst[name] for name in slice_columns)
+    marked_on = (worst.true_series_id, worst.true_instance_number)
     index = overview.index_of(*marked_on)
     if index is None:
         raise ValueError(f"the overview has no slice {marked_on}")
     axes.imshow(overview.images[index], cmap="gray", vmin=0, vmax=255)
-    here = (sites[slice_columns] == marked_on).all(axis=1)
-    for site in sites[here].to_dict("records"):
-        x, y = overview.from_image(index, np.array([site["true_x"], site["true_y"]]))
-        axes.plot(x, y, "o", color=LEAKY, fillstyle="none", ms=9, mew=1.6)
-        found = overview.index_of(site["series_id"], site["instance_number"])
-        if found is not None and site["series_id"] == site["true_series_id"]:
-            x, y = overview.from_image(found, np.array([site["x"], site["y"]]))
-            axes.plot(x, y, "+", color=OURS, ms=9, mew=1.8 if found == index else 0.9)
-    error = "missed" if np.isnan(worst["error_mm"]) else f"{worst['error_mm']:.1f} mm"
-    level = worst["level"].replace("_", "/").upper()
-    axes.set_title(f"{worst['series_description']}, {level}: {error}", fontsize=8)
+    for site in sites:
+        if (site.true_series_id, site.true_instance_number) == marked_on:
+            x, y = overview.from_image(index, np.array([site.true_x, site.true_y]))
+            axes.plot(x, y, "o", color=LEAKY, fillstyle="none", ms=9, mew=1.6)
+            _draw_cross(axes, site, index, overview)
+    error = "missed" if worst.error_mm is None else f"{worst.error_mm:.1f} mm"
+    level = worst.level.replace("_", "/").upper()
+    axes.set_title(f"{worst.series_description}, {level}: {error}", fontsize=8)
+
+
+def _draw_cross(axes: Axes, site: ComparedSite, index: int, overview: Overview) -> None:
+    """Mark where a site was located, if in its own series; thin on another slice."""
+    if site.series_id != site.true_series_id or site.instance_number is None:
+        return
+    found = overview.index_of(site.true_series_id, site.instance_number)
+    if found is not None:
+        x, y = overview.from_image(found, np.array([site.x, site.y]))
+        axes.plot(x, y, "+", color=OURS, ms=9, mew=1.8 if found == index else 0.9)

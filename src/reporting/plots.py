@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.typing import ColorType
 
 from src.cache.mapped_array import MappedArray
 from src.competition.constants import CONDITIONS
 from src.files import replacing
+from src.metrics_schema import Baseline, Baselines, ConditionEntry, ConditionMetrics
 from src.reporting.paper_results import PAIRS, PAPER_RESULTS
-from src.reporting.tables import Metrics
 
 matplotlib.use("Agg")  # without a window
 
@@ -28,6 +30,20 @@ OURS, PAPERS, LEAKY = "#2a6f97", "#c9c9c9", "#c8702a"
 SHORT = {
     name: "\n".join(name.replace("_neural_", "_").split("_")[:2]) for name in CONDITIONS
 }
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawn figure; number: the paper's, or that after its last."""
+
+    number: int
+    title: str
+    path: Path
+
+    @property
+    def caption(self) -> str:
+        """The number and the title."""
+        return f"Figure {self.number}. {self.title}"
 
 
 @contextmanager
@@ -109,16 +125,16 @@ class BaselineLine:
     colour: str
 
 
-BASELINES = {
+BASELINES: dict[Baseline, BaselineLine] = {
     "majority_class": BaselineLine("baseline: majority class", ":", "#444444"),
     "random_side": BaselineLine("baseline: random foraminal side", "--", "black"),
     "nearest_neighbour": BaselineLine("baseline: nearest train slice", "-", "red"),
 }
 
 
-def by_variant(condition: Metrics) -> dict[str, Metrics]:
+def by_variant(condition: ConditionMetrics) -> dict[str, ConditionMetrics]:
     """Group entries by split and slices, spelled out; study splits come first."""
-    groups: dict[str, Metrics] = defaultdict(dict)
+    groups: dict[str, ConditionMetrics] = defaultdict(dict)
     for name, metrics in condition.items():
         leaks = " (leaks)" if metrics["split"] == "row" else ""
         title = f"{metrics['split']} split{leaks}, slices {metrics['slices']}"
@@ -126,7 +142,7 @@ def by_variant(condition: Metrics) -> dict[str, Metrics]:
     return dict(sorted(groups.items(), key=lambda item: "(leaks)" in item[0]))
 
 
-def plot_accuracy(condition: Metrics, path: Path) -> None:
+def plot_accuracy(condition: ConditionMetrics, path: Path) -> None:
     """Plot top-1 accuracy, ours with its interval beside the paper's (figure 3).
 
     A panel for each split and slices; each pair of bars has the baselines of its own
@@ -150,8 +166,9 @@ def plot_accuracy(condition: Metrics, path: Path) -> None:
         _legend(axes[0], condition)
 
 
-def _our_bar(axes: Axes, x: int, metrics: dict[str, Any]) -> None:
-    top1, low, high = (100 * metrics[key] for key in ("top1", "top1_low", "top1_high"))
+def _our_bar(axes: Axes, x: int, metrics: ConditionEntry) -> None:
+    shares = (metrics["top1"], metrics["top1_low"], metrics["top1_high"])
+    top1, low, high = (100 * share for share in shares)
     error = [[max(top1 - low, 0)], [max(high - top1, 0)]]
     colour = LEAKY if metrics["split"] == "row" else OURS
     axes.bar(x - 0.2, top1, 0.38, color=colour, yerr=error, capsize=4)
@@ -165,7 +182,7 @@ def _papers_bar(axes: Axes, x: int, backbone: str) -> None:
         _write_in(axes, x + 0.2, 100 * paper.top1, "black")
 
 
-def _baseline_lines(axes: Axes, x: int, accuracies: dict[str, float]) -> None:
+def _baseline_lines(axes: Axes, x: int, accuracies: Baselines) -> None:
     for key, line in BASELINES.items():
         height = 100 * accuracies[key]
         # Under a study split the last two coincide: keep the dashes on top.
@@ -185,14 +202,14 @@ def _write_in(axes: Axes, x: float, height: float, ink: str) -> None:
     axes.text(x, 4, f"{height:.1f}", ha="center", color=ink, fontsize=9)
 
 
-def label_of(metrics: dict[str, Any]) -> str:
+def label_of(metrics: ConditionEntry) -> str:
     """Name an entry among those of its split and slices, for axes and legends."""
     return "\n".join(
         filter(None, (metrics["backbone"], fill(metrics["differs_by"], 20)))
     )
 
 
-def _legend(axes: Axes, condition: Metrics) -> None:
+def _legend(axes: Axes, condition: ConditionMetrics) -> None:
     """Add the legend; bars of no height stand for the colours."""
     splits = {metrics["split"] for metrics in condition.values()}
     if splits - {"row"}:
@@ -211,7 +228,7 @@ MIN_LOSS = 1e-6  # a log axis has no zero
 
 
 def plot_losses(
-    condition: Metrics, histories: Mapping[str, pd.DataFrame], path: Path
+    condition: ConditionMetrics, histories: Mapping[str, pd.DataFrame], path: Path
 ) -> None:
     """Plot training and validation loss by epoch, all on one scale (figure 4).
 
@@ -249,7 +266,7 @@ def _loss_axes(panel: Axes, first: Axes) -> None:
     panel.grid(alpha=0.3)
 
 
-def _loss_lines(pair: Sequence[Axes], history: pd.DataFrame, colour: Any) -> None:
+def _loss_lines(pair: Sequence[Axes], history: pd.DataFrame, colour: ColorType) -> None:
     epochs = history["epoch"]
     train, validation = (
         np.maximum(history[f"{part}_loss"], MIN_LOSS)
@@ -263,45 +280,42 @@ def _loss_lines(pair: Sequence[Axes], history: pd.DataFrame, colour: Any) -> Non
     )
 
 
-Entry = dict[str, Any]
-
-
-def plot_confusions(condition: Metrics, folder: Path) -> dict[str, Path]:
+def plot_confusions(condition: ConditionMetrics, folder: Path) -> list[Figure]:
     """Draw a figure for each pair of the paper's and one for all other backbones.
 
-    A pair is drawn side by side, a row for each variant. Returns paths by caption.
+    A pair is drawn side by side, a row for each variant.
     """
     entries = list(condition.values())
-    drawn = {}
+    drawn = []
     for number, (pair, backbones) in enumerate(PAIRS.items(), start=5):
         own = [entry for entry in entries if entry["backbone"] in backbones]
         if own:
             path = folder / f"figure{number}_confusion_{pair.lower()}.png"
-            drawn[f"Figure {number}. {pair}: true and predicted conditions"] = path
+            title = f"{pair}: true and predicted conditions"
+            drawn.append(Figure(number, title, path))
             _draw(_grid(own), len({entry["backbone"] for entry in own}), path)
     paired = {backbone for pair in PAIRS.values() for backbone in pair}
     others = [entry for entry in entries if entry["backbone"] not in paired]
     if others:
         path = folder / "figure8_confusion_others.png"
-        drawn["Figure 8. Backbones not in the paper"] = path
+        drawn.append(Figure(8, "Backbones not in the paper", path))
         _draw(others, 2, path)
     return drawn
 
 
-def _grid(entries: list[Entry]) -> list[Entry | None]:
+def _grid(entries: list[ConditionEntry]) -> list[ConditionEntry | None]:
     """Arrange a column for each backbone, a row for each variant; None if missing."""
     cells = {(_variant(entry), entry["backbone"]): entry for entry in entries}
-    variants, backbones = (
-        list(dict.fromkeys(key[part] for key in cells)) for part in (0, 1)
-    )
+    variants = dict.fromkeys(variant for variant, _ in cells)
+    backbones = dict.fromkeys(backbone for _, backbone in cells)
     return [cells.get((v, backbone)) for v in variants for backbone in backbones]
 
 
-def _variant(entry: Entry) -> tuple[str, str, str]:
+def _variant(entry: ConditionEntry) -> tuple[str, str, str]:
     return entry["split"], entry["slices"], entry["differs_by"]
 
 
-def _draw(cells: Sequence[Entry | None], columns: int, path: Path) -> None:
+def _draw(cells: Sequence[ConditionEntry | None], columns: int, path: Path) -> None:
     with panels(path, len(cells), columns, (4.8, 4.7)) as axes:
         for panel, entry in zip(axes, cells, strict=True):
             if entry is None:
@@ -320,7 +334,7 @@ def _draw(cells: Sequence[Entry | None], columns: int, path: Path) -> None:
         )
 
 
-def _title(entry: Entry) -> str:
+def _title(entry: ConditionEntry) -> str:
     name = ", ".join(filter(None, (entry["backbone"], entry["differs_by"])))
     leaks = " (leaks)" if entry["split"] == "row" else ""
     accuracy = f"{100 * entry['top1']:.1f} % of {entry['n']:,}"
@@ -329,7 +343,7 @@ def _title(entry: Entry) -> str:
     )
 
 
-def _matrix(panel: Axes, counts: np.ndarray) -> Any:
+def _matrix(panel: Axes, counts: np.ndarray) -> AxesImage:
     """Draw counts, coloured by their share of the row; rows true, columns predicted."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     picture = panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)

@@ -1,26 +1,28 @@
 """The report's section on the severity task."""
 
 from pathlib import Path
-from typing import Any
+from typing import Literal, get_args
 
 import numpy as np
 
+from src.metrics_schema import PartialScore, SeverityEntry
 from src.reporting.html_report import HtmlReport
 from src.reporting.paper_results import LEADERBOARD
 from src.reporting.plots import OURS, PAPERS, panels
 from src.reporting.tables import EMPTY, Rows
 
-PARTS = ("score", "spinal", "foraminal", "subarticular", "any_severe")
+Part = Literal["score", "spinal", "foraminal", "subarticular", "any_severe"]
+PARTS: tuple[Part, ...] = get_args(Part)
 UNCALIBRATED = "#888888"
 
 
-def is_calibrated(metrics: dict[str, Any]) -> bool:
+def is_calibrated(metrics: SeverityEntry) -> bool:
     """Check that these runs' calibration changes any probability."""
     fitted = metrics["calibration"]
     return any(n != 1 for n in (*fitted["temperatures"].values(), fitted["any_severe"]))
 
 
-def score_table(metrics: dict[str, Any]) -> Rows:
+def score_table(metrics: SeverityEntry) -> Rows:
     """Tabulate the scores: of the runs, calibrated if they are, and of the prior."""
     rows: Rows = [{"probabilities": "of the runs", **_parts(metrics)}]
     if is_calibrated(metrics):
@@ -30,13 +32,15 @@ def score_table(metrics: dict[str, Any]) -> Rows:
     return [*rows, {"probabilities": "weighted prior", **floor}]
 
 
-def runs_table(metrics: dict[str, Any]) -> Rows:
+def runs_table(metrics: SeverityEntry) -> Rows:
     """List each run with the score of its own test studies."""
-    names = ("backbone", "slices", "fold", "seed", "studies", "score")
-    return [{name: run[name] for name in names} for run in metrics["runs"]]
+    return [
+        {key: value for key, value in run.items() if key != "name"}
+        for run in metrics["runs"]
+    ]
 
 
-def calibration_table(metrics: dict[str, Any]) -> Rows:
+def calibration_table(metrics: SeverityEntry) -> Rows:
     """Tabulate the calibration that predict_submission.py applies."""
     fitted = metrics["calibration"]
     temperatures = {
@@ -46,7 +50,7 @@ def calibration_table(metrics: dict[str, Any]) -> Rows:
     return [{**temperatures, "spinal severe factor": factor, "gain": gain}]
 
 
-def add_severity(page: HtmlReport, metrics: dict[str, Any], figures: Path) -> None:
+def add_severity(page: HtmlReport, metrics: SeverityEntry, figures: Path) -> None:
     """Add the section to the page and draw its figure."""
     page.heading("How severe: the competition's score")
     page.paragraph(
@@ -75,7 +79,7 @@ def add_severity(page: HtmlReport, metrics: dict[str, Any], figures: Path) -> No
     )
 
 
-def _add_calibration(page: HtmlReport, metrics: dict[str, Any]) -> None:
+def _add_calibration(page: HtmlReport, metrics: SeverityEntry) -> None:
     if not is_calibrated(metrics):
         page.paragraph(
             "No calibration is applied: it brought no gain on studies that it was not "
@@ -91,21 +95,20 @@ def _add_calibration(page: HtmlReport, metrics: dict[str, Any]) -> None:
     page.table(calibration_table(metrics))
 
 
-def draw_reliability(metrics: dict[str, Any], path: Path) -> None:
+def draw_reliability(metrics: SeverityEntry, path: Path) -> None:
     """Plot the observed share of severe against its predicted probability.
 
     One curve for the runs; a second one for the calibration if there is one.
     """
-    curves = dict(metrics["reliability"])
-    if not is_calibrated(metrics):
-        del curves["calibrated"]
+    curves = {"uncalibrated": metrics["reliability"]["uncalibrated"]}
+    if is_calibrated(metrics):
+        curves["calibrated"] = metrics["reliability"]["calibrated"]
     with panels(path, 1, 1, (4.6, 4.2)) as (axes,):
         axes.plot([0, 1], [0, 1], color=PAPERS, lw=1)
         for name, bins in curves.items():
             colour = OURS if name == "calibrated" else UNCALIBRATED
-            predicted, observed = (
-                [one[key] for one in bins] for key in ("predicted", "observed")
-            )
+            predicted = [one["predicted"] for one in bins]
+            observed = [one["observed"] for one in bins]
             axes.plot(predicted, observed, "-", color=colour, lw=1.2, label=name)
             sizes = [12 * np.log10(1 + one["sites"]) for one in bins]
             axes.scatter(predicted, observed, sizes, color=colour)
@@ -117,5 +120,5 @@ def draw_reliability(metrics: dict[str, Any], path: Path) -> None:
         axes.grid(alpha=0.3)
 
 
-def _parts(metrics: dict[str, Any]) -> dict[str, float | None]:
+def _parts(metrics: PartialScore) -> dict[str, float | None]:
     return {name: metrics[name] for name in PARTS}

@@ -1,21 +1,32 @@
 """The report's tables: Table 2, baselines, leakage, runs and their settings."""
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from src.competition.constants import CONDITIONS
+from src.metrics_schema import (
+    BaselineFigure,
+    ConditionEntry,
+    ConditionMetrics,
+    ConditionRun,
+)
 from src.reporting.paper_results import PAPER_BASELINES, PAPER_RESULTS, SHARED_IMAGES
 
-Metrics = dict[str, dict[str, Any]]
-Rows = list[dict[str, object]]
+Row = dict[str, object]  # of a table, by column
+Rows = list[Row]
 EMPTY = "-"
+SPREAD: dict[str, Literal["top1_mean", "top1_std", "top1_min", "top1_max"]] = {
+    **{"mean": "top1_mean", "std": "top1_std"},
+    **{"min": "top1_min", "max": "top1_max"},
+}
+PRECISION_RECALL: tuple[Literal["precision", "recall"], ...] = ("precision", "recall")
 
 
-def sort_as_paper(condition: Metrics) -> Metrics:
+def sort_as_paper(condition: ConditionMetrics) -> ConditionMetrics:
     """Sort entries as the paper's Table 2, then others by name; study splits first."""
     rank = {backbone: index for index, backbone in enumerate(PAPER_RESULTS)}
 
-    def sort_key(item: tuple[str, dict[str, Any]]) -> tuple[int, str, bool, str]:
+    def sort_key(item: tuple[str, ConditionEntry]) -> tuple[int, str, bool, str]:
         name, metrics = item
         backbone, leaks = metrics["backbone"], metrics["split"] == "row"
         return (rank.get(backbone, len(rank)), backbone, leaks, name)
@@ -28,14 +39,14 @@ def percent(share: float | None) -> str:
     return EMPTY if share is None else f"{100 * share:.1f}"
 
 
-def spread(metrics: dict[str, Any]) -> str:
+def spread(metrics: ConditionEntry) -> str:
     """Format the mean and standard deviation of the runs' accuracies."""
     if metrics["top1_std"] is None:
         return EMPTY
     return f"{percent(metrics['top1_mean'])} ± {percent(metrics['top1_std'])}"
 
 
-def table2(condition: Metrics) -> Rows:
+def table2(condition: ConditionMetrics) -> Rows:
     """Build table2.csv: shares of 1, the paper's and ours; None where unknown.
 
     The paper's were measured on other data and another split than ours.
@@ -43,7 +54,7 @@ def table2(condition: Metrics) -> Rows:
     return [_numbers(name, metrics) for name, metrics in condition.items()]
 
 
-def _numbers(name: str, metrics: dict[str, Any]) -> dict[str, object]:
+def _numbers(name: str, metrics: ConditionEntry) -> Row:
     paper = PAPER_RESULTS.get(metrics["backbone"])
     baselines = {f"baseline {key}": n for key, n in metrics["baselines"].items()}
     return {
@@ -62,21 +73,21 @@ def _numbers(name: str, metrics: dict[str, Any]) -> dict[str, object]:
         "crops": metrics["n"],
         "studies": metrics["studies"],
         "runs": len(metrics["runs"]),
-        **{key: metrics[f"top1_{key}"] for key in ("mean", "std", "min", "max")},
+        **{name: metrics[key] for name, key in SPREAD.items()},
         **baselines,
     }
 
 
-def table2_short(condition: Metrics) -> Rows:
+def table2_short(condition: ConditionMetrics) -> Rows:
     """Build Table 2 in percent, narrow enough for a terminal."""
     several = any(metrics["differs_by"] for metrics in condition.values())
     return [_short(metrics, several) for metrics in condition.values()]
 
 
-def _short(metrics: dict[str, Any], several: bool) -> dict[str, object]:
+def _short(metrics: ConditionEntry, several: bool) -> Row:
     paper = PAPER_RESULTS.get(metrics["backbone"])
     low, high = percent(metrics["top1_low"]), percent(metrics["top1_high"])
-    row = {
+    row: Row = {
         "backbone": metrics["backbone"],
         "split": metrics["split"],
         "slices": metrics["slices"],
@@ -88,7 +99,7 @@ def _short(metrics: dict[str, Any], several: bool) -> dict[str, object]:
     return {**row, "differs by": metrics["differs_by"] or EMPTY} if several else row
 
 
-def table2_full(condition: Metrics) -> Rows:
+def table2_full(condition: ConditionMetrics) -> Rows:
     """Build Table 2 in percent with side accuracy, merged foramina and spread."""
     rows = []
     for short, metrics in zip(table2_short(condition), condition.values(), strict=True):
@@ -107,7 +118,7 @@ def table2_full(condition: Metrics) -> Rows:
     return rows
 
 
-def precision_recall_table(condition: Metrics) -> Rows:
+def precision_recall_table(condition: ConditionMetrics) -> Rows:
     """Tabulate precision and recall of each condition, in percent."""
     names = {
         name: name.replace("_neural_", " ").replace("_", " ") for name in CONDITIONS
@@ -119,11 +130,11 @@ def precision_recall_table(condition: Metrics) -> Rows:
             **{names[name]: percent(metrics[part][name]) for name in CONDITIONS},
         }
         for entry, metrics in condition.items()
-        for part in ("precision", "recall")
+        for part in PRECISION_RECALL
     ]
 
 
-BASELINE_NAMES = {
+BASELINE_NAMES: dict[BaselineFigure, str] = {
     "majority_class": "majority class",
     "random_side": "random side",
     "nearest_neighbour": "nearest neighbour",
@@ -131,7 +142,7 @@ BASELINE_NAMES = {
 }
 
 
-def baselines_table(condition: Metrics) -> Rows:
+def baselines_table(condition: ConditionMetrics) -> Rows:
     """Tabulate the baselines of each test set, then those of the real crops.
 
     Backbones that were tested on the same crops share a row.
@@ -139,7 +150,7 @@ def baselines_table(condition: Metrics) -> Rows:
     rows: Rows = []
     for metrics in condition.values():
         accuracies = metrics["baselines"]
-        row = {
+        row: Row = {
             "split": metrics["split"],
             "tested on": tested_on(metrics),
             "crops": f"{metrics['n']:,}",
@@ -153,7 +164,7 @@ def baselines_table(condition: Metrics) -> Rows:
     return [*rows, {"split": "row", "tested on": "real crops", "crops": EMPTY, **real}]
 
 
-def tested_on(metrics: dict[str, Any]) -> str:
+def tested_on(metrics: ConditionEntry) -> str:
     """Name the tested folds, and the seeds where they choose the test crops."""
     folds = _listed({_fold(run["fold"]) for run in metrics["runs"]})
     seeds = _listed({run["seed"] for run in metrics["runs"]})
@@ -164,7 +175,7 @@ def _fold(fold: str) -> str:
     return fold if fold == "holdout" else f"fold {fold}"
 
 
-def leakage_table(condition: Metrics) -> Rows:
+def leakage_table(condition: ConditionMetrics) -> Rows:
     """Tabulate each test set's overlap with its training set, and the paper's."""
     rows: Rows = []
     for metrics in condition.values():
@@ -177,8 +188,8 @@ def leakage_table(condition: Metrics) -> Rows:
     return [*rows, {**paper, **unknown, "shared image": f"{percent(SHARED_IMAGES)} %"}]
 
 
-def _overlap(split: str, run: dict[str, Any]) -> dict[str, object]:
-    shared = {
+def _overlap(split: str, run: ConditionRun) -> Row:
+    shared: Row = {
         unit: f"{counts['also_in_train']:,}/{counts['test']:,}"
         for unit, counts in run["leakage"].items()
     }
@@ -188,7 +199,7 @@ def _overlap(split: str, run: dict[str, Any]) -> dict[str, object]:
     return {**tested, **shared, "shared image": f"{percent(share)} %"}
 
 
-def runs_table(condition: Metrics) -> Rows:
+def runs_table(condition: ConditionMetrics) -> Rows:
     """List each run with its fold, seed and accuracy."""
     return [
         {
@@ -203,23 +214,20 @@ def runs_table(condition: Metrics) -> Rows:
     ]
 
 
-def spread_table(condition: Metrics) -> Rows:
+def spread_table(condition: ConditionMetrics) -> Rows:
     """Tabulate the spread over runs, of entries with several runs."""
     return [
         {
             "backbone": name,
             "runs": len(metrics["runs"]),
-            **{
-                key: percent(metrics[f"top1_{key}"])
-                for key in ("mean", "std", "min", "max")
-            },
+            **{name: percent(metrics[key]) for name, key in SPREAD.items()},
         }
         for name, metrics in condition.items()
         if len(metrics["runs"]) > 1
     ]
 
 
-def recipes_table(condition: Metrics) -> Rows:
+def recipes_table(condition: ConditionMetrics) -> Rows:
     """Tabulate how each entry was trained: the settings that any config.json has."""
     keys = dict.fromkeys(
         key

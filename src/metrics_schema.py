@@ -1,0 +1,218 @@
+"""The entries of metrics.json, which evaluate.py writes and the report shows.
+
+A share is of 1. A figure that nothing was there to measure from is None.
+"""
+
+from typing import Literal, TypedDict
+
+Setting = str | float | None  # of a flag or hyperparameter, as in config.json
+ByCondition = dict[str, float | None]
+Baseline = Literal["majority_class", "random_side", "nearest_neighbour"]
+BaselineFigure = Literal[Baseline, "nearest_neighbour_side"]
+Unit = Literal["studies", "series", "images", "crops"]
+
+
+class Overlap(TypedDict):
+    """How many of a test set's units are in the training set too.
+
+    share_of_crops: the share of the test crops that belong to those.
+    """
+
+    test: int
+    also_in_train: int
+    share_of_crops: float
+
+
+Leakage = dict[Unit, Overlap]
+
+
+class Baselines(TypedDict):
+    """The accuracy of each baseline of classification/baselines.py.
+
+    nearest_neighbour_side: that baseline's accuracy on foraminal crops alone.
+    """
+
+    majority_class: float
+    random_side: float
+    nearest_neighbour: float
+    nearest_neighbour_side: float | None
+
+
+class ConditionRun(TypedDict):
+    """A condition run on its test crops."""
+
+    name: str
+    fold: str
+    seed: int
+    top1: float
+    n: int
+    leakage: Leakage
+
+
+class PrecisionRecall(TypedDict):
+    """Precision and recall by condition."""
+
+    precision: ByCondition
+    recall: ByCondition
+
+
+class Accuracy(PrecisionRecall):
+    """A test set's accuracy; `summarise` in classification/accuracy.py defines it.
+
+    confusion: crops by true and predicted class [5, 5], a fraction where several runs
+    share a crop; n: distinct crops.
+    """
+
+    top1: float
+    top1_low: float
+    top1_high: float
+    foraminal_side: float | None
+    foraminal_merged: float
+    confusion: list[list[float]]
+    n: int
+    studies: int
+
+
+class Variant(TypedDict):
+    """How runs were trained, apart from their fold and seed.
+
+    crop: in words; recipe: pretrained weights, limit and hyperparameters, by name;
+    differs_by: in words, differences from the backbone's other variants, but split and
+    slices.
+    """
+
+    backbone: str
+    split: str
+    slices: str
+    crop: str
+    recipe: dict[str, Setting]
+    differs_by: str
+
+
+class ConditionEntry(Accuracy, Variant):
+    """A variant's runs: their pooled accuracy, its spread over runs, each run.
+
+    top1_std: None for a single run.
+    """
+
+    top1_mean: float
+    top1_std: float | None
+    top1_min: float
+    top1_max: float
+    baselines: Baselines
+    runs: list[ConditionRun]
+
+
+ConditionMetrics = dict[str, ConditionEntry]  # by the variant's name
+
+
+class FullScore(TypedDict):
+    """The competition's score and its terms."""
+
+    score: float
+    spinal: float
+    foraminal: float
+    subarticular: float
+    any_severe: float
+
+
+class PartialScore(TypedDict):
+    """The same for labels that may lack a family: None for what that leaves open."""
+
+    score: float | None
+    spinal: float | None
+    foraminal: float | None
+    subarticular: float | None
+    any_severe: float | None
+
+
+class SubmissionEntry(FullScore):
+    """`submission`: a file's score; floor: the weighted prior's."""
+
+    floor: float
+
+
+class CalibrationEntry(TypedDict):
+    """The fields of classification/calibration.py's Calibration."""
+
+    temperatures: dict[str, float]
+    any_severe: float
+    gain: float
+
+
+class ReliabilityBin(TypedDict):
+    """Sites of similar probability of severe: its mean, and the share of severe."""
+
+    predicted: float
+    observed: float
+    sites: int
+
+
+class Reliability(TypedDict):
+    """The bins of the runs' probabilities, before and after calibration."""
+
+    uncalibrated: list[ReliabilityBin]
+    calibrated: list[ReliabilityBin]
+
+
+class SeverityRun(TypedDict):
+    """A severity run on its own test studies."""
+
+    name: str
+    backbone: str
+    slices: str
+    fold: str
+    seed: int
+    studies: int
+    score: float | None
+
+
+class SeverityEntry(PartialScore):
+    """`severity`: the runs' ensemble; floor: the weighted prior's score."""
+
+    floor: float | None
+    calibrated: PartialScore
+    calibration: CalibrationEntry
+    studies: int
+    rows: int
+    reliability: Reliability
+    runs: list[SeverityRun]
+
+
+class LocationShares(TypedDict):
+    """Shares of all marked sites of a series type; of its studies, the last.
+
+    `location_metrics` in localization/location_metrics.py defines them.
+    """
+
+    within_5mm: float
+    slice_exact: float
+    slice_within_one: float
+    level_right: float
+    side_right: float
+    missed: float
+    projected: float
+    studies_level_right: float
+
+
+class LocationEntry(LocationShares):
+    """The errors of a series type's sites; in mm in the marked slice's plane."""
+
+    median_mm: float | None
+    p95_mm: float | None
+    sites: int
+    studies: int
+
+
+LocationMetrics = dict[str, LocationEntry]  # by series description
+
+
+class Metrics(TypedDict, total=False):
+    """metrics.json; location_together: of each fold's runs as an ensemble."""
+
+    condition: ConditionMetrics
+    severity: SeverityEntry
+    location: LocationMetrics
+    location_together: LocationMetrics
+    submission: SubmissionEntry
+    kit_version: str

@@ -1,6 +1,7 @@
 """MR slices as DICOM files, made in the test that reads them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def slice_dataset(pixels: np.ndarray, geometry: SliceGeometry, **tags: Any) -> D
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     bits = 8 * pixels.dtype.itemsize
-    dataset.BitsAllocated, dataset.BitsStored = bits, tags.get("BitsStored", bits)
+    dataset.BitsAllocated, dataset.BitsStored = bits, tags.get("BitsStored") or bits
     dataset.HighBit = dataset.BitsStored - 1
     dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
     dataset.ImagePositionPatient = _decimals(geometry.position_mm)
@@ -76,6 +77,59 @@ def write_dataset(
         word = f">u{dataset.BitsAllocated // 8}"
         swapped = np.frombuffer(dataset.PixelData, word[1:]).astype(word)
         dataset.PixelData = swapped.tobytes()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+# Transposed, columns flipped, rows flipped: the first is as plane() has it.
+STORAGES = tuple(product((False, True), repeat=3))
+Storage = tuple[bool, bool, bool]
+Mapping = Callable[[float, float], tuple[float, float]]
+
+
+def stored_as(
+    storage: Storage, pixels: np.ndarray, geometry: SliceGeometry
+) -> tuple[np.ndarray, SliceGeometry, Mapping]:
+    """Store one and the same slice with its pixels in another order.
+
+    Returns pixels, their plane, and where a point of the given pixels is among them.
+    """
+    transposed, flip_x, flip_y = storage
+    right, down = geometry.right, geometry.down
+    (dx, dy), corner = geometry.spacing_mm, geometry.position_mm
+    if transposed:
+        pixels, right, down, dx, dy = pixels.T, down, right, dy, dx
+    rows, columns = pixels.shape
+    if flip_x:
+        pixels, corner, right = (
+            pixels[:, ::-1],
+            corner + (columns - 1) * dx * right,
+            -right,
+        )
+    if flip_y:
+        pixels, corner, down = pixels[::-1], corner + (rows - 1) * dy * down, -down
+
+    def moved(x: float, y: float) -> tuple[float, float]:
+        if transposed:
+            x, y = y, x
+        return columns - 1 - x if flip_x else x, rows - 1 - y if flip_y else y
+
+    return np.ascontiguousarray(pixels), plane(corner, (right, down), (dx, dy)), moved
+
+
+def write_encapsulated(
+    dataset: Dataset, path: Path, syntax: UID, fragments: Sequence[bytes]
+) -> Path:
+    """Write a dataset whose pixels are these pieces of a compressed image."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    items = [fragment + b"\0" * (len(fragment) % 2) for fragment in fragments]
+    sizes = [len(item).to_bytes(4, "little") for item in items]
+    mark = b"\xfe\xff\x00\xe0"  # an item; the first one is an empty table of offsets
+    coded = [mark + size + item for size, item in zip(sizes, items, strict=True)]
+    dataset.PixelData = mark + bytes(4) + b"".join(coded)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.save_as(path, enforce_file_format=True)
     return path

@@ -3,6 +3,7 @@
 import logging
 import pickle
 import random
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ import pytest
 from dicom_files import SAGITTAL, plane, slice_dataset, write_dataset, write_slice
 from pydicom import config
 from pydicom.data import DATA_ROOT
+from pydicom.dataelem import DataElement
 from pydicom.pixels.decoders import JPEGLSLosslessDecoder
 from pydicom.uid import (
     UID,
@@ -218,8 +220,8 @@ def test_nearly_orthogonal_axes_are_made_so(tmp_path: Path) -> None:
     [
         ({"PixelData": None}, "holds no pixels"),
         ({"PixelData": b"\0\0"}, "cut short"),
-        ({"BitsStored": 20}, "cut short or damaged"),
-        ({"HighBit": 3, "BitsStored": 12}, "cut short or damaged"),
+        ({"BitsStored": 20}, "a BitsStored of 20 and a HighBit of 19"),
+        ({"HighBit": 3, "BitsStored": 12}, "a BitsStored of 12 and a HighBit of 3"),
         ({"NumberOfFrames": 2}, "holds 2 frames"),
     ],
 )
@@ -228,6 +230,173 @@ def test_pixels_that_are_not_there_are_refused(
 ) -> None:
     path = write_slice(tmp_path / "1.dcm", ramp("u2", 0, 9), PLANE, **tags)
     assert message in complaint(read_pixels, path)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[:2], ids=lambda uid: uid.keyword)
+@pytest.mark.parametrize("skipped", [128, 132], ids=["preamble", "and DICM"])
+def test_a_file_without_its_beginning_is_read(
+    tmp_path: Path, syntax: UID, skipped: int
+) -> None:
+    pixels = ramp("u2", 0, 900)
+    path = write_dataset(slice_dataset(pixels, PLANE), tmp_path / "1.dcm", syntax)
+    path.write_bytes(path.read_bytes()[skipped:])
+    assert read_header(path).geometry.spacing_mm == (0.5, 0.75)
+    np.testing.assert_array_equal(read_pixels(path), pixels)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[:3], ids=lambda uid: uid.keyword)
+@pytest.mark.parametrize("preamble", [b"", bytes(128) + b"DICM"], ids=["bare", "full"])
+def test_without_a_transfer_syntax_it_is_seen_from_the_tags(
+    tmp_path: Path, syntax: UID, preamble: bytes
+) -> None:
+    if syntax == ExplicitVRBigEndian and not preamble:
+        return  # begins like no other DICOM file
+    pixels = ramp("u2", 0, 900)
+    dataset = slice_dataset(pixels, PLANE)
+    path = write_dataset(dataset, tmp_path / "1.dcm", syntax)
+    body = path.read_bytes()
+    # What follows the group of file tags, whose length is in the first of them.
+    length = int.from_bytes(body[140:144], "little")
+    path.write_bytes(preamble + body[144 + length :])
+    assert read_header(path).geometry.spacing_mm == (0.5, 0.75)
+    np.testing.assert_array_equal(read_pixels(path), pixels)
+
+
+def test_compressed_pixels_without_a_transfer_syntax_are_refused(
+    tmp_path: Path,
+) -> None:
+    path = copied("MR_small_RLE.dcm", tmp_path)
+    body = path.read_bytes()
+    length = int.from_bytes(body[140:144], "little")
+    path.write_bytes(body[144 + length :])
+    assert "has no TransferSyntaxUID" in complaint(read_pixels, path)
+
+
+@pytest.mark.parametrize(
+    ("vr", "value"),
+    [
+        ("DS", "0,75\\0,5"),
+        ("DS", " 0.75 \\ 0.5 "),
+        ("LO", "0.75\\0.5"),
+        ("LO", "0,75\\0,5"),
+        ("UN", b"0.75\\0.5"),
+        ("FD", [0.75, 0.5]),
+        ("FL", [0.75, 0.5]),
+    ],
+)
+@pytest.mark.parametrize("syntax", SYNTAXES[:2], ids=lambda uid: uid.keyword)
+def test_numbers_are_read_from_other_types_and_with_a_decimal_comma(
+    tmp_path: Path, syntax: UID, vr: str, value: Any
+) -> None:
+    if syntax == ImplicitVRLittleEndian and vr in ("FD", "FL"):
+        return  # nothing tells that these bytes are not text
+    dataset = slice_dataset(ramp("u2", 0, 9), PLANE, PixelSpacing=None)
+    path = tmp_path / "1.dcm"
+    with config.disable_value_validation():
+        if vr == "DS":  # pydicom refuses to hold such text as a number
+            dataset.add(DataElement("PixelSpacing", "LO", value))
+            write_dataset(dataset, path, syntax)
+            spelt = b"\x28\x00\x30\x00"
+            path.write_bytes(path.read_bytes().replace(spelt + b"LO", spelt + b"DS"))
+        else:
+            dataset.add(DataElement("PixelSpacing", vr, value))
+            write_dataset(dataset, path, syntax)
+    assert read_header(path).geometry.spacing_mm == (0.5, 0.75)
+
+
+@pytest.mark.parametrize("text", ["0.75,0.5", "0.75/0.5", "0.75\\nan", "Doe\\Jane"])
+def test_numbers_that_could_mean_several_things_are_refused(
+    tmp_path: Path, text: str
+) -> None:
+    dataset = slice_dataset(ramp("u2", 0, 9), PLANE, PixelSpacing=None)
+    dataset.add(DataElement("PixelSpacing", "LO", text))
+    reason = complaint(read_header, write_dataset(dataset, tmp_path / "1.dcm"))
+    assert "has no PixelSpacing of 2 numbers, so its scale is unknown" in reason
+    assert "Doe" not in reason
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ["PhotometricInterpretation"],
+        ["SamplesPerPixel"],
+        ["SamplesPerPixel", "PhotometricInterpretation"],
+        ["HighBit"],
+        ["BitsStored", "HighBit"],
+        ["PixelRepresentation"],
+        ["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"],
+    ],
+    ids="+".join,
+)
+def test_missing_tags_that_follow_from_the_others_are_filled_in(
+    tmp_path: Path, dtype: str, missing: list[str]
+) -> None:
+    pixels = ramp(dtype, 0, 200)
+    tags = dict.fromkeys(missing)
+    path = write_slice(tmp_path / "1.dcm", pixels, PLANE, **tags)
+    assert read_header(path).rows == 7
+    np.testing.assert_array_equal(read_pixels(path), pixels)
+
+
+@pytest.mark.parametrize("text", ["1", " 1 ", "01", "", "1\\1"])
+def test_one_frame_may_be_spelt_in_several_ways(tmp_path: Path, text: str) -> None:
+    dataset = slice_dataset(ramp("u2", 0, 9), PLANE)
+    dataset.add(DataElement("NumberOfFrames", "LO", text))
+    path = write_dataset(dataset, tmp_path / "1.dcm")
+    assert read_header(path).rows == 7
+    assert read_pixels(path).max() == 9
+
+
+def test_a_slope_given_twice_is_read_and_two_slopes_are_refused(tmp_path: Path) -> None:
+    pixels = ramp("u2", 0, 340)
+    path = write_slice(tmp_path / "1.dcm", pixels, PLANE, RescaleSlope=["2", "2.0"])
+    np.testing.assert_array_equal(read_pixels(path), pixels * 2)
+    path = write_slice(path, pixels, PLANE, RescaleSlope=["2", "3"])
+    assert "2 different numbers in its RescaleSlope" in complaint(read_pixels, path)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"RescaleSlope": "1e38"},
+        {"RescaleSlope": "1e-38"},
+        {"RescaleIntercept": "1e30"},
+        {"RescaleSlope": "0.001", "RescaleIntercept": "-1e6"},
+    ],
+)
+def test_numbers_beside_which_the_pixels_vanish_are_refused(
+    tmp_path: Path, tags: dict[str, str]
+) -> None:
+    path = write_slice(tmp_path / "1.dcm", ramp("u2", 0, 340), PLANE, **tags)
+    assert "beside which its pixels vanish" in complaint(read_pixels, path)
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"Rows": 0}, "has no Rows"),
+        ({"Columns": None}, "has no Columns"),
+        ({"Rows": 60000, "Columns": 60000}, "60000 Rows and 60000 Columns"),
+        ({"SamplesPerPixel": 3}, "by its SamplesPerPixel"),
+        ({"NumberOfFrames": 8}, "by its NumberOfFrames"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_header, read_pixels])
+def test_sizes_that_are_no_slice_are_named(
+    tmp_path: Path, tags: dict[str, Any], message: str, read: Callable[[Path], Any]
+) -> None:
+    path = write_slice(tmp_path / "1.dcm", ramp("u2", 0, 9), PLANE, **tags)
+    tracemalloc.start()
+    assert message in complaint(read, path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6
+
+
+def test_bits_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    path = write_slice(tmp_path / "1.dcm", ramp("u2", 0, 9), PLANE, BitsAllocated=12)
+    assert "has a BitsAllocated of 12" in complaint(read_pixels, path)
 
 
 @pytest.mark.parametrize("name", ["scan.dcm", "007.dcm", "7.DCM", "-7.dcm", "._7.dcm"])

@@ -66,11 +66,43 @@ def test_an_unlisted_series_is_axial_by_its_planes_or_skipped(
     assert set(study.series) == ({4, 7} if read else {7})
 
 
-def test_a_listed_series_is_not_guessed(folder: Path) -> None:
+@pytest.mark.parametrize("words", [None, "", "series 4", "Axial"])
+def test_a_series_of_a_blank_or_unknown_row_is_read_by_its_planes(
+    folder: Path, words: str | None
+) -> None:
     write(folder, 4, AXIAL)
-    study = read_study(folder, listed((4, None), (7, SAGITTAL_T2)))
+    study = read_study(folder, listed((4, words), (7, SAGITTAL_T2)))
+    assert study.overviews[AXIAL_T2].slices["series_id"].unique().tolist() == [4]
+    called = f"described as {words!r}" if words else "no description"
+    assert study.notes[AXIAL_T2].startswith("series 4 ")
+    assert called in study.notes[AXIAL_T2]
+
+
+def test_a_row_that_names_another_contrast_is_not_read(folder: Path) -> None:
+    write(folder, 4, AXIAL)
+    study = read_study(folder, listed((4, "Axial T1")))
     assert study.overviews == {}
-    assert AXIAL_T2 in study.read_errors
+    assert "series 4 is described as 'Axial T1'" in study.read_errors[AXIAL_T2]
+
+
+def test_a_type_contradicted_by_the_planes_is_put_right_and_noted(folder: Path) -> None:
+    write(folder, 4, AXIAL)
+    write(folder, 7, SAGITTAL)
+    rows = listed((4, SAGITTAL_T2), (7, SAGITTAL_T2))
+    study = read_study(folder, rows)
+    assert study.overviews[AXIAL_T2].slices["series_id"].unique().tolist() == [4]
+    assert study.overviews[SAGITTAL_T2].slices["series_id"].unique().tolist() == [7]
+    assert set(study.notes) == {AXIAL_T2}
+    assert "'Sagittal T2/STIR' and has axial slices" in study.notes[AXIAL_T2]
+
+
+def test_where_the_described_series_is_none_an_undescribed_one_is_read(
+    folder: Path,
+) -> None:
+    write(folder, 4, CORONAL)
+    write(folder, 6, AXIAL)
+    study = read_study(folder, listed((4, AXIAL_T2)))
+    assert study.overviews[AXIAL_T2].slices["series_id"].unique().tolist() == [6]
 
 
 def test_where_a_row_lists_an_axial_series_no_other_is_guessed(folder: Path) -> None:

@@ -212,6 +212,26 @@ def test_other_files_are_rejected_with_reasons(tmp_path: Path) -> None:
         series.index_of(7)
 
 
+@pytest.mark.parametrize(
+    "name", ["._1.dcm", ".DS_Store", "Thumbs.db", "desktop.ini", ".hidden/x"]
+)
+def test_files_of_the_system_are_no_rejects(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "alone" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"Mac OS X")
+    with pytest.raises(UserError, match="alone is empty"):
+        read_series(tmp_path / "alone")
+    write_sagittal(tmp_path / "alone", [1, 2])
+    series = read_series(tmp_path / "alone")
+    assert (len(series), series.rejected) == (2, {})
+
+
+def test_a_folder_named_as_a_slice_is_rejected(tmp_path: Path) -> None:
+    write_sagittal(tmp_path, [1, 2])
+    (tmp_path / "5.dcm").mkdir()
+    assert read_series(tmp_path).rejected["5.dcm"].startswith("cannot be read")
+
+
 def test_file_is_decoded_once_whether_it_can_be_or_not(tmp_path: Path) -> None:
     series = read_series(write_sagittal(tmp_path, [1, 2]))
     (tmp_path / "2.dcm").unlink()

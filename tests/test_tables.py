@@ -9,6 +9,7 @@ import pytest
 
 from src.competition import tables
 from src.competition.constants import CONDITIONS, LEVELS, TARGETS
+from src.competition.constants import SERIES_DESCRIPTIONS as DESCRIPTIONS
 from src.errors import UserError
 
 LABEL_HEADER = ["study_id", *sorted(TARGETS, reverse=True)]
@@ -256,6 +257,12 @@ def test_blank_lines_do_not_shift_the_line_that_is_named(root: Path) -> None:
         tables.read_series(root / "s.csv")
 
 
+def test_a_column_with_a_line_end_in_its_name_is_told_on_one_line(root: Path) -> None:
+    put(root, tables.SERIES_FILE, '"a\nb",c\n1,2\n')
+    with pytest.raises(UserError, match=r"it has a b, c\.$"):
+        tables.read_series(root / tables.SERIES_FILE)
+
+
 def test_the_number_of_wrong_rows_is_reported(root: Path) -> None:
     put(root, "s.csv", SERIES.replace("Sagittal", "Coronal"))
     with pytest.raises(UserError, match=r"line 2 of s.csv \(and 1 more\)"):
@@ -335,12 +342,15 @@ def test_no_study_at_all_is_refused(tmp_path: Path) -> None:
         tables.list_test_studies(tmp_path)
 
 
-def test_an_unknown_test_series_stays_without_a_description(tmp_path: Path) -> None:
-    text = SERIES.replace("Axial T2", "Coronal T2") + SERIES.splitlines()[1]
+@pytest.mark.parametrize("words", ["Coronal T2", ""])
+def test_an_unknown_test_series_keeps_its_words(tmp_path: Path, words: str) -> None:
+    text = SERIES.replace("Axial T2", words) + SERIES.splitlines()[1]
     put(tmp_path, tables.TEST_SERIES_FILE, text)
     series = tables.read_test_series(tmp_path)
     assert series["study_id"].tolist() == [4003253, 4003253, 4646740]
-    assert series["series_description"].isna().tolist() == [False, False, True]
+    descriptions = series["series_description"]
+    assert descriptions.isin(DESCRIPTIONS).tolist() == [True, True, False]
+    assert descriptions.fillna("")[2] == words
 
 
 def test_the_test_table_still_needs_whole_numbers(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def category(
     """Make the parser of a categorical column; case and separators do not matter.
 
     Values come out as `allowed` spells them. blank: an empty cell becomes missing;
-    unknown: so does any other text.
+    unknown: so it does, and any other text is kept as it is.
     """
     spelling = {normalise(name): name for name in allowed}
 
@@ -56,7 +56,7 @@ def category(
         values = text.map(normalise).map(spelling)
         bad = values.isna() & ~(unknown | (blank & (text == "")))
         _refuse(bad, text, source, f"one of {', '.join(spelling.values())}")
-        return values
+        return values.fillna(text[text != ""]) if unknown else values
 
     return read
 
@@ -93,7 +93,7 @@ def read_csv(
     key: columns that together identify a row, so that no two rows may share them;
     exact: refuse any other column; empty: allow a header without rows.
     """
-    text = _text(path)
+    text = read_text(path)
     _check_header(list(text.columns), list(columns), path.name, exact)
     if text.empty and not empty:
         raise UserError(f"{path} has a header but no rows; fetch the file again.")
@@ -105,7 +105,7 @@ def read_csv(
     return table.reset_index(drop=True)
 
 
-def _text(path: Path) -> pd.DataFrame:
+def read_text(path: Path) -> pd.DataFrame:
     """Read every cell as text, indexed by line number less two."""
     if not path.is_file():
         raise UserError(_not_found(path))
@@ -130,7 +130,8 @@ def _check_header(
     others = [name for name in present if name not in declared]
     if missing:
         near = _closest(missing[0], others)
-        way_out = f"rename its {near!r}" if near else f"it has {', '.join(present[:8])}"
+        held = " ".join(", ".join(present[:8]).split())  # a name may hold line ends
+        way_out = f"rename its {near!r}" if near else f"it has {held}"
         count = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise UserError(f"{source} has no column {missing[0]!r}{count}; {way_out}.")
     if exact and others:

@@ -48,8 +48,8 @@ SERIES_COLUMNS: dict[str, ColumnParser] = {
     "series_id": whole_number,
     "series_description": category(DESCRIPTIONS),
 }
-# Every hidden study needs a prediction, so a series of an unknown type is kept, with a
-# missing description.
+# Every hidden study needs a prediction, so a series of an unknown type is kept, with
+# its row's words: its slices may tell.
 TEST_SERIES_COLUMNS: dict[str, ColumnParser] = {
     **SERIES_COLUMNS,
     "series_description": category(DESCRIPTIONS, unknown=True),

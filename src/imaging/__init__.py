@@ -2,10 +2,17 @@
 
 geometry      pixels to patient millimetres and back
 dicom         one file: its header, its plane, its pixels
+dicom_tags    tags read as meant where that is safe
 decoding      stored values of every transfer syntax
+codestream    what a compressed image says of itself
+jpeg_lossless JPEG Lossless, decoded here
+tissue        pixels that show none: padding, burnt-in text
 dicom_errors  pydicom silenced, its errors in one sentence
+orientation   stored images turned to fixed patient axes
 slice_order   slices in patient order, split into stacks
+contrast      echoes, phases and stations at one position told apart
 series        a series, decoded on demand
+series_type   a series' type by its row, its planes and its header
 crops         what a crop is, and extracting it
 overview      all slices of a series type at one scale
 """

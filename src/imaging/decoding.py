@@ -1,9 +1,13 @@
 """Decoding the stored pixel values of a DICOM dataset."""
 
+import re
+import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_fragments, parse_basic_offsets
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import (
     HTJ2K,
@@ -11,59 +15,140 @@ from pydicom.uid import (
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
     JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
     RLELossless,
 )
 
+from src.imaging.codestream import FrameHeader, frame_header, starts_image
 from src.imaging.dicom_errors import DAMAGED, RAISED_ON_DAMAGE, DicomError
+from src.imaging.jpeg_lossless import decode_lossless
 
 PLUGIN_OF = {
-    **dict.fromkeys(JPEGTransferSyntaxes, "pylibjpeg-libjpeg"),
+    **dict.fromkeys((JPEGBaseline8Bit, JPEGExtended12Bit), "pylibjpeg-libjpeg"),
     **dict.fromkeys(JPEGLSTransferSyntaxes, "pylibjpeg-libjpeg"),
     **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg-openjpeg"),
     **dict.fromkeys((HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL), "pylibjpeg-openjpeg"),
 }
+DECODED_HERE = (JPEGLossless, JPEGLosslessSV1)
 
 
 def stored_values(dataset: Dataset, path: Path) -> np.ndarray:
     """Decode the [rows, columns] values as stored, before slope and intercept.
 
-    Raises DicomError where no installed decoder can.
+    Raises DicomError where no installed decoder can, and where a compressed image is
+    another one than the header describes.
     """
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is None:
-        raise DicomError(path, "does not say how its pixels are encoded; remove it")
+    syntax = dataset.file_meta.TransferSyntaxUID
     try:
-        if syntax.is_encapsulated and syntax != RLELossless:
-            return pixel_array(dataset, raw=True, allow_excess_frames=False)
-        return _stored_bits(dataset)
+        if not syntax.is_encapsulated:
+            return _stored_bits(_decoded(dataset, False), dataset)
+        stream = _only_image(dataset, syntax, path)
+        if syntax == RLELossless:
+            return _stored_bits(_decoded_runs(dataset), dataset)
+        _require_agreement(frame_header(stream), dataset, path)
+        if syntax in DECODED_HERE:
+            return _stored_bits(_words(decode_lossless(stream), dataset), dataset)
+        return _decoded(dataset)
     except RAISED_ON_DAMAGE:
         raise DicomError(path, _why_undecodable(syntax)) from None
 
 
-def _stored_bits(dataset: Dataset) -> np.ndarray:
+def _decoded(dataset: Dataset, correct_unused_bits: bool = True) -> np.ndarray:
+    return pixel_array(
+        dataset,
+        raw=True,
+        allow_excess_frames=False,
+        correct_unused_bits=correct_unused_bits,
+    )
+
+
+def _decoded_runs(dataset: Dataset) -> np.ndarray:
+    """Decode run lengths; ValueError if they hold a row or more than the header says.
+
+    pydicom drops what is too much with a warning; a few bytes are padding.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        words = _decoded(dataset, False)
+    for warning in caught:
+        if sizes := re.search(r"(\d+) vs\. (\d+) bytes", str(warning.message)):
+            found, expected = map(int, sizes.groups())
+            if found - expected >= dataset.Columns:
+                raise ValueError("another size than the header says")
+    return words
+
+
+def _only_image(dataset: Dataset, syntax: UID, path: Path) -> bytes:
+    """Join the fragments of a compressed image; refuse a second image."""
+    data = BytesIO(dataset.PixelData)
+    parse_basic_offsets(data)
+    fragments = list(generate_fragments(data))
+    whole = syntax == RLELossless  # has one fragment an image
+    images = sum(whole or starts_image(fragment) for fragment in fragments)
+    if images > 1:
+        reason = f"holds {images} images in its PixelData; split it into one a file"
+        raise DicomError(path, reason)
+    return b"".join(fragments)
+
+
+def _require_agreement(frame: FrameHeader, dataset: Dataset, path: Path) -> None:
+    """Refuse a compressed image of another size than the tags say."""
+    size = (dataset.Rows, dataset.Columns, dataset.SamplesPerPixel)
+    if (frame.rows, frame.columns, frame.components) != size:
+        raise DicomError(
+            path,
+            f"holds a compressed image of {frame.rows} x {frame.columns} pixels and "
+            f"{frame.components} samples, and its Rows, Columns and SamplesPerPixel "
+            f"say {size[0]} x {size[1]} and {size[2]}; download it again or remove it",
+        )
+    # A lossless encoder may count only the bits that this image needs. The sign bit of
+    # JPEG Lossless would then be elsewhere; JPEG-LS and JPEG 2000 take care of theirs.
+    syntax = dataset.file_meta.TransferSyntaxUID
+    lossy = syntax in (JPEGBaseline8Bit, JPEGExtended12Bit)
+    signed = syntax in DECODED_HERE and dataset.PixelRepresentation
+    least = dataset.BitsStored if lossy or signed else 1
+    if not least <= frame.precision <= dataset.BitsAllocated:
+        raise DicomError(
+            path,
+            f"holds a compressed image of {frame.precision} bits, and its BitsStored "
+            f"says {dataset.BitsStored}; download it again or remove it",
+        )
+
+
+def _words(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Make pixels of BitsAllocated bits, signed if the file says so."""
+    size = dataset.BitsAllocated // 8
+    kind = "i" if dataset.PixelRepresentation else "u"
+    return values.astype(f"u{size}").view(f"{kind}{size}")
+
+
+def _stored_bits(words: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Keep BitsStored bits, HighBit the uppermost, and extend the sign.
 
     The other bits of a pixel may hold anything (PS3.5, 8.1.1), and pydicom
     assumes that HighBit is BitsStored - 1.
     """
-    words = pixel_array(
-        dataset, raw=True, allow_excess_frames=False, correct_unused_bits=False
-    )
-    above = dataset.BitsAllocated - 1 - dataset.get("HighBit", dataset.BitsStored - 1)
+    above = dataset.BitsAllocated - 1 - dataset.HighBit
     unused = dataset.BitsAllocated - dataset.BitsStored
-    if not 0 <= above <= unused:
-        raise ValueError("HighBit leaves no room for BitsStored")
-    return (words << above) >> unused
+    return (words << above) >> unused if unused else words
 
 
 def _why_undecodable(syntax: UID) -> str:
     if syntax == RLELossless or not syntax.is_encapsulated:
         return DAMAGED
     compressed = f"is compressed as {syntax.name}"
-    if syntax not in PLUGIN_OF:
-        return f"{compressed}, which has no Python decoder; convert or remove it"
-    if "pylibjpeg" not in get_decoder(syntax).available_plugins:
+    if syntax in PLUGIN_OF and not _has_plugin(syntax):
         return f"{compressed}; `pip install pylibjpeg {PLUGIN_OF[syntax]}` reads that"
-    return f"{compressed} and does not decode; download it again, convert or remove it"
+    if syntax in PLUGIN_OF or syntax in DECODED_HERE:
+        return (
+            f"{compressed} and does not decode; download it again, convert or remove it"
+        )
+    return f"{compressed}, which has no Python decoder; convert or remove it"
+
+
+def _has_plugin(syntax: UID) -> bool:
+    return "pylibjpeg" in get_decoder(syntax).available_plugins

@@ -1,16 +1,27 @@
 """One DICOM file: the slice's position in the patient, and its pixels."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from src.imaging.decoding import stored_values
-from src.imaging.dicom_errors import DAMAGED, DicomError, translate_errors
+from src.imaging.dicom_errors import RAISED_ON_DAMAGE, DicomError, translate_errors
+from src.imaging.dicom_tags import (
+    fill_in_bits,
+    fill_in_syntax,
+    numbers,
+    one_number,
+    read_tags,
+    require_one_grey_slice,
+)
 from src.imaging.geometry import SliceGeometry
+from src.imaging.orientation import Reorientation, to_canonical
+from src.imaging.tissue import PADDING_TAGS, blank_non_tissue, tagged_padding
 
 # Neither SliceThickness nor SpacingBetweenSlices: some of the competition's files lack
 # them, and ImagePositionPatient locates each slice.
@@ -18,19 +29,46 @@ PLANE_TAGS = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
 SHAPE_TAGS = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"]
 GREY_TAGS = ["PhotometricInterpretation", "RescaleSlope", "RescaleIntercept"]
 BIT_TAGS = ["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"]
+# What tells images of one position apart. No tag here names a person.
+CONTRAST_TAGS = [
+    *("SeriesInstanceUID", "ImageType", "EchoTime", "EchoNumbers", "InversionTime"),
+    *("FlipAngle", "TemporalPositionIdentifier", "AcquisitionNumber"),
+]
 UNIT_TOLERANCE = 0.01
+UNKNOWN_WITHOUT = {
+    "ImagePositionPatient": "its position is",
+    "ImageOrientationPatient": "its plane is",
+    "PixelSpacing": "its scale is",
+}
+# Beyond these a float32 tells no neighbouring grey levels apart, or overflows.
+MAX_SLOPE, MAX_SHIFT = 1e12, 2**23
 MIN_SPACING_MM = 0.05  # no scanner is that fine, and a crop would take gigabytes
 
 
 @dataclass(frozen=True, eq=False)
 class SliceHeader:
-    """A slice before its pixels are decoded."""
+    """A slice before its pixels are decoded.
+
+    geometry: the stored image's plane; contrast_tags: the values of CONTRAST_TAGS as
+    they are stored, to be compared and never shown.
+    """
 
     path: Path
     instance_number: int
     rows: int
     columns: int
     geometry: SliceGeometry
+    contrast_tags: tuple[Any, ...] = field(default=(), repr=False)
+
+    @cached_property
+    def reorientation(self) -> Reorientation:
+        """How the stored image is turned to fixed patient axes."""
+        return to_canonical(self.geometry, self.columns, self.rows)
+
+    @cached_property
+    def canonical_plane(self) -> SliceGeometry:
+        """The plane of the turned image."""
+        return self.reorientation.plane(self.geometry)
 
     @property
     def centre_mm(self) -> np.ndarray:
@@ -49,27 +87,34 @@ def read_header(path: Path) -> SliceHeader:
     Only read_pixels finds out whether the pixels can be decoded.
     """
     number = _instance_number(path)
-    tags = SHAPE_TAGS + GREY_TAGS + PLANE_TAGS
+    tags = SHAPE_TAGS + GREY_TAGS + PLANE_TAGS + CONTRAST_TAGS
     with translate_errors(path):
-        dataset = dcmread(path, stop_before_pixels=True, specific_tags=tags)
-        _require_one_grey_slice(dataset, path)
+        dataset = read_tags(path, tags, pixels=False)
+        require_one_grey_slice(dataset, path)
         geometry = _geometry(dataset, path)
-        rows, columns = int(dataset.Rows), int(dataset.Columns)
-    return SliceHeader(path, number, rows, columns, geometry)
+        rows, columns = dataset.Rows, dataset.Columns
+        contrast_tags = tuple(_stored(dataset, name) for name in CONTRAST_TAGS)
+    return SliceHeader(path, number, rows, columns, geometry, contrast_tags)
 
 
 def read_pixels(path: Path) -> np.ndarray:
     """Decode float32 [rows, columns], after slope and intercept, bright tissue high.
 
-    Raises DicomError if the file is damaged or has no installed decoder.
+    Pixels that show no tissue, as padding and burnt-in text, are NaN. Raises DicomError
+    if the file is damaged or has no installed decoder.
     """
-    tags = [*SHAPE_TAGS, *GREY_TAGS, *BIT_TAGS, "PixelData"]
+    tags = [*SHAPE_TAGS, *GREY_TAGS, *BIT_TAGS, *PADDING_TAGS, "PixelData"]
     with translate_errors(path):
-        dataset = dcmread(path, specific_tags=tags)
-        _require_one_grey_slice(dataset, path)
-        if "PixelData" not in dataset:
-            raise DicomError(path, "is cut short or holds no pixels; download it again")
-        values = stored_values(dataset, path).astype(np.float32)
+        dataset = read_tags(path, tags, pixels=True)
+        require_one_grey_slice(dataset, path)
+        if not dataset.get("PixelData"):
+            reason = "has no PixelData, so it is cut short or holds no pixels"
+            raise DicomError(path, f"{reason}; download it again or remove it")
+        fill_in_bits(dataset, path)
+        fill_in_syntax(dataset, path)
+        stored = stored_values(dataset, path)
+        padding = tagged_padding(stored, dataset)
+        values = blank_non_tissue(stored.astype(np.float32), padding)
         if dataset.PhotometricInterpretation == "MONOCHROME1":
             # Inverted in the range of storable values, not of this image's own values,
             # so that neighbouring slices keep one scale.
@@ -83,15 +128,11 @@ def _instance_number(path: Path) -> int:
     return int(path.stem)
 
 
-def _require_one_grey_slice(dataset: Dataset, path: Path) -> None:
-    if not all(dataset.get(name) for name in ("Rows", "Columns", "SamplesPerPixel")):
-        raise DicomError(path, "is cut short or holds no image; download it again")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise DicomError(path, f"holds {frames} frames; split it into one file a slice")
-    grey = str(dataset.get("PhotometricInterpretation")).startswith("MONOCHROME")
-    if dataset.SamplesPerPixel != 1 or not grey:
-        raise DicomError(path, "is a colour image, and MR slices are grey; remove it")
+def _stored(dataset: Dataset, name: str) -> Any:
+    """Return a tag's value as it is stored: a malformed one must not cost the file."""
+    element = dataset.get_item(name)
+    value = None if element is None else element.value
+    return value.strip(b"\0 ") if isinstance(value, bytes) else str(value or "")
 
 
 def _geometry(dataset: Dataset, path: Path) -> SliceGeometry:
@@ -113,11 +154,14 @@ def _geometry(dataset: Dataset, path: Path) -> SliceGeometry:
 
 def _numbers(dataset: Dataset, name: str, count: int, path: Path) -> np.ndarray:
     """Read `count` finite numbers; any other count is refused as missing."""
-    value = dataset.get(name)
-    numbers = np.ravel([] if value in (None, "") else value).astype(float)
-    if len(numbers) != count or not np.isfinite(numbers).all():
-        raise DicomError(path, f"has no {name}, so its position is unknown; remove it")
-    return numbers
+    try:
+        found = numbers(dataset, name)
+    except RAISED_ON_DAMAGE:
+        found = []
+    if len(found) != count:
+        reason = f"has no {name} of {count} numbers, so {UNKNOWN_WITHOUT[name]} unknown"
+        raise DicomError(path, f"{reason}; correct that tag or remove the file")
+    return np.array(found)
 
 
 def _sum_of_extremes(dataset: Dataset) -> int:
@@ -127,8 +171,15 @@ def _sum_of_extremes(dataset: Dataset) -> int:
 
 def _rescaled(values: np.ndarray, dataset: Dataset, path: Path) -> np.ndarray:
     """Apply slope and intercept; a slope of zero counts as missing."""
-    slope = float(dataset.get("RescaleSlope") or 1)
-    intercept = float(dataset.get("RescaleIntercept") or 0)
-    if not np.isfinite([slope, intercept]).all():
-        raise DicomError(path, DAMAGED)
+    slope = one_number(dataset, "RescaleSlope", 1, path) or 1.0
+    intercept = one_number(dataset, "RescaleIntercept", 0, path)
+    if (slope, intercept) == (1, 0):
+        return values
+    size = abs(slope)
+    if not (1 / MAX_SLOPE <= size <= MAX_SLOPE) or abs(intercept) > MAX_SHIFT * size:
+        raise DicomError(
+            path,
+            f"has a RescaleSlope of {slope:g} and a RescaleIntercept of {intercept:g}, "
+            "beside which its pixels vanish; correct these tags or remove the file",
+        )
     return values * np.float32(slope) + np.float32(intercept)

@@ -16,17 +16,19 @@ from src.competition.constants import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
 from src.imaging.crops import CropSpec, extract_crop
 from src.imaging.dicom import DicomError, SliceHeader
 from src.imaging.geometry import SliceGeometry
+from src.imaging.orientation import Reorientation, to_canonical
 from src.imaging.series import Series
-from src.imaging.slice_order import neighbours
+from src.imaging.slice_order import SliceOrder
 
 OVERVIEW_PX = 224
 FIELD_MM = {SAGITTAL_T1: 280.0, SAGITTAL_T2: 280.0, AXIAL_T2: 180.0}
 _AXES = {name: [f"{name}_{axis}" for axis in "xyz"] for name in ("at", "right", "down")}
-# stack, place: a Series' stacks and positions; at, right, down, spacing: the slice's
-# own plane.
+# stack, place, contrast: the slice's in a Series' order; at, right, down, spacing: the
+# stored image's plane.
 SLICE_COLUMNS = (
-    *("series_id", "instance_number", "stack", "place", "rows", "columns"),
-    *("spacing_x", "spacing_y", *_AXES["at"], *_AXES["right"], *_AXES["down"]),
+    *("series_id", "instance_number", "stack", "place", "contrast"),
+    *("rows", "columns", "spacing_x", "spacing_y"),
+    *(*_AXES["at"], *_AXES["right"], *_AXES["down"]),
 )
 
 
@@ -55,8 +57,8 @@ class Images(Protocol):
 class Overview:
     """Slices of one series type, one series after the other, each in patient order.
 
-    images: uint8 [n, px, px]; slices: [n] rows of SLICE_COLUMNS; field_mm: the side
-    of an image.
+    images: uint8 [n, px, px], turned to fixed patient axes; slices: [n] rows of
+    SLICE_COLUMNS; field_mm: the side of an image.
     """
 
     images: Images
@@ -88,12 +90,20 @@ class Overview:
                 own.down,
                 (self.pitch_mm, self.pitch_mm),
             )
-            for own, middle_px in zip(self._own_planes, self._middles_px, strict=True)
+            for own, middle_px in zip(
+                self._turned_planes, self._middles_px, strict=True
+            )
         )
+
+    @cached_property
+    def order(self) -> SliceOrder:
+        """The slices' stacks, unique between series, positions and contrasts."""
+        places, contrasts = (self.slices[n].to_numpy() for n in ("place", "contrast"))
+        return SliceOrder(self.stacks, places, contrasts)
 
     def neighbours(self, index: int) -> tuple[int, ...]:
         """Return the slices before and after slice `index`, itself in the middle."""
-        return neighbours(self.stacks, self.slices["place"].to_numpy(), index)
+        return self.order.neighbours(index)
 
     def index_of(self, series_id: int, instance_number: int) -> int | None:
         """Return the index of a file's slice; None if it is not there."""
@@ -102,13 +112,15 @@ class Overview:
 
     def to_image(self, index: int, xy: np.ndarray) -> np.ndarray:
         """Map an overview slice's pixels [..., 2] to those of the file."""
-        steps_px = self._steps_px(self._own_planes[index])
-        return self._middles_px[index] + (xy - self._middle) * steps_px
+        steps_px = self._steps_px(self._turned_planes[index])
+        turned = self._middles_px[index] + (xy - self._middle) * steps_px
+        return self._turns[index].to_stored(turned)
 
     def from_image(self, index: int, xy: np.ndarray) -> np.ndarray:
         """Map a file's pixels [..., 2] to those of its overview slice."""
-        steps_px = self._steps_px(self._own_planes[index])
-        return self._middle + (xy - self._middles_px[index]) / steps_px
+        steps_px = self._steps_px(self._turned_planes[index])
+        turned = self._turns[index].from_stored(xy)
+        return self._middle + (turned - self._middles_px[index]) / steps_px
 
     @property
     def _middle(self) -> float:
@@ -118,8 +130,21 @@ class Overview:
         return self.pitch_mm / np.array(own.spacing_mm)
 
     @cached_property
-    def _middles_px(self) -> np.ndarray:
-        return (self.slices[["columns", "rows"]].to_numpy() - 1) / 2
+    def _middles_px(self) -> tuple[np.ndarray, ...]:
+        middles = (self.slices[["columns", "rows"]].to_numpy() - 1) / 2
+        pairs = zip(self._turns, middles, strict=True)
+        return tuple(turn.from_stored(middle) for turn, middle in pairs)
+
+    @cached_property
+    def _turns(self) -> tuple[Reorientation, ...]:
+        shapes = self.slices[["columns", "rows"]].to_numpy().astype(int).tolist()
+        pairs = zip(self._own_planes, shapes, strict=True)
+        return tuple(to_canonical(own, *shape) for own, shape in pairs)
+
+    @cached_property
+    def _turned_planes(self) -> tuple[SliceGeometry, ...]:
+        pairs = zip(self._turns, self._own_planes, strict=True)
+        return tuple(turn.plane(own) for turn, own in pairs)
 
     @cached_property
     def _own_planes(self) -> tuple[SliceGeometry, ...]:
@@ -151,7 +176,8 @@ def overview_of(
             rejected[header.path.name] = error.reason
         else:
             order = (series.stacks[index], series.positions[index])
-            rows.append((series_id, *_row(header, order)))
+            contrast = series.order.contrasts[index]
+            rows.append((series_id, *_row(header, (*order, contrast))))
     shape = (-1, OVERVIEW_PX, OVERVIEW_PX)
     table = pd.DataFrame(rows, columns=list(SLICE_COLUMNS))
     pixels = np.array(images, np.uint8).reshape(shape)
@@ -165,7 +191,7 @@ def joined(overviews: Sequence[Overview]) -> Overview:
     return Overview(images, slices, overviews[0].field_mm)
 
 
-def _row(header: SliceHeader, order: tuple[int, int]) -> tuple[float, ...]:
+def _row(header: SliceHeader, order: tuple[int, ...]) -> tuple[float, ...]:
     plane = header.geometry
     axes = (*plane.position_mm, *plane.right, *plane.down)
     shape = (header.rows, header.columns)

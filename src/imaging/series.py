@@ -8,23 +8,28 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import UserError
+from src.imaging.contrast import contrast_numbers, in_file_order, lacks_positions
 from src.imaging.dicom import DicomError, SliceHeader, read_header, read_pixels
-from src.imaging.slice_order import into_stacks, neighbours, slice_positions
+from src.imaging.slice_order import SliceOrder, into_stacks, slice_positions
+
+SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx")
+# In the notes of crops.csv: by it label_checks.py knows series without positions.
+FILE_ORDER = "they are in file order"
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
     """Slices in patient order: right to left, front to back, or head to foot.
 
-    stacks: [slices] the number of each slice's stack; positions: [slices] the number of
-    its position, unique between stacks; rejected: from file name to the reason why it
-    is no slice, to be read after its name.
+    order: their stacks, positions and contrasts; rejected: from file name to the reason
+    why it is no slice, to be read after its name; warnings: from the number of a
+    stack without usable positions to a warning.
     """
 
     headers: tuple[SliceHeader, ...]
-    stacks: np.ndarray
-    positions: np.ndarray
+    order: SliceOrder
     rejected: dict[str, str]
+    warnings: dict[int, str]
     _decoded: dict[int, np.ndarray | DicomError] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -34,13 +39,35 @@ class Series:
         cls, headers: Sequence[SliceHeader], rejected: dict[str, str] | None = None
     ) -> "Series":
         """Sort one or more slices into patient order."""
-        stacks = into_stacks(headers)
+        stacks, positions, contrasts, warnings = [], [], [], {}
+        for number, stack in enumerate(into_stacks(headers)):
+            within = slice_positions(stack)
+            if lacks_positions(stack, within):
+                stack, within = in_file_order(stack)
+                warnings[number] = (
+                    f"the series has one position for {len(stack)} slices: {FILE_ORDER}"
+                )
+            stacks.append(stack)
+            # An offset per stack, so that no position repeats in another stack.
+            positions.append(within + number * len(headers))
+            contrasts.append(contrast_numbers(stack, within))
         sizes = [len(stack) for stack in stacks]
-        within = np.concatenate([slice_positions(stack) for stack in stacks])
-        number = np.repeat(np.arange(len(stacks)), sizes)
-        # An offset per stack, so that no position repeats in another stack.
-        positions = within + number * len(headers)
-        return cls(tuple(chain(*stacks)), number, positions, rejected or {})
+        order = SliceOrder(
+            np.repeat(np.arange(len(sizes)), sizes),
+            np.concatenate(positions),
+            np.concatenate(contrasts),
+        )
+        return cls(tuple(chain(*stacks)), order, rejected or {}, warnings)
+
+    @property
+    def stacks(self) -> np.ndarray:
+        """The number [slices] of each slice's stack."""
+        return self.order.stacks
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The number [slices] of each slice's position, unique between stacks."""
+        return self.order.positions
 
     def __len__(self) -> int:
         """Count the slices."""
@@ -60,6 +87,13 @@ class Series:
             raise DicomError(found.path, found.reason)
         return found
 
+    def canonical_pixels(self, index: int) -> np.ndarray:
+        """Return a slice's pixels turned to fixed patient axes, as orientation.py does.
+
+        Their plane is the header's `canonical_plane`.
+        """
+        return self.headers[index].reorientation.image(self.pixels(index))
+
     def index_of(self, instance_number: int) -> int:
         """Return the index in patient order of the file `<instance number>.dcm`."""
         for index, header in enumerate(self.headers):
@@ -71,8 +105,14 @@ class Series:
         raise UserError(f"{path} is not there; download the series again.")
 
     def neighbours(self, index: int, before_after: int = 1) -> tuple[int, ...]:
-        """Return the slices around slice `index`, as `slice_order.neighbours` does."""
-        return neighbours(self.stacks, self.positions, index, before_after)
+        """Return the slices around slice `index`, as SliceOrder does."""
+        return self.order.neighbours(index, before_after)
+
+    def neighbour_notes(self, index: int, before_after: int = 1) -> tuple[str, ...]:
+        """Return warnings about the neighbours of slice `index` and their order."""
+        notes = self.order.neighbour_notes(index, before_after)
+        warning = self.warnings.get(int(self.stacks[index]))
+        return notes if warning is None else (warning, *notes)
 
 
 def read_series(folder: Path) -> Series:
@@ -87,7 +127,7 @@ def read_series(folder: Path) -> Series:
             f"{folder} cannot be read ({error.strerror}); download the series again."
         ) from error
     headers, rejected = [], {}
-    for path in paths:
+    for path in (path for path in paths if not _is_of_the_system(path)):
         try:
             headers.append(read_header(path))
         except DicomError as error:
@@ -95,6 +135,14 @@ def read_series(folder: Path) -> Series:
     if not headers:
         raise UserError(_no_slice_reason(folder, rejected))
     return Series.of(headers, rejected)
+
+
+def _is_of_the_system(path: Path) -> bool:
+    """Return whether a file manager wrote a file: `._1.dcm`, `.DS_Store`, `Thumbs.db`.
+
+    Any other file or folder is a slice or a reject, so that none is lost in silence.
+    """
+    return path.name.startswith(".") or path.name.casefold() in SYSTEM_FILES
 
 
 def _no_slice_reason(folder: Path, rejected: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ front to back, or head to foot, whichever of the three their normal is closest t
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,14 @@ GAP_STEPS = 2.5
 SAME_POSITION_MM = 0.1
 # Along x, y, z: to the left, to the back, and against z to the feet.
 READING_SIGN = np.array([1.0, 1.0, -1.0])
+OTHER_CONTRAST = (
+    "a neighbouring position has no image of this echo, phase or station: the labelled "
+    "slice stands in for it"
+)
+SEVERAL_COPIES = (
+    "a neighbouring position has several images that their headers do not tell apart: "
+    "chosen by file order"
+)
 
 
 def into_stacks(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
@@ -25,7 +34,9 @@ def into_stacks(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
     Slices at one position keep the order of their instance numbers.
     """
     numbered = sorted(headers, key=lambda header: header.instance_number)
-    groups = _parallel_groups(np.stack([h.geometry.normal for h in numbered]))
+    normals = np.stack([header.geometry.normal for header in numbered])
+    cosine = np.abs(normals @ normals.T)
+    groups = linked_groups(cosine >= np.cos(np.radians(PARALLEL_DEGREES)))
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     stacks = [
         stack
@@ -40,28 +51,69 @@ def slice_positions(stack: Sequence[SliceHeader]) -> np.ndarray:
     return np.cumsum(np.append(0, np.diff(_heights_mm(stack)) > SAME_POSITION_MM))
 
 
-def neighbours(
-    stacks: np.ndarray, positions: np.ndarray, index: int, before_after: int = 1
-) -> tuple[int, ...]:
-    """Return the slices of its stack around slice `index`, itself in the middle.
+@dataclass(frozen=True, eq=False)
+class SliceOrder:
+    """Where each slice stands among the others, in patient order.
 
-    stacks, positions: [slices], in patient order. Past an end of the stack its last
-    slice repeats. Slices at one position are not each other's neighbours.
+    stacks: [slices] the number of each slice's stack; positions: [slices] the number of
+    its position, unique between stacks, which slices of a stack can share; contrasts:
+    [slices] the number of its contrast, as contrast.py tells them apart.
     """
-    stack = np.flatnonzero(stacks == stacks[index])
-    wanted = positions[index] + np.arange(-before_after, before_after + 1)
-    wanted = np.clip(wanted, positions[stack[0]], positions[stack[-1]])
-    found = stack[np.searchsorted(positions[stack], wanted)]
-    return tuple(np.where(wanted == positions[index], index, found).tolist())
+
+    stacks: np.ndarray
+    positions: np.ndarray
+    contrasts: np.ndarray
+
+    def neighbours(self, index: int, before_after: int = 1) -> tuple[int, ...]:
+        """Return the slices of its stack around slice `index`, itself in the middle.
+
+        All have its contrast: it stands in itself for a neighbour that has another one.
+        Among several copies of a neighbour the one with its own rank is taken, in file
+        order. Past an end of the stack its last slice repeats. Slices at one position
+        are not each other's neighbours.
+        """
+        stack, alike = self._stack_of(index)
+        copies = alike[self.positions[alike] == self.positions[index]]
+        rank = int((copies < index).sum())
+        chosen = []
+        for position in self._positions_around(index, before_after, stack):
+            there = alike[self.positions[alike] == position]
+            own = position == self.positions[index] or not len(there)
+            chosen.append(index if own else int(there[min(rank, len(there) - 1)]))
+        return tuple(chosen)
+
+    def neighbour_notes(self, index: int, before_after: int = 1) -> tuple[str, ...]:
+        """Return warnings about the neighbours of slice `index`."""
+        stack, alike = self._stack_of(index)
+        around = self._positions_around(index, before_after, stack)
+        others = [position for position in around if position != self.positions[index]]
+        counts = [(self.positions[alike] == position).sum() for position in others]
+        notes = {0: OTHER_CONTRAST} if 0 in counts else {}
+        if any(count > 1 for count in counts):
+            notes[1] = SEVERAL_COPIES
+        return tuple(notes.values())
+
+    def _stack_of(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the slices of a slice's stack, and those of its contrast."""
+        stack = np.flatnonzero(self.stacks == self.stacks[index])
+        return stack, stack[self.contrasts[stack] == self.contrasts[index]]
+
+    def _positions_around(
+        self, index: int, before_after: int, stack: np.ndarray
+    ) -> np.ndarray:
+        """List the positions of the slices before, at and after slice `index`."""
+        wanted = self.positions[index] + np.arange(-before_after, before_after + 1)
+        wanted = np.clip(wanted, self.positions[stack[0]], self.positions[stack[-1]])
+        # A position can be empty, where no file of it could be read: the next counts.
+        held = self.positions[stack]
+        return held[np.searchsorted(held, wanted)]
 
 
-def _parallel_groups(normals: np.ndarray) -> np.ndarray:
-    """Label slices [n] linked by a chain of nearly parallel ones, in any order."""
-    cosine = np.abs(normals @ normals.T)
-    linked = cosine >= np.cos(np.radians(PARALLEL_DEGREES))
-    labels = np.arange(len(normals))
+def linked_groups(linked: np.ndarray) -> np.ndarray:
+    """Label items [n] that a chain of links [n, n] connects by their first item."""
+    labels = np.arange(len(linked))
     while True:
-        lowest = np.where(linked, labels, len(normals)).min(axis=1)
+        lowest = np.where(linked, labels, len(linked)).min(axis=1)
         if (lowest == labels).all():
             return labels
         labels = lowest

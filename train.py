@@ -10,12 +10,14 @@ an interrupted one resumes from its checkpoint.
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.command_line import make_parser, non_negative_int, positive_int, run_script
 from src.console import say, show_table, timed
-from src.training.config import Hyperparameters
+from src.errors import UserError
+from src.training.config import SLICES, SPLIT_WAYS, Hyperparameters
 from src.training.presets import add_recipe_flags, read_preset, values_for
 
 if TYPE_CHECKING:
@@ -44,13 +46,12 @@ def parse(**preset: Any) -> argparse.Namespace:
     text = "`paper` for its six, or names known to torchvision or timm"
     what("--backbone", nargs="+", required=True, metavar="NAME", help=text)
     text = "study keeps a study's crops together; row leaks, as the paper's code did"
-    what("--split", choices=["study", "row"], default="study", help=text)
+    what("--split", choices=list(SPLIT_WAYS), default="study", help=text)
     text = "holdout (80/5/15), all for five folds, or fold numbers of 0 to 4"
     what("--folds", nargs="+", default=["holdout"], metavar="K", help=text)
     text = "the channels: slice before, labelled, after; three times the labelled; or "
     text += "all that were cut, with attention over them"
-    choices = ["neighbours", "repeat", "attention"]
-    what("--slices", choices=choices, default="neighbours", help=text)
+    what("--slices", choices=list(SLICES), default="neighbours", help=text)
     what("--limit", type=positive_int, metavar="N", help="only the first N studies")
     text = "processes that prepare batches ahead of the training; they change no batch"
     what("--loader-workers", type=non_negative_int, default=0, metavar="N", help=text)
@@ -73,6 +74,8 @@ def main() -> None:
     from src.models.backbones import check_names
     from src.training.distributed import process_group
 
+    if args.tune:
+        _require_one_process()
     cache = open_cache(args.cache)
     folds = read_folds(args.cache / "folds.csv")
     with process_group():
@@ -130,9 +133,8 @@ def calibrate(folder: Path) -> None:
         return
     runs = [r for r in read_runs(folder, "severity") if r.config.split == "study"]
     if runs:
-        calibration = fit_calibration(
-            out_of_fold_probabilities([run.predictions() for run in runs])
-        )
+        tables = [run.predictions() for run in runs]
+        calibration = fit_calibration(out_of_fold_probabilities(tables))
         save_calibration(calibration, folder, [run.folder.name for run in runs])
         gain = f"a gain of {calibration.gain:.4f}" if calibration.gain else "no gain"
         say(f"Calibrated {len(runs)} severity runs: {gain} by nested folds")
@@ -142,11 +144,20 @@ def tune_one(args: argparse.Namespace, task: "TrainingTask") -> None:
     """Try recipes for one run's backbone and fold; write the best."""
     from src.training.tuning import tune
 
-    path = args.runs / f"tuned-{task.config.backbone}.toml"
+    path = args.runs / f"tuned-{task.config.name}.toml"
     with timed(f"Wrote {path}"):
         rows = tune(task, args.tune, args.storage, path, say, args.loader_workers)
     show_table("The best of each optimiser, on validation", rows)
     say(f"Use it: python train.py --config {path} ...")
+
+
+def _require_one_process() -> None:
+    """Raise UserError under torchrun, whose processes would each make other trials."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError(
+            "--tune is not for torchrun: start train.py itself, once a GPU, with one "
+            "--storage for all"
+        )
 
 
 def log(sentence: str) -> None:
@@ -172,9 +183,8 @@ def configure(
     fold: str,
 ) -> "RunConfig":
     """Turn the flags and the preset into the description of one run."""
-    from src.classification.labels import LABELS
-    from src.training.config import RunConfig
-    from src.training.splits import training_prior
+    from src.training.config import LABELS, RunConfig
+    from src.training.splits import prior_rows, training_prior
 
     recipe, weights = recipe_for(args, backbone)
     return RunConfig(
@@ -188,14 +198,16 @@ def configure(
         weights=weights,
         crop=cache.fingerprint["crop"],
         cache_fingerprint={
-            part: cache.fingerprint[part] for part in ("points", "labels", "series")
+            "points": cache.fingerprint["points"],
+            "labels": cache.fingerprint["labels"],
+            "series": cache.fingerprint["series"],
         },
         limit=args.limit,
-        prior=training_prior(cache.labels, folds, fold).to_dict("records"),
+        prior=prior_rows(training_prior(cache.labels, folds, fold)),
     )
 
 
-def recipe_for(args: argparse.Namespace, backbone: str) -> tuple[dict[str, Any], str]:
+def recipe_for(args: argparse.Namespace, backbone: str) -> tuple[Hyperparameters, str]:
     """Return a backbone's hyperparameters and weights: flags, preset, then defaults."""
     from src.models.backbones import check_names
 
@@ -207,7 +219,7 @@ def recipe_for(args: argparse.Namespace, backbone: str) -> tuple[dict[str, Any],
     if own["input_px"] is None:
         own["input_px"] = INPUT_PX.get(args.task, 0)
     recipe = Hyperparameters(**{name: own[name] for name in vars(Hyperparameters())})
-    return recipe.to_dict(), own["weights"]
+    return recipe, own["weights"]
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from fake_condition_runs import description
+from fake_condition_runs import run_config
 
-from src.classification.labels import LABELS
 from src.inference.grading import CropClassifier
-from src.training.config import RunConfig
+from src.training.config import LABELS
 from src.training.run_folder import Run
 
 SPEC = {"crop_px": 16, "field_mm": 16.0, "slices": 3}
@@ -33,7 +32,7 @@ class Fixed:
 def run_of(task: str, name: str = "run", **changes: Any) -> Run:
     """Make a run of a task; `changes` of its config."""
     usual = {"task": task, "labels": list(LABELS[task]), "crop": SPEC}
-    return Run(Path(name), RunConfig(**description(**{**usual, **changes})))
+    return Run(Path(name), run_config(**{**usual, **changes}))
 
 
 def fixed(predictor: Fixed, task: str = "severity", **changes: Any) -> CropClassifier:

@@ -11,7 +11,9 @@ import pandas as pd
 from src.cache.crop_cache import CROP_COLUMNS
 from src.cache.fingerprint import CUT_VERSION
 from src.competition.constants import CONDITIONS
+from src.competition.prior import uniform
 from src.files import write_csv, write_json
+from src.training.config import Hyperparameters, RunConfig
 
 LEVELS = ("l3_l4", "l4_l5")
 # What is marked on a slice of each series: condition, slice and x_mm.
@@ -28,7 +30,8 @@ SERIES = {
 }
 CROP = {"crop_px": 16, "field_mm": 50.0, "slices": 3}
 KEY = dict.fromkeys(("points", "labels", "series"), "0")
-SETTINGS = {"optimizer": "adam", "lr": 0.001, "epochs": 3, "batch_size": 8, "seed": 0}
+SETTINGS = Hyperparameters(optimizer="adam", lr=0.001, epochs=3, batch_size=8).to_dict()
+PRIOR = uniform().to_dict("records")
 
 
 def sites(studies: int) -> pd.DataFrame:
@@ -74,9 +77,16 @@ def description(**changes: Any) -> dict[str, Any]:
         **{"task": "condition", "backbone": "vgg11", "split": "study"},
         **{"fold": "holdout", "slices": "neighbours", "labels": list(CONDITIONS)},
         **{"weights": "none", "crop": CROP, "cache_fingerprint": KEY, "limit": None},
-        **{"prior": [], "hyperparameters": SETTINGS | hyperparameters},
+        **{"prior": PRIOR, "hyperparameters": SETTINGS | hyperparameters},
     }
     return usual | changes
+
+
+def run_config(**changes: Any) -> RunConfig:
+    """Return the run that `description` describes."""
+    told = description(**changes)
+    settings = Hyperparameters(**told.pop("hyperparameters"))
+    return RunConfig(**told, hyperparameters=settings)
 
 
 def predicted(

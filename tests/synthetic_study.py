@@ -69,7 +69,7 @@ def overview(description: str, series_id: int, heights: Iterable[float]) -> Over
         middle = np.array([0.0, 20, height] if axial else [height, 20, 0])
         corner = middle - 100 * (right + down)
         shape = (201, 201, 1.0, 1.0)
-        rows.append((series_id, index + 1, 0, index, *shape, *corner, *right, *down))
+        rows.append((series_id, index + 1, 0, index, 0, *shape, *corner, *right, *down))
     images = np.zeros((len(rows), OVERVIEW_PX, OVERVIEW_PX), np.uint8)
     table = pd.DataFrame(rows, columns=list(SLICE_COLUMNS))
     return Overview(images, table, FIELD_MM[description])

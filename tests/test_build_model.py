@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_condition_runs import description
+from fake_condition_runs import run_config
 from safetensors.torch import save_file
 
 from src.competition.constants import TARGETS
@@ -16,7 +16,7 @@ from src.training.config import RunConfig
 from src.training.run_folder import build_model
 
 CROP = {"crop_px": 32, "field_mm": 50.0, "slices": 5}
-CONFIG = RunConfig(**description(backbone="resnet10t", crop=CROP))
+CONFIG = run_config(backbone="resnet10t", crop=CROP)
 LOCATION = replace(CONFIG, task="location", labels=list(TARGETS))
 ATTENTION = replace(CONFIG, slices="attention", labels=["a", "b", "c"])
 

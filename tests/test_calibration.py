@@ -257,3 +257,29 @@ def test_a_calibration_of_another_ensemble_rule_is_refused(
     path.write_text(json.dumps(held if rule is None else held | {"ensemble": rule}))
     with pytest.raises(UserError, match=r"run train\.py again"):
         load_calibration(tmp_path, ["a"])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *({"gain": float("nan")}, {"gain": "much"}, {"any_severe": 0}, {"runs": 7}),
+        *({"temperatures": None}, {"temperatures": {}}, {"temperatures": [1, 1, 1]}),
+        *({"any_severe": 1e300}, {"any_severe": "1"}, {"any_severe": None}),
+    ],
+    ids=str,
+)
+def test_a_calibration_with_a_wrong_entry_is_refused(
+    damage: dict, tmp_path: Path
+) -> None:
+    save_calibration(IDENTITY, tmp_path, ["a"])
+    path = tmp_path / CALIBRATION_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    with pytest.raises(UserError, match="damaged"):
+        load_calibration(tmp_path, ["a"])
+
+
+@pytest.mark.parametrize("text", [b"[]", b"7", b"null", b"\xff\xfe", b'{"a": 1}'])
+def test_a_calibration_of_another_shape_is_refused(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / CALIBRATION_FILE).write_bytes(text)
+    with pytest.raises(UserError, match="damaged"):
+        load_calibration(tmp_path, ["a"])

@@ -1,13 +1,23 @@
 """A checkpoint comes back from its file with each part in its place."""
 
-from dataclasses import fields
+import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
+from tiny_training import Scripted, tiny_trainer
+from toy_crops import QUIET, crop_set, fit
 
-from src.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from src.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
 from src.training.optimizers import OPTIMIZERS, load_optimizer, make_optimizer
+from src.training.trainer import Trainer
 
 CONFIG = {"hyperparameters": {"lr": 0.1, "seed": 3}, "labels": ("a", "b")}
 
@@ -99,3 +109,68 @@ def test_an_optimiser_steps_on_from_its_file_as_it_would_have(
     resumed, other = fresh(values)
     load_optimizer(other, back.optimizer)
     assert torch.equal(stepped(resumed, other, pushes[2:]), whole_way)
+
+
+def damage_header(change: dict) -> bytes:
+    header = {"config": {}, "epochs": [], "groups": [], "numbers": {}, "scaler": {}}
+    held = json.dumps({k: v for k, v in (header | change).items() if v is not ...})
+    return save({"weights.a": torch.zeros(2)}, {"training": held})
+
+
+DAMAGED = [
+    *(b"", b"abc", b"\xff" * 200, save({"weights.a": torch.zeros(2)})),
+    *(
+        save({"other": torch.zeros(2)}, {"training": "7"}),
+        damage_header({"config": ...}),
+    ),
+    *(damage_header({"epochs": ...}), damage_header({"numbers": [1]})),
+    *(damage_header({"numbers": {"x": {}}}), damage_header({"groups": ...})),
+    save({"weights.a": torch.zeros(900)}, {"training": '{"config": {}}'})[:-50],
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_checkpoint_is_one_error(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(path, {})
+
+
+def trained(tmp_path: Path) -> tuple[Trainer, Checkpoint]:
+    one = tiny_trainer(replace(QUIET, epochs=2))
+    fit(one, crop_set(), Scripted([2.0, 1.0]))
+    save_checkpoint(one.checkpoint({}), tmp_path / "state.safetensors")
+    state = load_checkpoint(tmp_path / "state.safetensors", {})
+    assert state is not None
+    return tiny_trainer(replace(QUIET, epochs=2)), state
+
+
+CHANGES = {
+    "an epoch of text": lambda state: state.epochs.append({"epoch": "x"}),
+    "an epoch of another version": lambda state: state.epochs[0].pop("seconds"),
+    "an epoch of no number": lambda s: s.epochs[0].update(validation_loss=torch.nan),
+    "epochs that are a number": lambda state: setattr(state, "epochs", 7),
+    "a weight gone": lambda state: state.weights.pop("1.weight"),
+    "a weight of another shape": lambda s: s.weights.update({"1.weight": tensor(1)}),
+    "no best": lambda state: state.best.clear(),
+    "no group": lambda state: state.optimizer["param_groups"].clear(),
+    "a group without lr": lambda s: s.optimizer["param_groups"][0].pop("lr"),
+    "a moment of another shape": lambda s: s.optimizer["state"][0].update(
+        exp_avg=tensor(1)
+    ),
+    "a group of text": lambda s: s.optimizer.update(param_groups="x"),
+    "a scaler of text": lambda state: setattr(state, "scaler", "x"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_checkpoint_that_does_not_fit_is_one_error(
+    change: str, tmp_path: Path
+) -> None:
+    one, state = trained(tmp_path)
+    CHANGES[change](state)
+    if change == "a scaler of text":  # which only half precision has
+        one.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    with pytest.raises(CheckpointError):
+        one.restore(state)

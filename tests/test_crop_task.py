@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from dataset_batches import plain_images, training_batches
-from fake_condition_runs import CROP, description, sites
+from fake_condition_runs import CROP, run_config, sites
 
 from src.cache.crop_cache import SITE, CropCache
 from src.classification.crop_dataset import CropDataset
@@ -18,13 +18,13 @@ from src.classification.crop_task import (
     make_augmenter,
     make_crop_task,
 )
-from src.classification.labels import LABELS
 from src.competition.constants import CONDITIONS, SEVERITIES, SPINAL
 from src.competition.folds import row_splits
 from src.errors import UserError
 from src.imaging.crops import CropSpec
 from src.training.augmentation import Augmenter
-from src.training.config import Hyperparameters, RunConfig
+from src.training.config import LABELS, Hyperparameters, RunConfig
+from src.training.data_loading import BatchKey
 
 STUDIES = 12
 IDS = np.arange(1, STUDIES + 1)
@@ -62,9 +62,7 @@ def config(
     hyperparameters = Hyperparameters(augment=augment, seed=seed).to_dict()
     crop = {**CROP, "slices": crop_slices}
     given = {"task": task, "labels": list(LABELS[task]), "backbone": "resnet10t"}
-    return RunConfig(
-        **description(hyperparameters=hyperparameters, crop=crop, **given, **changes)
-    )
+    return run_config(hyperparameters=hyperparameters, crop=crop, **given, **changes)
 
 
 def sets(*given: Any, **changes: Any) -> dict[str, CropDataset]:
@@ -153,7 +151,7 @@ def seen_in_training(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Show a run's augmentation 200 crops of class 0 whose slices count 0, 30, 60..."""
     about = config(**changes)
-    about = replace(about, hyperparameters=hyperparameters.to_dict())
+    about = replace(about, hyperparameters=hyperparameters)
     steps = 30 * np.arange(about.crop["slices"], dtype=np.uint8)
     crops = np.tile(steps[:, None, None], (200, 1, 8, 8))
     classes, axial = np.zeros(200, np.int64), np.ones(200, bool)
@@ -205,7 +203,7 @@ def test_a_trials_task_differs_by_its_recipe_alone() -> None:
     task = make_crop_task(cache(), FOLDS, config("condition"))
     new = Hyperparameters(augment=0.25, seed=5, batch_size=7)
     other = task.with_hyperparameters(new)
-    assert other.config == replace(task.config, hyperparameters=new.to_dict())
+    assert other.config == replace(task.config, hyperparameters=new)
     assert (other.train.augment.strength, other.train.augment.seed) == (0.25, 5)
     assert (other.train.seed, other.batch_size) == (5, 7)
     assert other.train.rows is task.train.rows
@@ -259,3 +257,14 @@ def test_attention_needs_more_slices_than_it_has_channels() -> None:
 def test_a_role_without_a_crop_is_refused() -> None:
     with pytest.raises(UserError, match="test"):
         sets("condition", limit=10)
+
+
+@pytest.mark.parametrize(("own", "tuned"), [(0.0, 0.5), (0.5, 0.0)])
+def test_a_trials_strength_decides_whether_the_canal_is_mirrored(
+    own: float, tuned: float
+) -> None:
+    task = make_crop_task(cache(), FOLDS, config("severity", augment=own))
+    other = task.with_hyperparameters(Hyperparameters(augment=tuned))
+    straight = make_crop_task(cache(), FOLDS, config("severity", augment=tuned))
+    key = BatchKey(np.arange(len(other.train)), epoch=1)
+    assert torch.equal(other.train[key].images, straight.train[key].images)

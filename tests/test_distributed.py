@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from src.errors import UserError
+from src.training.distributed import process_group, rank, world_size
+
 ROOT = Path(__file__).parents[1]
 # Trains a network without batch normalisation: its statistics alone would differ
 # between a batch and its halves.
@@ -116,3 +119,41 @@ def test_no_thread_of_a_process_group_outlives_it(way: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"  # gloo may print before it
+
+
+LAUNCHED = {
+    **{"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"},
+    **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"RANK": None}, "sets WORLD_SIZE and not RANK"),
+        ({"WORLD_SIZE": None}, "sets RANK and not WORLD_SIZE"),
+        ({"LOCAL_RANK": None}, "not LOCAL_RANK"),
+        ({"MASTER_ADDR": None}, "not MASTER_ADDR"),
+        ({"RANK": "first"}, "RANK to 'first', no whole number"),
+        ({"RANK": "2"}, "RANK to 2, not below WORLD_SIZE, 2"),
+    ],
+    ids=str,
+)
+def test_what_torchrun_sets_by_halves_is_one_sentence(
+    change: dict, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (LAUNCHED | change).items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=words), process_group():
+        pytest.fail("joined half a group")
+
+
+def test_without_torchrun_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")  # as some clusters always set
+    with process_group():
+        assert (rank(), world_size()) == (0, 1)

@@ -14,8 +14,9 @@ from toy_crops import QUIET, crop_set, fit, train_epoch
 from two_threads import two_processes
 
 from src.classification.crop_dataset import CropDataset
+from src.errors import UserError
 from src.training import distributed
-from src.training.data_loading import Batch, BatchKey
+from src.training.data_loading import Batch, BatchKey, EpochSampler
 from src.training.predictor import normalize
 from src.training.trainer import Trainer
 
@@ -223,6 +224,9 @@ def test_torchruns_processes_join_each_on_its_hosts_gpu(
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpus)
     monkeypatch.setattr("torch.cuda.set_device", lambda i: done.append(("gpu", i)))
     group = "torch.distributed."
@@ -237,3 +241,41 @@ def test_without_torchrun_nothing_is_joined(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with distributed.process_group():
         assert not torch.distributed.is_initialized()
+
+
+def test_more_processes_than_crops_share_the_predicting() -> None:
+    one = tiny_trainer(SETTINGS, deepcopy(NORMED))
+    expected = one.logits(crop_set(1), 4)
+    with two_processes() as group:
+        both = group.run(lambda: one.logits(crop_set(1), 4))
+    assert all(torch.equal(logits, expected) for logits in both)
+
+
+@pytest.mark.parametrize(("count", "size"), [(23, 6), (25, 8), (49, 4), (5, 12)])
+def test_every_process_recomputes_statistics_over_as_many_batches(
+    count: int, size: int
+) -> None:
+    """Else the processes would wait for each other's statistics for ever."""
+    with two_processes() as group:
+        counted = group.run(
+            lambda: len(list(EpochSampler(crop_set(count), size, seed=0)))
+        )
+        shares = group.run(
+            lambda: [len(k.rows) for k in EpochSampler(crop_set(count), size, seed=0)]
+        )
+    assert counted[0] == counted[1] > 0
+    assert min(map(min, shares)) >= 2
+
+
+def test_a_batch_too_small_for_all_processes_is_told() -> None:
+    def refused() -> str:
+        with pytest.raises(UserError) as raised:
+            tiny_trainer(replace(SETTINGS, batch_size=3), deepcopy(NORMED)).start(
+                SimpleNamespace(train=crop_set(23))
+            )
+        return str(raised.value)
+
+    with two_processes() as group:
+        first, second = group.run(refused)
+    assert first == second
+    assert "--batch-size 3 is too small over 2 processes (--nproc-per-node)" in first

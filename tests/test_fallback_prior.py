@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_condition_runs import description
+from fake_condition_runs import run_config
 
 from src.competition.constants import SEVERITIES, TARGETS
 from src.competition.prior import uniform
 from src.inference.fallback_prior import choose_prior
-from src.training.config import RunConfig
 from src.training.run_folder import Run
 
 CHANCES = list(SEVERITIES)
@@ -23,7 +22,7 @@ def run(severe: float) -> Run:
     table["severe"] = severe + step
     table["moderate"], table["normal_mild"] = 0.2, 0.8 - severe - step
     rows = table.to_dict("records")
-    return Run(Path("run"), RunConfig(**description(prior=rows)))
+    return Run(Path("run"), run_config(prior=rows))
 
 
 def write_labels(data: Path) -> None:

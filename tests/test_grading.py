@@ -43,7 +43,7 @@ def classifier(task: str, model: torch.nn.Module) -> CropClassifier:
     labels = list(SEVERITIES if task == "severity" else CONDITIONS)
     config = RunConfig(
         *(task, "none", "study", "holdout", "neighbours", labels),
-        *(Hyperparameters().to_dict(), "none", SPEC, {}, None, []),
+        *(Hyperparameters(), "none", SPEC, {}, None, []),
     )
     device = torch.device("cpu")
     return CropClassifier(
@@ -239,18 +239,39 @@ def test_no_run_alone_rules_a_severity_out(noisy: Study) -> None:
     assert 0.005 < graded[LEFT, "l4_l5"][2] < 0.05
 
 
-def test_a_site_with_a_run_of_no_finite_probability_is_not_graded(noisy: Study) -> None:
-    class Overflows(Fixed):
-        def outputs(self, images: torch.Tensor) -> torch.Tensor:
-            scores = super().outputs(images)
-            scores[1] = torch.nan
-            return scores
+class Overflows(Fixed):
+    """A predictor whose second output is not a number."""
 
-    targets = [(LEFT, "l3_l4"), (LEFT, "l4_l5"), (RIGHT, "l5_s1")]
-    sites = {target: site_of(LEFT, 30) for target in targets}
-    graded, read_errors = predict_ensemble(
-        noisy, sites, [fixed(Fixed()), fixed(Overflows())]
+    def outputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the given probabilities, but for one crop."""
+        scores = super().outputs(images)
+        scores[1] = torch.nan
+        return scores
+
+
+TARGETS = [(LEFT, "l3_l4"), (LEFT, "l4_l5"), (RIGHT, "l5_s1")]
+
+
+def test_a_run_of_no_finite_probability_is_skipped_at_that_site_alone(
+    noisy: Study,
+) -> None:
+    sites = {target: site_of(LEFT, 30) for target in TARGETS}
+    good, other = (0.7, 0.2, 0.1), (0.1, 0.2, 0.7)
+    models = [fixed(Fixed(*good)), fixed(Overflows(*other))]
+    skipped = []
+    graded, errors = predict_ensemble(
+        noisy, sites, models, lambda *told: skipped.append(told)
     )
-    assert list(graded) == [targets[0], targets[2]]
-    assert list(read_errors) == [targets[1]]
-    assert "finite" in read_errors[targets[1]]
+    assert errors == {}
+    assert skipped == [("run", TARGETS[1])]
+    both = np.sqrt(np.multiply(good, other))
+    assert graded[TARGETS[0]] == pytest.approx(both / both.sum(), rel=1e-4)
+    assert graded[TARGETS[1]] == pytest.approx(good, rel=1e-4)
+
+
+def test_a_site_without_any_finite_probability_is_not_graded(noisy: Study) -> None:
+    sites = {target: site_of(LEFT, 30) for target in TARGETS}
+    graded, errors = predict_ensemble(noisy, sites, [fixed(Overflows())] * 2)
+    assert list(graded) == [TARGETS[0], TARGETS[2]]
+    assert list(errors) == [TARGETS[1]]
+    assert "finite" in errors[TARGETS[1]]

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from dicom_files import STORAGES, Storage, plane, stored_as
 from synthetic_study import (
     AXIAL_MM,
     OFFSETS,
@@ -348,6 +349,42 @@ def test_pixels_and_numbers_are_those_of_an_oblong_file_in_any_order(
         site = sites[SPINAL, level]
         assert (site.x, site.y) == pytest.approx((x, y), abs=0.6)
         assert site.instance_number == (7 * 7 + 3) % 101  # the eighth, at x = 2 mm
+
+
+def restored(view: Overview, storage: Storage) -> Overview:
+    """Say that the files of an overview are stored in another order."""
+    slices = view.slices.copy()
+    for row in slices.index:
+        at, right, down = (
+            slices.loc[row, [f"{name}_{axis}" for axis in "xyz"]].to_numpy(float)
+            for name in ("at", "right", "down")
+        )
+        picture = np.zeros((201, 201))
+        _, other, _ = stored_as(storage, picture, plane(at, (right, down)))
+        for name, vector in zip(
+            ("at", "right", "down"),
+            (other.position_mm, other.right, other.down),
+            strict=True,
+        ):
+            slices.loc[row, [f"{name}_{axis}" for axis in "xyz"]] = vector
+    return Overview(view.images, slices, view.field_mm)
+
+
+@pytest.mark.parametrize("storage", STORAGES[1:])
+def test_sites_are_found_in_images_that_are_stored_another_way(
+    storage: Storage,
+) -> None:
+    usual = found(overviews())
+    views = {name: restored(view, storage) for name, view in overviews().items()}
+    sites = found(views)
+    assert set(sites) == set(TARGETS)
+    _, _, moved = stored_as(storage, np.zeros((201, 201)), plane((0, 0, 0)))
+    for target, site in sites.items():
+        # The same patient point, at the pixel that the file stores it in.
+        np.testing.assert_allclose(site.point_mm, usual[target].point_mm, atol=1e-3)
+        xy = moved(usual[target].x, usual[target].y)
+        assert (site.x, site.y) == pytest.approx(xy, abs=1e-3)
+        assert site.instance_number == usual[target].instance_number
 
 
 def test_axial_stacks_angled_to_their_discs_show_their_own_level() -> None:

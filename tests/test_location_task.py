@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from fake_condition_runs import KEY, description
+from fake_condition_runs import KEY, description, run_config
 from fake_locator import Shower, numbered
 from synthetic_study import (
     AWAY_MM,
@@ -126,7 +126,7 @@ EVERY = Overviews(VIEWS)
 
 def config(**changes: object) -> RunConfig:
     told = {"task": "location", "backbone": "resnet10t", "labels": list(TARGETS)}
-    return RunConfig(**description(**{**told, **changes}))
+    return run_config(**{**told, **changes})
 
 
 def job(**changes: object) -> LocationTask:
@@ -257,7 +257,7 @@ def test_a_locators_changes_are_as_strong_and_random_as_its_settings_say() -> No
 
     hyperparameters = Hyperparameters(augment=0.3, seed=7, input_px=64)
     task = job().with_hyperparameters(hyperparameters)
-    assert task.config.hyperparameters == hyperparameters.to_dict()
+    assert task.config.hyperparameters == hyperparameters
     assert task.train.seed == 7
     told = changed(task.train.augment)
     for one, expected in zip(told, changed(KeypointAugmenter(0.3, 7)), strict=True):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +219,47 @@ def test_a_study_is_read_from_its_folder_to_its_findings(tmp_path: Path) -> None
     assert (canal.x, canal.y) == pytest.approx((73.5, 15.5), abs=2.5)  # a cell
     assert canal.normal_mild == pytest.approx(0.6, rel=1e-4)
     assert (rows["reason"] == f"the study has no {AXIAL_T2} series").sum() == 10
+
+
+class NoNumber(Fixed):
+    """A predictor without a finite output."""
+
+    def outputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Return no number."""
+        return super().outputs(images) * torch.nan
+
+
+def test_a_run_without_finite_outputs_is_told_once_and_the_others_grade(
+    study: Study,
+) -> None:
+    logged: list[str] = []
+    good, bad = fixed(Fixed(0.6, 0.3, 0.1)), fixed(NoNumber())
+    bad = replace(bad, run=replace(bad.run, folder=Path("severity-bad")))
+    tested = pipeline(severity_models=[bad, good], log=logged.append)
+    findings = prior_findings([77], uniform(), "not read yet")
+    rows = [tested.grade(study, SITES, findings) for _ in range(2)][1]
+    rows = rows.set_index(["condition", "level"])
+    for target in [(SPINAL, "l4_l5"), (LEFT, "l5_s1")]:
+        assert rows.loc[target, "normal_mild"] == pytest.approx(0.6, rel=1e-4)
+        assert rows.loc[target, "reason"] == "without severity-bad: no finite output"
+    [sentence] = logged
+    assert "severity-bad" in sentence
+
+
+def test_a_locator_without_finite_heatmaps_is_told_once_and_the_others_find() -> None:
+    class Blind(Shower):
+        def outputs(self, images: torch.Tensor) -> torch.Tensor:
+            return super().outputs(images) * torch.nan
+
+    logged: list[str] = []
+    locators = [Blind(shown()), Shower(shown())]
+    named = {"locator_names": ["location-bad", "location-good"], "log": logged.append}
+    assert errors_mm(pipeline(locators=locators, **named)).max() < 3
+    [sentence] = logged
+    assert "location-bad" in sentence
+    study = Study(77, overviews=VIEWS)
+    assert pipeline(locators=locators[:1]).find_sites(study) == {}
+    assert study.read_errors.keys() == VIEWS.keys()
 
 
 # Loading

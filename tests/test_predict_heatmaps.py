@@ -74,3 +74,14 @@ def test_heatmaps_of_two_sizes_are_resized_to_one(
     inner = slice(1, -1) if first > second else slice(None)
     steps = np.diff(logs, axis=1)[:, inner]
     assert steps == pytest.approx(np.full_like(steps, -3 / first / 2), rel=1e-3)
+
+
+def test_a_locator_without_finite_heatmaps_is_skipped_and_told(view: Overview) -> None:
+    broken = heatmaps(1)
+    broken[TARGETS.index("left_subarticular_stenosis_l1_l2"), 0, 0] = np.nan
+    good, bad, skipped = Constant(heatmaps(0)), Constant(broken), []
+    both = predict_heatmaps(view, AXIAL_T2, [bad, good], skipped.append)
+    alone = predict_heatmaps(view, AXIAL_T2, [good])
+    assert (both.log_probs == alone.log_probs).all()
+    assert skipped == [bad]
+    assert predict_heatmaps(view, AXIAL_T2, [bad]) is None

@@ -94,3 +94,19 @@ def test_the_format_is_the_devices_unless_one_is_given(
     assert Predictor(model, 0, CPU).precision is torch.bfloat16
     assert asked == [(CPU, model)]
     assert Predictor(model, 0, CPU, torch.float32).precision is torch.float32
+
+
+class Overflowing(nn.Module):
+    """Scores that overflow in half precision, and only there."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Multiply beyond 65504 in the precision that a matrix product has."""
+        flat = torch.full((len(images), 4), 300.0)
+        return flat @ torch.full((4, 2), 300.0)
+
+
+def test_a_batch_that_overflows_in_half_precision_is_scored_in_full() -> None:
+    half = Predictor(Overflowing(), 0, CPU, torch.float16)
+    with torch.autocast("cpu", torch.float16):
+        assert torch.isinf(half.model(torch.zeros(2, 3, 4, 4))).all()
+    assert half.outputs(crops(4)).tolist() == [[360_000.0] * 2] * 2

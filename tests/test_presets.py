@@ -78,13 +78,13 @@ def recipe(monkeypatch: pytest.MonkeyPatch, backbone: str, *flags: str) -> tuple
 def test_flags_come_before_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     paper = ("--config", str(ROOT / "configs" / "paper.toml"))
     hyperparameters, weights = recipe(monkeypatch, "vgg16", *paper)
-    assert (hyperparameters["optimizer"], hyperparameters["lr"]) == ("adam", 1e-4)
-    assert (hyperparameters["batch_size"], hyperparameters["patience"]) == (64, 3)
+    assert (hyperparameters.optimizer, hyperparameters.lr) == ("adam", 1e-4)
+    assert (hyperparameters.batch_size, hyperparameters.patience) == (64, 3)
     assert weights == "imagenet"
     hyperparameters, weights = recipe(
         monkeypatch, "vgg16", *paper, "--lr=0.5", "--weights", "none"
     )
-    assert hyperparameters["lr"] == 0.5
+    assert hyperparameters.lr == 0.5
     assert weights == "none"
 
 
@@ -95,7 +95,7 @@ def test_the_presets_in_configs_hold_for_all_six(
 ) -> None:
     path = ROOT / "configs" / f"{preset}.toml"
     hyperparameters, _ = recipe(monkeypatch, backbone, "--config", str(path))
-    assert hyperparameters["epochs"] > 0
+    assert hyperparameters.epochs > 0
 
 
 @pytest.mark.parametrize(

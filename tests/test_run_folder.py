@@ -7,13 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from fake_condition_runs import description
+from fake_condition_runs import run_config
+from safetensors.torch import load_file, save_file
 from tiny_training import same, weights_of
 
 from src import __version__
 from src.competition.constants import CONDITIONS
 from src.errors import UserError
-from src.training.config import EpochMetrics, RunConfig
+from src.training.config import LABELS, EpochMetrics, Hyperparameters, RunConfig
 from src.training.run_folder import (
     CHECKPOINT_FILE,
     Run,
@@ -28,15 +29,17 @@ from src.training.run_folder import (
     write_history,
 )
 
+SITE = {"condition": CONDITIONS[0], "level": "l1_l2"}
+OFFSETS = [{**SITE, "mean_mm": [1.5, 0.0, 2.0], "sd_mm": [1.0, 2.0, 3.0]}]
+SPACING = [{"level": "l1_l2", "mean_mm": 30.0, "sd_mm": 2.0}]
 PREDICTIONS = pd.DataFrame({"crop": [3, 1], "p_severe": [0.5, 0.25]})
 
 
-def hyperparameters(**changes: object) -> dict:
-    return description()["hyperparameters"] | changes
+def hyperparameters(**changes: object) -> Hyperparameters:
+    return replace(run_config().hyperparameters, **changes)
 
 
-SETTINGS = hyperparameters(input_px=48, lr=0.5)
-CONFIG = RunConfig(**description(backbone="resnet10t", hyperparameters=SETTINGS))
+CONFIG = run_config(backbone="resnet10t", input_px=48, lr=0.5)
 
 
 def published(runs: Path, config: RunConfig = CONFIG) -> tuple[Run, torch.nn.Module]:
@@ -82,9 +85,7 @@ def test_a_runs_own_weights_need_no_others(tmp_path: Path) -> None:
 
 
 def test_a_run_is_read_as_it_was_described(tmp_path: Path) -> None:
-    config = replace(
-        CONFIG, canal_offsets=[{"dx": 1.5}], level_spacing=[{"mm": 30.0}], limit=9
-    )
+    config = replace(CONFIG, canal_offsets=OFFSETS, level_spacing=SPACING, limit=9)
     run, _ = published(tmp_path, config)
     assert run.config == config
     pd.testing.assert_frame_equal(run.predictions(), PREDICTIONS)
@@ -172,7 +173,7 @@ def test_a_weights_file_is_told_by_its_name_alone() -> None:
 
 def test_runs_are_read_by_name_and_task(tmp_path: Path) -> None:
     for task, fold in (("severity", "1"), ("condition", "holdout"), ("severity", "0")):
-        config = replace(CONFIG, task=task, fold=fold)
+        config = replace(CONFIG, task=task, labels=list(LABELS[task]), fold=fold)
         finalize_run(tmp_path, config, torch.nn.Linear(1, 1), PREDICTIONS)
     every = [run.folder.name for run in read_runs(tmp_path)]
     assert every == sorted(every)
@@ -228,5 +229,58 @@ def test_a_history_that_is_not_whole_is_refused(
     path.parent.mkdir()
     if text is not None:
         path.write_text(text)
+    with pytest.raises(UserError, match="a-run"):
+        read_history(path)
+
+
+def damage_weights(run: Run, kind: str) -> None:
+    path = run.folder / "weights.safetensors"
+    state = load_file(path)
+    first = next(iter(state))
+    if kind == "gone":
+        path.unlink()
+    elif kind == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif kind == "not a number":
+        save_file(state | {first: state[first] * torch.nan}, path)
+    elif kind == "another shape":
+        save_file(state | {first: torch.zeros(3)}, path)
+    else:
+        save_file({"w": state[first]}, path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["gone", "cut", "not a number", "another shape", "other names"]
+)
+def test_weights_that_cannot_be_used_are_one_sentence(
+    kind: str, tmp_path: Path
+) -> None:
+    run, _ = published(tmp_path)
+    damage_weights(run, kind)
+    with pytest.raises(UserError) as raised:
+        run.predictor()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "crop,p_a\n", "crop,p_a\n1,0.5\n2\n", "crop\n1,2,3\n4\n5,6,7,8\n", None],
+)
+def test_predictions_that_are_not_whole_are_refused(
+    text: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "a-run" / "predictions.csv"
+    path.parent.mkdir()
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match="a-run"):
+        Run(path.parent, CONFIG).predictions()
+
+
+@pytest.mark.parametrize("loss", ["NaN", "null", '"x"', "[1]", "1e999"])
+def test_a_history_without_a_finite_loss_is_refused(loss: str, tmp_path: Path) -> None:
+    path = tmp_path / "a-run" / "history.jsonl"
+    path.parent.mkdir()
+    path.write_text(f'{{"epoch": 1, "train_loss": {loss}, "validation_loss": 1}}\n')
     with pytest.raises(UserError, match="a-run"):
         read_history(path)

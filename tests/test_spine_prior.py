@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from fake_condition_runs import description
+from fake_condition_runs import run_config
 
 from src.competition.constants import SPINAL
 from src.localization.spine_prior import load_spine_prior
@@ -27,9 +27,7 @@ def config(offsets: dict[str, float], steps: dict[str, float]) -> RunConfig:
         {"level": level, "mean_mm": length, "sd_mm": 4.0}
         for level, length in steps.items()
     ]
-    return RunConfig(
-        **description(task="location", canal_offsets=rows, level_spacing=lengths)
-    )
+    return run_config(task="location", canal_offsets=rows, level_spacing=lengths)
 
 
 def test_an_offset_or_spacing_is_that_of_the_first_run_that_has_it() -> None:

@@ -12,7 +12,15 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from fake_condition_runs import CROP, LEVELS, description, sites, write_cache, write_run
+from fake_condition_runs import (
+    CROP,
+    LEVELS,
+    description,
+    run_config,
+    sites,
+    write_cache,
+    write_run,
+)
 
 import train
 from src.cache.crop_cache import CropCache, open_cache
@@ -20,6 +28,7 @@ from src.classification.calibration import CALIBRATION_FILE, Calibration
 from src.competition.constants import CONDITIONS, FAMILIES, SEVERITIES, TARGETS
 from src.competition.folds import read_folds
 from src.competition.prior import smoothed_prior
+from src.errors import UserError
 from src.models.backbones import PAPER_BACKBONES
 from src.training.config import Hyperparameters, RunConfig
 
@@ -85,7 +94,7 @@ def test_every_flag_lands_in_its_place(flags: Callable, cache: CropCache) -> Non
         *("--bn-stats", "running", "--seed", 11),
     )
     config = configured(args, cache, "2")
-    assert config.hyperparameters == {
+    assert config.hyperparameters.to_dict() == {
         **{"optimizer": "sgd", "lr": 0.5, "weight_decay": 0.25, "augment": 0.75},
         **{"schedule": "constant", "epochs": 7, "patience": 3, "batch_size": 9},
         **{"input_px": 64, "bn_stats": "running", "seed": 11},
@@ -144,12 +153,12 @@ def recipe(args: Namespace) -> dict:
 @pytest.mark.parametrize("task", ["condition", "severity", "location"])
 def test_without_flags_a_recipe_is_the_settings_own(task: str, flags: Callable) -> None:
     own = Hyperparameters(input_px=160 if task == "location" else 0)
-    assert train.recipe_for(flags(task=task), "vgg11") == (own.to_dict(), "none")
+    assert train.recipe_for(flags(task=task), "vgg11") == (own, "none")
 
 
 def test_zero_is_a_size_that_can_be_asked_for(flags: Callable) -> None:
     given = recipe(flags("--input-px", 0, task="location"))
-    assert given["input_px"] == 0
+    assert given.input_px == 0
 
 
 def test_an_abbreviated_flag_is_refused(
@@ -172,15 +181,15 @@ def test_a_preset_stands_between_flags_and_defaults(
     )
     args = flags("--config", path, "--lr", 0.5, task=task)
     hyperparameters, weights = train.recipe_for(args, "vgg11")
-    assert hyperparameters == {
-        **Hyperparameters(lr=0.5, input_px=96, augment=0.0, epochs=3).to_dict()
-    }
+    assert hyperparameters == Hyperparameters(
+        lr=0.5, input_px=96, augment=0.0, epochs=3
+    )
     assert weights == "p.pth"
-    assert train.recipe_for(args, "vgg16")[0]["epochs"] == 4
+    assert train.recipe_for(args, "vgg16")[0].epochs == 4
     again = train.recipe_for(
         flags("--config", path, "--input-px=0", task=task), "vgg11"
     )
-    assert again[0]["input_px"] == 0
+    assert again[0].input_px == 0
 
 
 @pytest.mark.parametrize(
@@ -308,7 +317,7 @@ def test_a_run_is_trained_unless_it_is_there(
     there: bool, rank: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     trained, asked = [], []
-    config = RunConfig(**description())
+    config = run_config()
     task = SimpleNamespace(config=config)
 
     def finished(runs: Path, config: RunConfig) -> bool:
@@ -413,11 +422,21 @@ def test_the_tuner_gets_its_trials_storage_and_place(
     monkeypatch.setattr(
         "src.training.tuning.tune", lambda *some: given.append(some) or [row]
     )
-    task = SimpleNamespace(config=RunConfig(**description(backbone="resnet10t")))
+    task = SimpleNamespace(config=run_config(backbone="resnet10t"))
     more = ("--storage", "sqlite:///x.db", "--loader-workers", 2)
     args = flags("--tune", 17, *more, runs=tmp_path)
     train.tune_one(args, task)
     [(tuned, trials, storage, best, _, workers)] = given
     assert tuned is task
     assert (trials, storage, workers) == (17, "sqlite:///x.db", 2)
-    assert best == tmp_path / "tuned-resnet10t.toml"
+    assert best == tmp_path / f"tuned-{task.config.name}.toml"
+
+
+def test_tuning_is_not_for_torchrun(
+    flags: Callable, kit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    args = flags("--tune", 3, cache=kit)
+    monkeypatch.setattr(train, "parse", lambda: args)
+    with pytest.raises(UserError, match="--tune is not for torchrun"):
+        train.main()

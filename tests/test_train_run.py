@@ -3,32 +3,34 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
+from fake_condition_runs import run_config
 from safetensors.torch import load_file, save_file
 from tiny_training import Scripted, same, tiny_trainer, weights_of
 from toy_crops import QUIET, ToyTask, crop_set
 
 from src import __version__
+from src.errors import UserError
 from src.training import train_run
 from src.training.checkpoint import load_checkpoint
-from src.training.config import EpochMetrics, Hyperparameters, RunConfig
+from src.training.config import EpochMetrics, RunConfig
 from src.training.run_folder import CHECKPOINT_FILE, partial_folder
+from src.training.run_lock import run_lock
 from src.training.train_run import make_trainer
 from src.training.trainer import Trainer
 
 LOSSES = (3.0, 1.0, 2.0, 4.0)
-CONFIG = RunConfig(
-    **{"task": "condition", "backbone": "resnet10t", "split": "study"},
-    **{"fold": "holdout", "slices": "neighbours", "labels": ["a", "b", "c"]},
-    hyperparameters=replace(QUIET, epochs=4, patience=3, lr=0.01).to_dict(),
-    **{"weights": "none", "crop": {"slices": 3}, "cache_fingerprint": {"points": "0"}},
-    **{"limit": None, "prior": []},
+CONFIG = replace(
+    run_config(
+        backbone="resnet10t", crop={"crop_px": 32, "field_mm": 50.0, "slices": 3}
+    ),
+    hyperparameters=replace(QUIET, epochs=4, patience=3, lr=0.01),
 )
 
 
@@ -62,7 +64,7 @@ class Rehearsal:
         return told
 
     def _task(self) -> ToyTask:
-        own = Hyperparameters(**self.config.hyperparameters)
+        own = self.config.hyperparameters
         task = ToyTask(crop_set(24), self.validation, own)
         task.config, task.predict = self.config, self._predict
         return task
@@ -70,7 +72,7 @@ class Rehearsal:
     def checkpoint_epochs(self, config: RunConfig = CONFIG) -> int | None:
         """Count the epochs in the checkpoint, if there is one."""
         path = partial_folder(self.runs, config) / CHECKPOINT_FILE
-        state = load_checkpoint(path, dict(vars(config)))
+        state = load_checkpoint(path, asdict(config))
         return len(state.epochs) if state else None
 
     @property
@@ -80,7 +82,7 @@ class Rehearsal:
 
     def _trainer(self, config: RunConfig, loader_workers: int) -> Trainer:
         assert loader_workers == 0
-        return tiny_trainer(Hyperparameters(**config.hyperparameters))
+        return tiny_trainer(config.hyperparameters)
 
     def _predict(self, trainer: Trainer) -> pd.DataFrame:
         self.predicted_by.append(weights_of(trainer.model))
@@ -127,7 +129,7 @@ def test_the_best_weights_predict_and_are_published(tmp_path: Path) -> None:
 
 def test_a_runs_recipe_and_workers_are_the_trainers() -> None:
     trainer = make_trainer(CONFIG, 3)
-    assert trainer.hyperparameters.to_dict() == CONFIG.hyperparameters
+    assert trainer.hyperparameters == CONFIG.hyperparameters
     assert trainer.loader_workers == 3
 
 
@@ -155,7 +157,7 @@ def test_a_killed_run_trains_what_is_left_and_publishes_its_best(
 @pytest.mark.parametrize(
     "change",
     [
-        {"hyperparameters": {**CONFIG.hyperparameters, "lr": 0.02}},
+        {"hyperparameters": replace(CONFIG.hyperparameters, lr=0.02)},
         {"cache_fingerprint": {"points": "1"}},
         {"weights": "imagenet"},
         {"limit": 3},
@@ -221,10 +223,57 @@ def test_a_run_begins_from_its_weights_and_its_seed(tmp_path: Path) -> None:
         made = weights_of(make_trainer(config).model)
         return {name: value.contiguous() for name, value in made.items()}
 
-    seeded = {**CONFIG.hyperparameters, "seed": 1}
+    seeded = replace(CONFIG.hyperparameters, seed=1)
     other = weights(replace(CONFIG, hyperparameters=seeded))
     assert same(weights(CONFIG), weights(CONFIG))
     assert not same(weights(CONFIG), other)
     save_file(other, tmp_path / "w.safetensors")
     begun = weights(replace(CONFIG, weights=str(tmp_path / "w.safetensors")))
     assert same(begun, other)
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("keep", [0, 100, -1])
+def test_from_a_cut_checkpoint_a_run_begins_anew_and_says_so(
+    keep: int, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    one = Rehearsal(tmp_path)
+    one.train(kill_after(2))
+    path = partial_folder(tmp_path, CONFIG) / CHECKPOINT_FILE
+    path.write_bytes(path.read_bytes()[:keep])
+    assert one.train() == [1, 2, 3, 4]
+    [sentence] = capsys.readouterr().out.splitlines()
+    assert str(path) in sentence
+    assert "from the beginning" in sentence
+    assert same(load_file(one.folder / "weights.safetensors"), one.validation.judged[2])
+
+
+def test_a_run_that_diverges_is_named_and_not_finished(tmp_path: Path) -> None:
+    one = Rehearsal(tmp_path)
+    one.validation.losses = (3.0, float("nan"), 1.0, 1.0)
+    with pytest.raises(UserError, match=f"^{CONFIG.name} diverged: .* epoch 2 is nan"):
+        one.train()
+    assert not one.folder.exists()
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
+    one = Rehearsal(tmp_path)
+    with (
+        run_lock(partial_folder(tmp_path, CONFIG)),
+        pytest.raises(UserError, match="is being trained by process"),
+    ):
+        one.train()
+    assert one.train() == [1, 2, 3, 4]
+    assert one.train() == []  # finished meanwhile: not trained again
+
+
+@pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "inception_v3"])
+def test_a_backbone_that_needs_another_size_names_the_flag(backbone: str) -> None:
+    with pytest.raises(UserError, match=r"images of 32 px .*--input-px (224|96)$"):
+        make_trainer(replace(CONFIG, backbone=backbone))
+
+
+def test_a_backbone_with_a_second_output_in_training_trains_on_one() -> None:
+    config = replace(CONFIG, backbone="googlenet")
+    model = make_trainer(config).model.train()
+    assert model(torch.zeros(2, 3, 64, 64)).shape == (2, len(CONFIG.labels))

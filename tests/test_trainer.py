@@ -15,6 +15,7 @@ from torch import nn
 from toy_crops import QUIET, crop_set, fit, train_epoch, trainer
 
 from src.classification.crop_dataset import CropDataset
+from src.errors import UserError
 from src.models.backbones import build
 from src.training.batch_norm import needs_recompute, recompute_statistics
 from src.training.checkpoint import load_checkpoint, save_checkpoint
@@ -23,7 +24,7 @@ from src.training.data_loading import Batch, BatchDataset, BatchKey
 from src.training.device import choose_precision
 from src.training.optimizers import OPTIMIZERS, lr_factor, make_optimizer
 from src.training.predictor import normalize
-from src.training.trainer import Trainer, Validation
+from src.training.trainer import DivergedError, Trainer, Validation
 
 
 @dataclass(frozen=True)
@@ -552,3 +553,36 @@ def test_grouped_convolutions_keep_float32_on_a_cpu(
     cpu = torch.device("cpu")
     assert choose_precision(cpu, build("mnasnet0_5", 3)) is torch.float32
     assert choose_precision(cpu, build("resnet10t", 3)) is torch.bfloat16
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_validation_without_a_finite_loss_ends_the_training(
+    loss: float, epoch: int
+) -> None:
+    losses = [*[3.0, 2.0][: epoch - 1], loss, 1.0]
+    one = tiny_trainer(replace(QUIET, epochs=4, patience=0, lr=0.25))
+    with pytest.raises(DivergedError, match=f"validation loss in epoch {epoch} is"):
+        fit(one, crop_set(), Scripted(losses))
+    assert len(one.epochs) == epoch - 1
+
+
+def test_a_training_that_diverges_says_what_to_change() -> None:
+    one = tiny_trainer(replace(QUIET, optimizer="sgd", lr=1e38))
+    with pytest.raises(
+        DivergedError, match=r"train loss in epoch .*--lr \(here 1e\+38"
+    ):
+        fit(one, crop_set(), Scripted([1.0] * 3))
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "words"),
+    [(24, 1, "--batch-size 1 is too small: give at least 2"), (1, 12, "1 training ex")],
+)
+def test_what_fills_no_batch_is_told_before_training(
+    count: int, size: int, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        fit(
+            tiny_trainer(replace(QUIET, batch_size=size)), crop_set(count), Scripted([])
+        )

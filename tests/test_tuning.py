@@ -68,7 +68,8 @@ def test_two_workers_share_one_search(cache: Path, tmp_path: Path, kind: str) ->
     numbers = sorted(int(line.split()[1].rstrip(":")) for line in said)
     assert numbers == sorted(t.number for t in done)  # each is told by who made it
     # Whoever ended last has written the best of all.
-    preset = tomllib.loads((tmp_path / "runs" / "tuned-resnet10t.toml").read_text())
+    written = tmp_path / "runs" / f"tuned-{name}.toml"
+    preset = tomllib.loads(written.read_text())
     assert preset == {k.replace("_", "-"): v for k, v in study.best_params.items()}
 
 
@@ -104,7 +105,7 @@ def test_every_optimiser_is_tried_first_at_a_rate_of_its_own(
     own: str, rate: float
 ) -> None:
     hyperparameters = Hyperparameters(optimizer=own, lr=rate)
-    recipes = first_recipes(hyperparameters.to_dict())
+    recipes = first_recipes(hyperparameters)
     assert recipes[0]["optimizer"] == own
     rates = {recipe["optimizer"]: recipe["lr"] for recipe in recipes}
     expected = {"adam": 0.001, "adamw": 0.001, "rmsprop": 0.001, "sgd": 0.03}
@@ -112,7 +113,7 @@ def test_every_optimiser_is_tried_first_at_a_rate_of_its_own(
 
 
 def test_the_first_trials_get_the_first_recipes_whoever_asks(tmp_path: Path) -> None:
-    recipes = first_recipes(Hyperparameters(optimizer="sgd", lr=0.03).to_dict())
+    recipes = first_recipes(Hyperparameters(optimizer="sgd", lr=0.03))
     storage = f"sqlite:///{tmp_path / 'tune.db'}"
     workers = [
         optuna.create_study(

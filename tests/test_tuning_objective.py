@@ -7,19 +7,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fake_condition_runs import description
+from fake_condition_runs import run_config
 
+from src.errors import UserError
 from src.training import tuning
 from src.training.config import EpochMetrics, Hyperparameters, RunConfig
 from src.training.optimizers import OPTIMIZERS
-from src.training.tuning import first_recipes, tune
+from src.training.trainer import DivergedError
+from src.training.tuning import MAX_FAILURES, first_recipes, tune
 
 OWN = Hyperparameters(
     **{"optimizer": "adam", "lr": 0.002, "weight_decay": 0.03, "batch_size": 64},
     **{"augment": 0.25, "epochs": 3, "patience": 1, "schedule": "constant"},
     **{"input_px": 48, "bn_stats": "running", "seed": 9},
 )
-CONFIG = RunConfig(**description(hyperparameters=OWN.to_dict()))
+CONFIG = replace(run_config(), hyperparameters=OWN)
 
 
 class Script:
@@ -34,6 +36,8 @@ class Script:
         """Report each epoch in turn."""
         self.task = task
         for number, loss in enumerate(self.losses, 1):
+            if loss != loss:
+                raise DivergedError("diverged")
             epoch = EpochMetrics(number, 1 / loss, loss, 1 / (1 + loss), 0.1, 1.0, True)
             self.epochs.append(epoch)
             on_epoch(epoch)
@@ -58,7 +62,7 @@ class Search:
 
     def with_hyperparameters(self, new: Hyperparameters) -> SimpleNamespace:
         """Return a task of which the trial's recipe is known."""
-        return SimpleNamespace(config=replace(CONFIG, hyperparameters=new.to_dict()))
+        return SimpleNamespace(config=replace(CONFIG, hyperparameters=new))
 
     def preset(self) -> dict:
         """Read the best recipe."""
@@ -66,7 +70,7 @@ class Search:
 
     def _trainer(self, config: RunConfig, loader_workers: int) -> Script:
         assert loader_workers == 2
-        self.hyperparameters.append(Hyperparameters(**config.hyperparameters))
+        self.hyperparameters.append(config.hyperparameters)
         self.trainers.append(Script(self.losses[len(self.trainers)]))
         return self.trainers[-1]
 
@@ -104,7 +108,7 @@ def test_a_trial_is_the_runs_own_recipe_but_for_what_is_searched(
             getattr(OWN, name) for name in kept
         ]
     for one, trainer in zip(search.hyperparameters, search.trainers, strict=True):
-        assert trainer.task.config.hyperparameters == one.to_dict()
+        assert trainer.task.config.hyperparameters == one
     assert search.hyperparameters[0] == OWN
     firsts = [
         hyperparameters.optimizer
@@ -155,7 +159,7 @@ def test_two_runs_searches_in_one_place_are_two(tmp_path: Path) -> None:
 def test_a_batch_size_that_is_not_searched_gives_way_to_the_nearest(
     asked: int, tried: int
 ) -> None:
-    own = Hyperparameters(batch_size=asked, lr=0.5, optimizer="adam").to_dict()
+    own = Hyperparameters(batch_size=asked, lr=0.5, optimizer="adam")
     recipes = first_recipes(own)
     assert {recipe["batch_size"] for recipe in recipes} == {tried}
     [sgd] = [recipe for recipe in recipes if recipe["optimizer"] == "sgd"]
@@ -164,6 +168,42 @@ def test_a_batch_size_that_is_not_searched_gives_way_to_the_nearest(
 
 def test_every_optimiser_is_tried_with_the_rest_of_the_recipe() -> None:
     own = OWN.to_dict()
-    for recipe in first_recipes(own):
+    for recipe in first_recipes(OWN):
         for name in ("weight_decay", "batch_size", "augment"):
             assert recipe[name] == own[name]
+
+
+NAN = float("nan")
+
+
+def test_a_trial_that_diverges_does_not_end_the_search(tmp_path: Path) -> None:
+    search = Search(tmp_path / "best.toml", (NAN,), (3, 2), (5, NAN), (4, 1))
+    rows = search.run(2)
+    assert len(search.trainers) == 4
+    assert rows[0]["loss"] == 1
+    assert search.preset() == pytest.approx(as_preset(search.hyperparameters[3]))
+    assert ["diverged" in told for told in search.told] == [True, False, True, False]
+
+
+def test_a_search_of_which_all_trials_diverge_stops(tmp_path: Path) -> None:
+    search = Search(tmp_path / "best.toml", (2.0, 1.0), *[(NAN,)] * 50)
+    with pytest.raises(UserError, match=f"after {MAX_FAILURES} diverged trials"):
+        search.run(10)
+    assert len(search.trainers) == 1 + MAX_FAILURES
+    assert search.preset() == pytest.approx(as_preset(search.hyperparameters[0]))
+
+
+@pytest.mark.parametrize(
+    ("storage", "words"),
+    [
+        ("postgresql://me:secret@host/db", "pip install psycopg2-binary"),
+        ("mysql+pymysql://me:secret@host/db", "pip install pymysql"),
+        ("nosuch://me:secret@host/db", "no URL of a database"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_sentence(
+    storage: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=words) as raised:
+        tune(Search(tmp_path / "b.toml"), 1, storage, tmp_path / "b.toml", print)
+    assert "secret" not in str(raised.value)

@@ -26,6 +26,7 @@ from src.files import write_json
 CALIBRATION_FILE = "calibration.json"
 TEMPERATURES = np.geomspace(0.5, 4.0, 43)
 FACTORS = np.linspace(1.0, 2.0, 21)
+MIN_FACTOR, MAX_FACTOR = 0.01, 100.0  # that a file may hold: of any fit by far
 PARTS = 5
 SITE = ["study_id", "condition", "level"]
 PROBABILITY_COLUMNS = list(SEVERITIES)
@@ -113,11 +114,14 @@ def load_calibration(runs: Path, names: list[str]) -> Calibration | None:
         rule = held.pop("ensemble", None)
         calibration = Calibration(**held)
         numbers = [*calibration.temperatures.values(), calibration.any_severe]
-        if calibration.temperatures.keys() != FAMILIES.keys() or not all(
-            0 < number < np.inf for number in numbers
+        if (
+            calibration.temperatures.keys() != FAMILIES.keys()
+            or not all(MIN_FACTOR <= number <= MAX_FACTOR for number in numbers)
+            or not np.isfinite(calibration.gain)
+            or not isinstance(fitted_on, list)
         ):
             raise ValueError("not a calibration")
-    except (ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path} is damaged; delete it and run train.py again"
         ) from error

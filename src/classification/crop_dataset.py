@@ -70,8 +70,9 @@ class CropDataset(BatchDataset):
         return mirror_where(crops, self.mirrored[places], self.axial[places])
 
     def _flipped(self, crops: np.ndarray, places: np.ndarray, epoch: int) -> np.ndarray:
-        """Flip half of the crops whose label a flip leaves true."""
-        if self.mirror_invariant is None:
+        """Flip half of the crops whose label a flip leaves true, where any change."""
+        still = self.augment is not None and not self.augment.strength
+        if self.mirror_invariant is None or still:
             return crops
         seeds = [derive_seed(self.seed, epoch, int(row)) for row in self.rows[places]]
         flip = self.mirror_invariant[places] & (np.array(seeds) % 2 == 1)

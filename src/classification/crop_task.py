@@ -62,7 +62,7 @@ class CropTask(CropTraining):
 
     def with_hyperparameters(self, new: Hyperparameters) -> "CropTask":
         """Return the same task with another recipe, augmentation included."""
-        config = replace(self.config, hyperparameters=new.to_dict())
+        config = replace(self.config, hyperparameters=new)
         train = replace(self.train, augment=make_augmenter(config), seed=new.seed)
         size = new.batch_size
         return replace(self, config=config, train=train, batch_size=size)
@@ -99,7 +99,7 @@ def make_crop_task(
             f"--slices attention looks at more than {CHANNELS} slices and the cache "
             f"has {cache.spec.slices}: prepare one with input_prep.py --crop-slices 5"
         )
-    own = Hyperparameters(**config.hyperparameters)
+    own = config.hyperparameters
     sets = crop_datasets(cache, folds, config)
     task = CropTask(config=config, table=cache.table, batch_size=own.batch_size, **sets)
     return task.with_hyperparameters(own)  # which gives the train crops augmentation
@@ -112,14 +112,14 @@ def make_augmenter(config: RunConfig) -> Augmenter:
     spare = config.task == "severity" and config.crop["slices"] > CHANNELS
     own = config.hyperparameters
     jitter = SLICE_JITTER if spare else 0.0
-    return Augmenter(own["augment"], own["seed"], mirrors, jitter)
+    return Augmenter(own.augment, own.seed, mirrors, jitter)
 
 
 def crop_datasets(
     cache: CropCache, folds: pd.DataFrame, config: RunConfig
 ) -> dict[str, CropDataset]:
     """Split the cache's crops into train, validation and test, none empty."""
-    seed = config.hyperparameters["seed"]
+    seed = config.hyperparameters.seed
     given = crop_splits(cache.table, folds, config.split, config.fold, seed)
     answered = cache.table[CROP_LABELS[config.task].column].notna()
     given = given.where(first_studies(cache.table, config.limit) & answered)
@@ -132,7 +132,6 @@ def _crop_dataset(
     cache: CropCache, config: RunConfig, chosen: pd.Series
 ) -> CropDataset:
     table, labels = cache.table[chosen], CROP_LABELS[config.task]
-    flips = labels.mirror_invariant(table["condition"])
     return CropDataset(
         cache.crops,
         table["crop"].to_numpy(np.int64),
@@ -140,6 +139,6 @@ def _crop_dataset(
         is_axial(table),
         config.slices,
         labels.mirrored(table["condition"]),
-        flips if config.hyperparameters["augment"] else None,
+        labels.mirror_invariant(table["condition"]),
         labels.weights,
     )

@@ -11,7 +11,6 @@ from src.competition.constants import (
     SEVERITY_WEIGHTS,
     SIDES,
     SPINAL,
-    TARGETS,
 )
 
 
@@ -50,9 +49,4 @@ CROP_LABELS = {
     "severity": CropLabels(
         "severity", SEVERITIES, SEVERITY_WEIGHTS, canonical_side=True
     ),
-}
-# What the outputs of a task's models are called, in order.
-LABELS = {
-    **{name: task.labels for name, task in CROP_LABELS.items()},
-    "location": TARGETS,
 }

@@ -1,5 +1,6 @@
 """Severity and condition probabilities at the found sites, from an ensemble of runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from src.localization.spine_prior import Target
 from src.training.mirror import mirror_where
 from src.training.predictor import Predictor
 from src.training.run_folder import Run
+
+NO_FINITE_RUN = "no run predicted a finite probability"
+OnSkip = Callable[[str, Target], None]  # called with the run's name
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +46,16 @@ class CropClassifier:
 
 
 def predict_ensemble(
-    study: Study, sites: Sites, models: list[CropClassifier]
+    study: Study,
+    sites: Sites,
+    models: list[CropClassifier],
+    on_skip: OnSkip = lambda run, target: None,
 ) -> tuple[dict[Target, np.ndarray], dict[Target, str]]:
-    """Return the ensemble's probabilities by site, and why others have none."""
+    """Return the ensemble's probabilities by site, and why others have none.
+
+    A run without finite probabilities for a site is skipped there, and on_skip called;
+    a site without any other run has none.
+    """
     found: dict[Target, list[np.ndarray]] = {}
     read_errors: dict[Target, str] = {}
     for spec in {model.spec: None for model in models}:
@@ -56,18 +67,19 @@ def predict_ensemble(
         for model in (model for model in models if model.spec == spec):
             rows = model.predict_proba(pixels, names)
             for target, row in zip(crops, rows, strict=True):
-                if np.isfinite(row).all():  # a float16 may overflow
+                if np.isfinite(row).all():
                     found.setdefault(target, []).append(row)
                 else:
-                    read_errors[target] = "a run predicted no finite probability"
-    rows_of = {at: rows for at, rows in found.items() if at not in read_errors}
-    if not rows_of:
+                    on_skip(model.run.folder.name, target)
+                    read_errors.setdefault(target, NO_FINITE_RUN)
+    if not found:
         return {}, read_errors
-    counts = [len(rows) for rows in rows_of.values()]
+    counts = [len(rows) for rows in found.values()]
     mean = ensemble(
-        np.vstack(list(rows_of.values())), np.repeat(range(len(counts)), counts)
+        np.vstack(list(found.values())), np.repeat(range(len(counts)), counts)
     )
-    return dict(zip(rows_of, mean, strict=True)), read_errors
+    errors = {at: error for at, error in read_errors.items() if at not in found}
+    return dict(zip(found, mean, strict=True)), errors
 
 
 def _crops(

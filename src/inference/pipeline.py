@@ -1,8 +1,9 @@
 """The inference pipeline: locate a study's sites, grade them, name their condition."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,8 @@ from src.training.predictor import Predictor
 from src.training.run_folder import Run
 
 DISAGREE_AT = 0.5  # least probability of another condition that is reported
+NOT_FINITE = "no finite output"
+Key = TypeVar("Key")
 Log = Callable[[str], None]
 
 
@@ -34,6 +37,7 @@ class StudyPipeline:
 
     locators, severity_models, condition_models: the runs of each task, an ensemble
     each. Without severity_models the sites are found and every grade stays the prior.
+    log: takes a sentence for the user; skipped: the runs whose skipping it was told.
     """
 
     locators: list[Predictor]
@@ -42,6 +46,9 @@ class StudyPipeline:
     severity_models: list[CropClassifier]
     condition_models: list[CropClassifier]
     calibration: Calibration
+    locator_names: Sequence[str] = ()
+    log: Log = lambda sentence: None
+    skipped: set[str] = field(default_factory=set)
 
     def predict(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
@@ -55,21 +62,53 @@ class StudyPipeline:
 
     def grade(self, study: Study, sites: Sites, findings: pd.DataFrame) -> pd.DataFrame:
         """Grade a study's sites and merge them into its prior's rows of findings."""
-        graded, errors = predict_ensemble(study, sites, self.severity_models)
-        named, _ = predict_ensemble(study, sites, self.condition_models)
+        skips: dict[Target, str] = {}
+
+        def on_skip(run: str, target: Target) -> None:
+            self.log_skip(run)
+            _add(skips, target, f"without {run}: {NOT_FINITE}")
+
+        graded, errors = predict_ensemble(study, sites, self.severity_models, on_skip)
+        named, _ = predict_ensemble(study, sites, self.condition_models, on_skip)
         if not self.severity_models:
             errors = dict.fromkeys(sites, NO_SEVERITY_RUN)
-        reasons = _join(_site_reasons(study, sites), errors, _disagreements(named))
+        reasons = _join(
+            _site_reasons(study, sites), errors, skips, _disagreements(named)
+        )
         grades = _calibrated(graded, self.calibration) if self.severity_models else None
         return _with_seen(merge_into_findings(findings, sites, grades, reasons), named)
 
     def find_sites(self, study: Study) -> Sites:
-        """Find a study's sites."""
-        heatmaps = {
-            description: predict_heatmaps(overview, description, self.locators)
-            for description, overview in study.overviews.items()
-        }
+        """Find a study's sites; note in its read_errors where no locator could."""
+        heatmaps = {}
+        for description, overview in study.overviews.items():
+            skipped: list[Predictor] = []
+            found = predict_heatmaps(
+                overview, description, self.locators, skipped.append
+            )
+            for run in map(self._name_of, skipped):
+                self.log_skip(run)
+                _add(study.notes, description, f"without {run}: {NOT_FINITE}")
+            if found is None:
+                error = f"no location run gave a finite heatmap of {description}"
+                _add(study.read_errors, description, error)
+            else:
+                heatmaps[description] = found
         return locate(heatmaps, self.canal_offsets, self.level_spacing)
+
+    def log_skip(self, run: str) -> None:
+        """Log once that a run was skipped somewhere, as its outputs are not finite."""
+        if run not in self.skipped:
+            self.skipped.add(run)
+            self.log(
+                f"Warning: {run} is skipped where it has {NOT_FINITE}, in one study or "
+                "more; train it again with a lower --lr if it is so in most"
+            )
+
+    def _name_of(self, locator: Predictor) -> str:
+        index = self.locators.index(locator)
+        names = dict(enumerate(self.locator_names))
+        return names.get(index, f"location run {index + 1}")
 
 
 def load_pipeline(folder: Path, runs: list[Run], log: Log) -> StudyPipeline:
@@ -88,7 +127,9 @@ def load_pipeline(folder: Path, runs: list[Run], log: Log) -> StudyPipeline:
             log(f"Skipped {name}: trained on the leaky row split")
             continue
         try:
-            usable[config.task].append(CropClassifier(run, run.predictor()))
+            classifier = CropClassifier(run, run.predictor())
+            _ = classifier.spec  # whose sizes are checked as it is made
+            usable[config.task].append(classifier)
         except UserError as error:
             log(f"Skipped: {error}")
     locators = usable["location"]
@@ -103,6 +144,8 @@ def load_pipeline(folder: Path, runs: list[Run], log: Log) -> StudyPipeline:
         usable["severity"],
         usable["condition"],
         _calibration(folder, usable["severity"], log),
+        [locator.run.folder.name for locator in locators],
+        log,
     )
 
 
@@ -137,6 +180,11 @@ def _calibrated(
     return dict(zip(graded, rows, strict=True))
 
 
+def _add(reasons: dict[Key, str], key: Key, reason: str) -> None:
+    """Add a reason to those that a key has already."""
+    reasons[key] = f"{reasons[key]}; {reason}" if key in reasons else reason
+
+
 def _join(*parts: dict[Target, str]) -> dict[Target, str]:
     """Join the reasons of each target."""
     lists: dict[Target, list[str]] = {}
@@ -147,8 +195,8 @@ def _join(*parts: dict[Target, str]) -> dict[Target, str]:
 
 
 def _site_reasons(study: Study, sites: Sites) -> dict[Target, str]:
-    """Explain each site that was not found, or not in its own series type."""
-    reasons = {}
+    """Explain each site that was not found, or has a note on its series type."""
+    reasons: dict[Target, str] = {}
     for condition in CONDITIONS:
         description = SERIES_OF[FAMILY_OF[condition]]
         error = study.read_errors.get(description)
@@ -159,6 +207,8 @@ def _site_reasons(study: Study, sites: Sites) -> dict[Target, str]:
             elif site.source == "projected":
                 reason = f"not found in {description}: projected from another series"
                 reasons[condition, level] = reason
+            if description in study.notes:
+                _add(reasons, (condition, level), study.notes[description])
     return reasons
 
 

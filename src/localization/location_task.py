@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import cast
 
@@ -66,7 +67,7 @@ class LocationTask:
 
     def with_hyperparameters(self, new: Hyperparameters) -> "LocationTask":
         """Return the same task with another recipe, augmentation included."""
-        config = replace(self.config, hyperparameters=new.to_dict())
+        config = replace(self.config, hyperparameters=new)
         augment = KeypointAugmenter(new.augment, new.seed)
         train = replace(self.train, augment=augment, seed=new.seed)
         return replace(self, config=config, train=train)
@@ -128,7 +129,7 @@ def make_location_task(
     task = LocationTask(
         config, studies, sets["train"], sets["validation"], sites["test"]
     )
-    return task.with_hyperparameters(Hyperparameters(**config.hyperparameters))
+    return task.with_hyperparameters(config.hyperparameters)
 
 
 def _found(
@@ -241,14 +242,34 @@ def locate_and_compare(
     for key, marked in sites.groupby("study_id"):
         study_id = cast(int, key)
         overviews = studies.by_study.get(study_id, {})
-        heatmaps = {
+        predicted = {
             description: predict_heatmaps(overviews[description], description, locators)
             for description in SERIES_DESCRIPTIONS
             if description in overviews
         }
+        heatmaps = {name: held for name, held in predicted.items() if held is not None}
         found = locate(heatmaps, offsets, steps)
         tables.append(compare_sites(found, _shown(marked, overviews), overviews))
     return pd.concat(tables[1:] or tables, ignore_index=True)
+
+
+def fold_ensembles(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Group runs by fold; of a fold's, keep those of the most studies.
+
+    Runs of a holdout and of a fold are kept apart, since one has trained on what the
+    other tests. A run of fewer studies (`--limit`) tests fewer too.
+    """
+    by_fold: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_fold[run.config.fold].append(run)
+
+    def studies(run: Run) -> float:
+        return inf if run.config.limit is None else run.config.limit
+
+    return {
+        fold: [run for run in some if studies(run) == max(map(studies, some))]
+        for fold, some in by_fold.items()
+    }
 
 
 def ensemble_errors(
@@ -256,17 +277,15 @@ def ensemble_errors(
 ) -> pd.DataFrame | None:
     """Find test studies' sites by all runs of their fold: COMPARED_COLUMNS and `run`.
 
-    sites: the cache's crops. None where no fold has several runs. Runs of a holdout and
-    of a fold are kept apart, since one has trained on what the other tests.
+    sites: the cache's crops. None where no fold has an ensemble of several runs.
     """
-    by_fold: dict[tuple[str, int | None], list[Run]] = defaultdict(list)
-    for run in runs:
-        by_fold[run.config.fold, run.config.limit].append(run)
-    if all(len(some) == 1 for some in by_fold.values()):
+    ensembles = fold_ensembles(runs)
+    if all(len(some) == 1 for some in ensembles.values()):
         return None
     studies = StudyOverviews(overviews)
     tables = []
-    for (fold, limit), some in by_fold.items():
+    for fold, some in ensembles.items():
+        limit = some[0].config.limit
         splits = sites["study_id"].map(study_splits(folds, fold))
         tested = sites[(splits == "test") & first_studies(sites, limit)]
         configs = [run.config for run in some]

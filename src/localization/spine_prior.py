@@ -9,13 +9,13 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from src.competition.constants import CONDITIONS, LEVELS, SPINAL, swap_side
-from src.training.config import RunConfig
+from src.training.config import CanalOffsetRow, LevelSpacingRow, RunConfig
 
 POINT_MM = ["x_mm", "y_mm", "z_mm"]
 TARGET = ["condition", "level"]
@@ -33,7 +33,7 @@ class CanalOffset:
     sd_mm: np.ndarray
 
 
-def fit_canal_offsets(sites: pd.DataFrame) -> list[dict[str, Any]]:
+def fit_canal_offsets(sites: pd.DataFrame) -> list[CanalOffsetRow]:
     """Fit each target's offset over studies: rows for a run's config.json.
 
     sites: condition, level and POINT_MM of marked sites, the canal's included. A site
@@ -46,10 +46,11 @@ def fit_canal_offsets(sites: pd.DataFrame) -> list[dict[str, Any]]:
     )
     other_side = offsets["condition"].map(swap_side)
     mirrored = offsets.assign(condition=other_side, x_mm=-offsets["x_mm"])
-    rows = []
+    rows: list[CanalOffsetRow] = []
     for target, group in pd.concat([offsets, mirrored]).groupby(TARGET):
         fitted = median_and_mad(group[POINT_MM].to_numpy())
-        rows.append(dict(zip(TARGET, target, strict=True)) | fitted)
+        row = dict(zip(TARGET, target, strict=True)) | fitted
+        rows.append(cast(CanalOffsetRow, row))
     return rows
 
 
@@ -74,7 +75,7 @@ def inflate_sd(sd_mm: Any) -> np.ndarray:
     return np.maximum(SD_INFLATION * np.array(sd_mm, float), MIN_SD_MM)
 
 
-def read_canal_offsets(rows: list[dict[str, Any]] | None) -> dict[Target, CanalOffset]:
+def read_canal_offsets(rows: list[CanalOffsetRow] | None) -> dict[Target, CanalOffset]:
     """Read config.json's rows: offsets by target."""
     return {
         (row["condition"], row["level"]): CanalOffset(
@@ -94,7 +95,7 @@ class LevelSpacing:
     sd_mm: float
 
 
-def fit_level_spacing(sites: pd.DataFrame) -> list[dict[str, Any]]:
+def fit_level_spacing(sites: pd.DataFrame) -> list[LevelSpacingRow]:
     """Fit each level's spacing to the next, canal to canal: rows for config.json.
 
     sites: condition, level and POINT_MM of marked sites. A pair of levels that no study
@@ -104,17 +105,17 @@ def fit_level_spacing(sites: pd.DataFrame) -> list[dict[str, Any]]:
         level: group.set_index("study_id")[POINT_MM]
         for level, group in canal_of(sites).groupby("level")
     }
-    rows = []
+    rows: list[LevelSpacingRow] = []
     for level, following in pairwise(LEVELS):
         if level in points and following in points:
             steps = (points[level] - points[following]).dropna().to_numpy()
             if len(steps):
                 fitted = median_and_mad(np.linalg.norm(steps, axis=1))
-                rows.append({"level": level, **fitted})
+                rows.append(cast(LevelSpacingRow, {"level": level, **fitted}))
     return rows
 
 
-def read_level_spacing(rows: list[dict[str, Any]] | None) -> dict[str, LevelSpacing]:
+def read_level_spacing(rows: list[LevelSpacingRow] | None) -> dict[str, LevelSpacing]:
     """Read config.json's rows: spacing by upper level."""
     return {
         row["level"]: LevelSpacing(

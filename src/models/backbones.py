@@ -1,18 +1,21 @@
 """Backbones by name: torchvision's where it has one, as in the paper, else timm's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import get_model, list_models
 
 from src.errors import UserError
+from src.models.weights_file import read_state
 
 CHANNELS = 3  # that ImageNet's backbones take
+# Of wrappers around a network: DataParallel's, torch.compile's and common trainers'.
+PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.")
+WITH_AUXILIARY_HEAD = ("googlenet", "inception_v3")  # a second output in training
 PAPER_BACKBONES = (
     *("vgg11", "vgg16", "mnasnet0_75", "mnasnet1_0"),
     *("resnet101", "resnet152"),
@@ -39,6 +42,8 @@ def build_encoder(name: str, weights: str = "none") -> nn.Module:
     backbone, or none that gives its maps.
     """
     try:
+        if not timm.is_model(name):  # nor an address of a model on the web
+            raise ValueError(name)
         model = timm.create_model(name, features_only=True)
     except (RuntimeError, AttributeError, ValueError) as error:
         raise UserError(
@@ -48,6 +53,52 @@ def build_encoder(name: str, weights: str = "none") -> nn.Module:
     if weights != "none":
         load_matching_weights(model, *_published(name, weights, _imagenet_timm))
     return model
+
+
+TRIED_PX = (64, 96, 128, 160, 192, 224, 256, 299, 384, 448, 512)
+
+
+def check_input_px(
+    model: nn.Module, name: str, outputs: int, channels: int, px: int
+) -> None:
+    """Raise UserError unless a new network scores images of px x px, one row each."""
+    if (error := _error_at(model, outputs, channels, px)) is None:
+        return
+    fitting = (
+        tried
+        for tried in (_published_px(model), *TRIED_PX)
+        if tried != px and _error_at(model, outputs, channels, tried) is None
+    )
+    if (good := next(fitting, None)) is None:
+        raise UserError(
+            f"Backbone {name} cannot be trained here ({error}): take another, as "
+            f"{', '.join(PAPER_BACKBONES[:3])}"
+        )
+    raise UserError(
+        f"Backbone {name} cannot take images of {px} px ({error}): pass --input-px "
+        f"{good}"
+    )
+
+
+def _published_px(model: nn.Module) -> int:
+    """Return the side that a timm network was made for."""
+    published = getattr(model, "pretrained_cfg", None) or {}
+    return int(published.get("input_size", (CHANNELS, 224, 224))[-1])
+
+
+@torch.inference_mode()
+def _error_at(model: nn.Module, outputs: int, channels: int, px: int) -> str | None:
+    """Say in a few words why a network does not score black images of px x px."""
+    model.eval()
+    try:
+        scores = model(torch.zeros(2, channels, px, px))
+    except Exception as error:  # a network may refuse a size by any
+        words = " ".join(str(error).split())
+        return words[:80].rstrip(" .:") or type(error).__name__
+    if not isinstance(scores, torch.Tensor):
+        return "it has several outputs"
+    shape = tuple(scores.shape[:2])
+    return None if shape == (2, outputs) else f"it gives outputs {shape}"
 
 
 def encoder_channels(encoder: nn.Module) -> list[int]:
@@ -84,6 +135,8 @@ def _classifiers() -> object:
 
 def _create(name: str, classes: int) -> nn.Module:
     check_names([name])
+    if name in WITH_AUXILIARY_HEAD:
+        return get_model(name, num_classes=classes, aux_logits=False, init_weights=True)
     if _in_torchvision(name):
         return get_model(name, num_classes=classes)
     return timm.create_model(name, num_classes=classes)
@@ -118,24 +171,16 @@ def _imagenet_timm(name: str) -> nn.Module:
     return timm.create_model(name, pretrained=True)
 
 
-def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict, .safetensors or .pth; raises UserError if it is no file."""
-    if not path.is_file():
-        raise UserError(
-            f"--weights {path} is no file: give none, imagenet or a .safetensors file"
-        )
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
 def load_matching_weights(
     model: nn.Module, state: dict[str, torch.Tensor], source: str
 ) -> None:
-    """Load all tensors that fit, by name or else by order: all but a new head."""
+    """Load all tensors that fit, by name or else by order: all but a new head.
+
+    Names may begin with what a wrapper put before them, as `module.` or `backbone.`.
+    """
     own = model.state_dict()
     in_order = dict(zip(_measured(own), _measured(state).values(), strict=False))
-    for candidates in (state, in_order):
+    for candidates in (*_without_prefixes(state), in_order):
         fitting = {
             name: value
             for name, value in candidates.items()
@@ -148,6 +193,21 @@ def load_matching_weights(
         f"{source} weights do not fit the backbone's {len(own)} tensors, by name or by "
         "order: give the weights of the same backbone"
     )
+
+
+def _without_prefixes(
+    state: dict[str, torch.Tensor],
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield a state dict, and it without each wrapper that some names begin with."""
+    yield state
+    for prefix in PREFIXES:
+        inner = {
+            name.removeprefix(prefix): value
+            for name, value in state.items()
+            if name.startswith(prefix)
+        }
+        if inner:
+            yield from _without_prefixes(inner)
 
 
 def _measured(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -10,8 +10,8 @@ from src.models.backbones import (
     build_encoder,
     encoder_channels,
     load_matching_weights,
-    read_state,
 )
+from src.models.weights_file import read_state
 
 WIDTH = 48  # channels of the decoder
 
@@ -55,7 +55,7 @@ def build_heatmap_fpn(backbone: str, targets: int, weights: str = "none") -> Hea
     """
     if weights not in ("none", "imagenet"):
         state = read_state(Path(weights))
-        if any(name.startswith("encoder.") for name in state):
+        if "head.weight" in state and any(name.startswith("sides.") for name in state):
             locator = HeatmapFPN(backbone, targets)
             load_matching_weights(locator, state, weights)
             return locator

@@ -1,6 +1,7 @@
 """What all tasks share: configuration, loop, optimizers, run folders, tuning.
 
 config        hyperparameters, epoch metrics, what makes a run
+config_schema config.json read back, entry by entry
 presets       hyperparameters from TOML
 splits        train, validation and test rows of a run
 augmentation  random transforms of crops
@@ -14,6 +15,7 @@ checkpoint    resumable training checkpoints
 distributed   several processes: DDP and reductions
 device        device and number format (mixed precision)
 run_folder    run folders: config, history, weights, predictions
+run_lock      one training of a run at a time
 train_run     one run from its task to its folder
 tuning        hyperparameter search with Optuna
 """

@@ -5,6 +5,8 @@ because all that is random follows from the seed, the epoch and the row.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from safetensors.torch import save_file
 from src.files import replacing
 
 Tensors = dict[str, torch.Tensor]
+
+
+class CheckpointError(Exception):
+    """A checkpoint that no training can resume from; the message names the cause."""
 
 
 @dataclass
@@ -61,14 +67,36 @@ def save_checkpoint(state: Checkpoint, path: Path) -> None:
 
 
 def load_checkpoint(path: Path, config: dict[str, Any]) -> Checkpoint | None:
-    """Read the checkpoint of this very run; None where there is none."""
+    """Read the checkpoint of this very run; None where there is none.
+
+    Raises CheckpointError for a file that is damaged or of another version.
+    """
     if not path.is_file():
         return None
-    with safe_open(path, framework="pt") as stored:
+    with restoring(), safe_open(path, framework="pt") as stored:
         header = json.loads(stored.metadata()["training"])
         if header["config"] != json.loads(json.dumps(config)):
             return None
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a dict)
+        return _assembled(config, header, tensors)
+
+
+@contextmanager
+def restoring() -> Iterator[None]:
+    """Turn what a damaged checkpoint may raise within the block into CheckpointError.
+
+    Its JSON may have any shape, and safetensors and torch have errors of their own.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointError(type(error).__name__) from error
+
+
+def _assembled(
+    config: dict[str, Any], header: dict[str, Any], tensors: Tensors
+) -> Checkpoint:
+    """Put a checkpoint's parts together, as save_checkpoint took them apart."""
     parts: dict[str, Tensors] = {"weights": {}, "best": {}, "optimizer": {}}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")

@@ -1,10 +1,22 @@
 """What makes a run: its hyperparameters and its data; and the metrics of an epoch."""
 
 import json
-from collections.abc import Hashable
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
+
+from src.competition.constants import CONDITIONS, SEVERITIES, TARGETS
+
+# What the outputs of each task's models are called, in order.
+LABELS = {"condition": CONDITIONS, "severity": SEVERITIES, "location": TARGETS}
+
+SPLIT_WAYS = ("study", "row")
+SLICES = ("neighbours", "repeat", "attention")
+SCHEDULES = ("cosine", "constant")
+BN_STATS = ("auto", "recompute", "running")
+MAX_AUGMENT = 2.0  # beyond it little of a crop is left
+MAX_INPUT_PX = 1024
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,49 @@ class Hyperparameters:
         return asdict(self)
 
 
+class CropSize(TypedDict):
+    """The fields of the cache's CropSpec."""
+
+    crop_px: int
+    field_mm: float | None
+    slices: int
+
+
+class CacheFingerprint(TypedDict):
+    """The hashes of a cache's tables."""
+
+    points: str
+    labels: str
+    series: str
+
+
+class PriorRow(TypedDict):
+    """The probability of each severity at one condition and level."""
+
+    condition: str
+    level: str
+    normal_mild: float
+    moderate: float
+    severe: float
+
+
+class CanalOffsetRow(TypedDict):
+    """A site's offset [3] from the canal of its level."""
+
+    condition: str
+    level: str
+    mean_mm: list[float]
+    sd_mm: list[float]
+
+
+class LevelSpacingRow(TypedDict):
+    """The distance from a level to the next."""
+
+    level: str
+    mean_mm: float
+    sd_mm: float
+
+
 @dataclass(frozen=True)
 class EpochMetrics:
     """One row of a training's history; losses are mean cross entropies."""
@@ -50,6 +105,13 @@ class EpochMetrics:
     def to_dict(self) -> dict[str, Any]:
         """Return the figures by name."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, held: dict[str, Any]) -> "EpochMetrics":
+        """Read the figures back. Raises ValueError unless all are finite numbers."""
+        if not all(isinstance(v, int | float) and isfinite(v) for v in held.values()):
+            raise ValueError("an epoch whose figures are no finite numbers")
+        return cls(**held)
 
 
 @dataclass(frozen=True)
@@ -69,14 +131,14 @@ class RunConfig:
     fold: str
     slices: str
     labels: list[str]
-    hyperparameters: dict[str, Any]
+    hyperparameters: Hyperparameters
     weights: str
-    crop: dict[str, Any]
-    cache_fingerprint: dict[str, Any]
+    crop: CropSize
+    cache_fingerprint: CacheFingerprint
     limit: int | None
-    prior: list[dict[Hashable, Any]]
-    canal_offsets: list[dict[str, Any]] | None = None
-    level_spacing: list[dict[str, Any]] | None = None
+    prior: list[PriorRow]
+    canal_offsets: list[CanalOffsetRow] | None = None
+    level_spacing: list[LevelSpacingRow] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields by name; of a weights file the name without its folder."""
@@ -88,4 +150,4 @@ class RunConfig:
         """The run folder's name: what distinguishes runs of one cache."""
         fold = self.fold if self.fold == "holdout" else f"fold{self.fold}"
         parts = (self.task, self.backbone, self.slices, self.split, fold)
-        return "-".join((*parts, f"seed{self.hyperparameters['seed']}"))
+        return "-".join((*parts, f"seed{self.hyperparameters.seed}"))

@@ -31,12 +31,19 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     """Restore an optimizer, its moments laid out in memory as their weights are.
 
     A file keeps tensors row by row; a fused step reads weight and moments side by side
-    as they lie, and would pair the wrong ones.
+    as they lie, and would pair the wrong ones. Raises ValueError for a state that is
+    not this optimizer's.
     """
+    own = [group.keys() - {"initial_lr"} for group in optimizer.param_groups]
+    given = [group.keys() - {"initial_lr"} for group in state["param_groups"]]
+    if own != given:
+        raise ValueError("the state of another optimizer")
     optimizer.load_state_dict(state)
     for weight, moments in optimizer.state.items():
         for name, value in moments.items():
-            if torch.is_tensor(value) and value.shape == weight.shape:
+            if torch.is_tensor(value) and value.ndim:
+                if value.shape != weight.shape:
+                    raise ValueError(f"{name} is of another weight")
                 moments[name] = torch.empty_like(weight).copy_(value)
 
 

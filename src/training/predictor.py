@@ -33,8 +33,12 @@ class Predictor:
     def outputs(self, images: torch.Tensor) -> torch.Tensor:
         """Return the model's float32 outputs for uint8 images, on the device."""
         self.model.eval()
+        scaled = self._images(images)
         with self._autocast():
-            return self.model(self._images(images)).float()
+            outputs = self.model(scaled).float()
+        if self.precision is torch.float16 and not outputs.isfinite().all():
+            outputs = self.model(scaled).float()  # half precision overflowed
+        return outputs
 
     @torch.inference_mode()
     def logits(self, dataset: BatchDataset, batch_size: int) -> torch.Tensor:
@@ -44,8 +48,10 @@ class Predictor:
         """
         rank, processes = distributed.rank(), distributed.world_size()
         own = np.arange(len(dataset))[rank::processes]
-        batches = unaugmented(dataset, own, batch_size)
+        rows = own if len(own) else [0]  # more processes than rows: for its width
+        batches = unaugmented(dataset, rows, batch_size)
         mine = torch.cat([self.outputs(batch.images) for batch in batches])
+        mine = mine[: len(own)]
         every = mine.new_zeros(len(dataset), mine.shape[1])
         every[torch.from_numpy(own)] = mine
         return distributed.all_reduce_sum(every).cpu()

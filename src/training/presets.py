@@ -18,9 +18,7 @@ from src.command_line import (
     positive_int,
 )
 from src.errors import UserError
-from src.training.config import Hyperparameters
-
-MAX_AUGMENT = 2.0  # beyond it little of a crop is left
+from src.training.config import BN_STATS, MAX_AUGMENT, SCHEDULES, Hyperparameters
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +32,7 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     decay = own.weight_decay
     add("--weight-decay", type=non_negative_float, default=decay, help="weight decay")
     text = "learning rate: linear warmup and half a cosine over --epochs, or constant"
-    add("--schedule", choices=["cosine", "constant"], default=own.schedule, help=text)
+    add("--schedule", choices=list(SCHEDULES), default=own.schedule, help=text)
     add("--epochs", type=positive_int, default=own.epochs, help="maximum epochs")
     text = "early stopping: epochs without a better validation loss, then the best "
     text += "weights are kept; 0: train all and keep the last, for a small validation"
@@ -49,8 +47,7 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     add("--augment", type=strength, default=own.augment, help=text)
     text = "recompute batch-norm statistics before validation; auto: where their "
     text += "momentum is small"
-    choices = ["auto", "recompute", "running"]
-    add("--bn-stats", choices=choices, default=own.bn_stats, help=text)
+    add("--bn-stats", choices=list(BN_STATS), default=own.bn_stats, help=text)
     add("--seed", type=non_negative_int, default=own.seed, help="random seed")
 
 

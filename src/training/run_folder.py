@@ -8,8 +8,10 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,12 +21,14 @@ from src import __version__
 from src.competition.constants import SEVERITIES
 from src.errors import UserError
 from src.files import write_csv, write_json, write_text
-from src.models.backbones import build, load_state
+from src.models.backbones import CHANNELS, build, check_input_px, load_state
 from src.models.heatmap_fpn import build_heatmap_fpn
 from src.models.slice_attention import SliceAttention
 from src.training.config import EpochMetrics, RunConfig
+from src.training.config_schema import parse_config
 from src.training.device import choose_device
 from src.training.predictor import Predictor
+from src.training.run_lock import LOCK_FILE
 
 CHECKPOINT_FILE = "state.safetensors"  # of an unfinished training, see checkpoint.py
 
@@ -38,17 +42,29 @@ class Run:
     kit_version: str | None = None
 
     def history(self) -> pd.DataFrame:
-        """Read the training's history, a row an epoch."""
-        with (self.folder / "history.jsonl").open(encoding="utf-8") as lines:
-            return pd.read_json(lines, lines=True)
+        """Read the training's history, a row an epoch; UserError if damaged."""
+        return _read_epochs(self.folder / "history.jsonl")
 
     def predictions(self) -> pd.DataFrame:
-        """Read the test crops' probabilities, a column a label."""
-        return pd.read_csv(self.folder / "predictions.csv")
+        """Read the test crops' probabilities, a column a label; UserError if damaged.
+
+        Every number is finite.
+        """
+        path = self.folder / "predictions.csv"
+        try:
+            table = pd.read_csv(path)
+            broken = table.empty or not np.isfinite(table.select_dtypes("number")).all(
+                axis=None
+            )
+        except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+            raise UserError(_damaged(path)) from error
+        if broken:
+            raise UserError(_damaged(path))
+        return table
 
     def predictor(self) -> Predictor:
         """Put the trained model to work on this process's device."""
-        side = self.config.hyperparameters["input_px"]
+        side = self.config.hyperparameters.input_px
         return Predictor(self.model(), side, choose_device())
 
     def model(self) -> nn.Module:
@@ -56,11 +72,21 @@ class Run:
         path = self.folder / "weights.safetensors"
         try:
             model = build_model(self.config)
-            load_state(model, load_file(path))
-        except (OSError, RuntimeError, SafetensorError) as error:
+            state = load_file(path)
+            load_state(model, state)
+        except (
+            *(OSError, RuntimeError, SafetensorError),
+            *(ValueError, TypeError, AssertionError),  # of a network that cannot be
+        ) as error:
             raise UserError(
                 f"{path} is missing or damaged; train the run again"
             ) from error
+        if not all(value.isfinite().all() for value in state.values()):
+            raise UserError(
+                f"{path} holds numbers that are not finite, of a training that "
+                "diverged; train the run again with a lower --lr"
+            )
+        check_images(self.config, model)
         return model.eval()
 
 
@@ -88,7 +114,8 @@ def finalize_run(
     save_file(state, folder / "weights.safetensors")
     described = {**config.to_dict(), "kit_version": __version__}
     write_json(described, folder / "config.json")
-    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    for name in (CHECKPOINT_FILE, LOCK_FILE):
+        (folder / name).unlink(missing_ok=True)
     os.replace(folder, runs / config.name)
 
 
@@ -109,15 +136,23 @@ def is_finished(runs: Path, config: RunConfig) -> bool:
 def read_run(folder: Path) -> Run:
     """Open a finished run. Raises UserError where the folder is not one."""
     try:
-        held = json.loads((folder / "config.json").read_text())
-        kit_version = held.pop("kit_version", None)
-        config = RunConfig(**held)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        text = (folder / "config.json").read_text(encoding="utf-8")
+        held = json.loads(text)
+        version = held.pop("kit_version", None) if isinstance(held, dict) else None
+        if not isinstance(version, str | None):
+            raise ValueError("an entry kit_version that is not valid")
+        config = parse_config(held)
+    except (OSError, UnicodeDecodeError, JSONDecodeError, RecursionError) as error:
         raise UserError(
-            f"{folder} is no finished run: its config.json is missing or of another "
-            "version; train it again with train.py"
+            f"{folder} is no finished run: its config.json is missing or damaged; "
+            "train it again with train.py"
         ) from error
-    return Run(folder, config, kit_version)
+    except ValueError as error:
+        raise UserError(
+            f"{folder} is no usable run: its config.json has {error}, as if damaged or "
+            "of another version; train it again with train.py"
+        ) from error
+    return Run(folder, config, version)
 
 
 def read_runs(runs: Path, task: str | None = None) -> list[Run]:
@@ -156,15 +191,28 @@ def build_model(config: RunConfig, weights: str = "none") -> nn.Module:
     return build(config.backbone, size, weights)
 
 
+def check_images(config: RunConfig, model: nn.Module) -> None:
+    """Raise UserError unless a run's network, on the CPU, takes its run's images."""
+    if config.task == "location":  # a locator takes images of any size
+        return
+    attends = config.slices == "attention"
+    check_input_px(
+        model,
+        config.backbone,
+        outputs=len(config.labels),
+        channels=config.crop["slices"] if attends else CHANNELS,
+        px=config.hyperparameters.input_px or config.crop["crop_px"],
+    )
+
+
 LOSSES = ["train_loss", "validation_loss"]
 
 
 def mean_prior(runs: list[Run]) -> pd.DataFrame:
     """Average the runs' severity priors."""
-    tables = [pd.DataFrame(run.config.prior) for run in runs]
-    prior = tables[0].copy()
-    prior[list(SEVERITIES)] = sum(t[list(SEVERITIES)] for t in tables) / len(tables)
-    return prior
+    table = pd.concat([pd.DataFrame(run.config.prior) for run in runs])
+    by_site = table.groupby(["condition", "level"], sort=False)
+    return by_site[list(SEVERITIES)].mean().reset_index()
 
 
 def read_history(path: Path) -> pd.DataFrame:
@@ -174,12 +222,24 @@ def read_history(path: Path) -> pd.DataFrame:
     for a file that is not whole.
     """
     try:
-        with path.open(encoding="utf-8") as lines:
-            table = pd.read_json(lines, lines=True)[["epoch", *LOSSES]].astype(float)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path} is missing or damaged; train the run {path.parent.name} again"
-        ) from error
-    if table.empty:
-        raise UserError(f"{path} has no epoch; train the run again")
+        table = _read_epochs(path)[["epoch", *LOSSES]].astype(float)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(_damaged(path)) from error
+    if not np.isfinite(table).all(axis=None):
+        raise UserError(_damaged(path))
     return table.sort_values("epoch", ignore_index=True)
+
+
+def _read_epochs(path: Path) -> pd.DataFrame:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            table = pd.read_json(lines, lines=True)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(_damaged(path)) from error
+    if table.empty:
+        raise UserError(f"{path} has no epoch; train the run {path.parent.name} again")
+    return table
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is missing or damaged; train the run {path.parent.name} again"

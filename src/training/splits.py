@@ -1,10 +1,13 @@
 """Which rows of a table train, validate and test a run."""
 
+from typing import cast
+
 import pandas as pd
 
 from src.competition.folds import fold_splits, row_splits
 from src.competition.prior import smoothed_prior, uniform
 from src.errors import UserError
+from src.training.config import PriorRow
 
 SPLITS = ("train", "validation", "test")
 
@@ -44,6 +47,11 @@ def training_prior(
     role = labels["study_id"].map(study_splits(folds, fold))
     seen = labels[role.isin(["train", "validation"])]
     return smoothed_prior(seen) if seen["severity"].notna().any() else uniform()
+
+
+def prior_rows(prior: pd.DataFrame) -> list[PriorRow]:
+    """List a prior's rows, as a run's config.json holds them."""
+    return cast(list[PriorRow], prior.to_dict("records"))
 
 
 def require_examples(counts: dict[str, int], what: str) -> None:

@@ -11,18 +11,21 @@ import torch
 
 from src.console import say
 from src.training import distributed
-from src.training.checkpoint import load_checkpoint, save_checkpoint
+from src.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from src.training.config import EpochMetrics, Hyperparameters, RunConfig
 from src.training.device import choose_device
 from src.training.predictor import Predictor
 from src.training.run_folder import (
     CHECKPOINT_FILE,
     build_model,
+    check_images,
     finalize_run,
+    is_finished,
     partial_folder,
     write_history,
 )
-from src.training.trainer import Task, Trainer
+from src.training.run_lock import run_lock
+from src.training.trainer import DivergedError, Task, Trainer
 
 SAVE_EVERY_S = 60.0  # between checkpoints: VGG-16's is 2 GB
 
@@ -47,28 +50,67 @@ def train_run(
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     loader_workers: int = 0,
 ) -> None:
-    """Train a run, from its last checkpoint if there is one, and write its folder."""
-    trainer = make_trainer(task.config, loader_workers)
+    """Train a run, from its last checkpoint if there is one, and write its folder.
+
+    Raises UserError where it diverges, or where another process is training it.
+    """
     folder = partial_folder(runs, task.config)
-    writer = CheckpointWriter(trainer, task.config, folder)
-    writer.resume()
+    with distributed.first_alone(run_lock(folder)):
+        if is_finished(runs, task.config):  # by the process that held the lock before
+            return
+        _train_run(task, runs, on_epoch, loader_workers)
+
+
+def _train_run(
+    task: TrainingTask,
+    runs: Path,
+    on_epoch: Callable[[EpochMetrics], None],
+    loader_workers: int,
+) -> None:
+    writer = _resumed(task.config, partial_folder(runs, task.config), loader_workers)
+    trainer = writer.trainer
 
     def after(metrics: EpochMetrics) -> None:
         writer.keep()
         on_epoch(metrics)
 
-    trainer.fit(task, after)
+    try:
+        trainer.fit(task, after)
+    except DivergedError as error:
+        raise DivergedError(f"{task.config.name} {error}") from error
     predictions = task.predict(trainer)
     if distributed.rank() == 0:
         finalize_run(runs, task.config, trainer.model, predictions)
     distributed.barrier()
 
 
+def _resumed(
+    config: RunConfig, folder: Path, loader_workers: int
+) -> "CheckpointWriter":
+    """Make a run's trainer and restore its checkpoint, unless that is damaged."""
+    writer = CheckpointWriter(make_trainer(config, loader_workers), config, folder)
+    try:
+        writer.resume()
+    except CheckpointError as error:
+        if distributed.rank() == 0:
+            say(
+                f"{folder / CHECKPOINT_FILE} cannot be resumed from ({error}): "
+                f"training {config.name} from the beginning"
+            )
+        anew = make_trainer(config, loader_workers)
+        writer = CheckpointWriter(anew, config, folder)
+    return writer
+
+
 def make_trainer(config: RunConfig, loader_workers: int = 0) -> Trainer:
-    """Build a run's network and its trainer, the same each time for the same seed."""
-    hyperparameters = Hyperparameters(**config.hyperparameters)
+    """Build a run's network and its trainer, the same each time for the same seed.
+
+    Raises UserError for a backbone that cannot take the run's images.
+    """
+    hyperparameters = config.hyperparameters
     torch.manual_seed(hyperparameters.seed)
     model = build_model(config, config.weights)
+    check_images(config, model)
     return Trainer(
         model, hyperparameters, choose_device(), loader_workers=loader_workers
     )
@@ -83,7 +125,10 @@ class CheckpointWriter:
         self.saved = time.monotonic()
 
     def resume(self) -> None:
-        """Restore the last checkpoint of this very run, if there is one."""
+        """Restore the last checkpoint of this very run, if there is one.
+
+        Raises CheckpointError for a damaged one.
+        """
         if state := load_checkpoint(self.folder / CHECKPOINT_FILE, self.config):
             self.trainer.restore(state)
 

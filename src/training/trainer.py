@@ -1,5 +1,6 @@
 """The training loop: epochs until validation stops improving, best weights kept."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -9,11 +10,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from src.errors import UserError
 from src.models.backbones import load_state
 from src.training import distributed
 from src.training.augmentation import derive_seed
 from src.training.batch_norm import BATCHES, needs_recompute, recompute_statistics
-from src.training.checkpoint import Checkpoint, Tensors
+from src.training.checkpoint import Checkpoint, Tensors, restoring
 from src.training.config import EpochMetrics, Hyperparameters
 from src.training.data_loading import (
     Batch,
@@ -27,6 +29,10 @@ from src.training.optimizers import load_optimizer, make_optimizer, make_schedul
 from src.training.predictor import Predictor
 
 CLIP_NORM = 5.0
+
+
+class DivergedError(UserError):
+    """A training without a finite loss."""
 
 
 class Validation(NamedTuple):
@@ -89,7 +95,8 @@ class Trainer(Predictor):
 
         on_epoch is called after each new epoch. At the end the model holds the weights
         of the least validation loss (early stopping); with patience 0, those of the
-        last epoch.
+        last epoch. Raises DivergedError after an epoch without a finite loss, and
+        UserError where the examples fill no batch.
         """
         loader = self.start(task)
         while not self._finished():
@@ -104,6 +111,7 @@ class Trainer(Predictor):
     def start(self, task: Task) -> "DataLoader[Batch]":
         """Make the task's loader, and the schedule from where the history ends."""
         own = self.hyperparameters
+        _require_batches(task.train, own.batch_size)
         loader = training_loader(
             task.train, own.batch_size, own.seed, self.device, self.loader_workers
         )
@@ -127,15 +135,25 @@ class Trainer(Predictor):
         start = time.perf_counter()
         number = len(self.epochs) + 1
         train_loss = self.train_epoch(task, loader, number)
+        self._require_finite("train", train_loss, number)
         if needs_recompute(self.model, self.hyperparameters.bn_stats):
             self._recompute(task.train)
         self.model.eval()
         loss, accuracy = task.validate(self)
+        self._require_finite("validation", loss, number)
         improved = loss < min((e.validation_loss for e in self.epochs), default=np.inf)
         seconds = time.perf_counter() - start
         return EpochMetrics(
             number, train_loss, loss, accuracy, self.last_lr, seconds, improved
         )
+
+    def _require_finite(self, which: str, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"diverged: its {which} loss in epoch {epoch} is {loss}; lower --lr "
+                f"(here {self.hyperparameters.lr:g}), or raise --batch-size "
+                f"(here {self.hyperparameters.batch_size})"
+            )
 
     def train_epoch(self, task: Task, loader: "DataLoader[Batch]", epoch: int) -> float:
         """Pass over the training examples once; return their mean loss.
@@ -198,12 +216,36 @@ class Trainer(Predictor):
         )
 
     def restore(self, state: Checkpoint) -> None:
-        """Resume from a checkpoint."""
-        self.epochs = [EpochMetrics(**epoch) for epoch in state.epochs]
-        self.best = state.best
-        load_state(self.model, state.weights)
-        load_optimizer(self.optimizer, state.optimizer)
-        self.scaler.load_state_dict(state.scaler)
+        """Resume from a checkpoint.
+
+        Raises CheckpointError for one that does not fit, and is then of no more use.
+        """
+        with restoring():
+            self.epochs = [EpochMetrics.from_dict(epoch) for epoch in state.epochs]
+            self.best = state.best
+            if self.epochs:
+                load_state(self.model, self.best)  # which sees that they fit
+            load_state(self.model, state.weights)
+            load_optimizer(self.optimizer, state.optimizer)
+            self.scaler.load_state_dict(state.scaler)
+
+
+def _require_batches(train: BatchDataset, size: int) -> None:
+    """Raise UserError where examples are too few, or a batch too small, to train."""
+    if train.split_batches(np.arange(len(train)), size):
+        return
+    processes = distributed.world_size()
+    least = 2 * processes  # batch norm needs two a process
+    split = f" over {processes} processes (--nproc-per-node)" if processes > 1 else ""
+    if size < least:
+        raise UserError(
+            f"--batch-size {size} is too small{split}: give at least {least}, two a "
+            "process"
+        )
+    raise UserError(
+        f"{len(train)} training examples are too few{split}: {least} are needed, two a "
+        "process; prepare more studies, or raise --limit"
+    )
 
 
 def _copied(model: nn.Module) -> Tensors:

@@ -4,11 +4,12 @@ Many workers may share one database: start the same command on each with one --s
 An interrupted search resumes, counting the trials that are done.
 """
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import optuna
@@ -16,13 +17,14 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from src.errors import UserError
 from src.files import write_text
 from src.training.config import EpochMetrics, Hyperparameters, RunConfig
 from src.training.optimizers import OPTIMIZERS
 from src.training.train_run import TrainingTask, make_trainer
+from src.training.trainer import DivergedError
 
 BATCH_SIZES = (16, 32, 64, 128)
 RATES = (1e-5, 1e-1)
@@ -33,7 +35,19 @@ RECIPE = {
     "augment": "augment",
 }
 SGD_RATE = 30.0  # times the rate of the optimisers that scale their steps themselves
+MAX_FAILURES = 5  # diverged trials in a row, after which a search stops
+DRIVERS = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # on PyPI
 OPENING_TRIES = 5  # two workers that create the same tables at once collide
+
+
+class Recipe(TypedDict):
+    """The hyperparameters that are searched."""
+
+    optimizer: str
+    lr: float
+    weight_decay: float
+    batch_size: int
+    augment: float
 
 
 def tune(
@@ -56,8 +70,8 @@ def tune(
     study = _study(config.name, place, sampler)
 
     def objective(trial: optuna.Trial) -> float:
-        own = Hyperparameters(**config.hyperparameters)
-        tried = task.with_hyperparameters(replace(own, **suggest(trial)))
+        recipe = suggest(trial)
+        tried = task.with_hyperparameters(replace(config.hyperparameters, **recipe))
         trainer = make_trainer(tried.config, loader_workers)
 
         def judge(epoch: EpochMetrics) -> None:
@@ -69,14 +83,36 @@ def tune(
         trial.set_user_attr("top1", max(e.validation_top1 for e in trainer.epochs))
         return min(epoch.validation_loss for epoch in trainer.epochs)
 
-    while (
-        len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))) < trials
-    ):
-        study.optimize(
-            objective, n_trials=1, callbacks=[lambda _, done: log(_sentence(done))]
+    failures = _search(study, objective, trials, log)
+    if study.get_trials(states=(TrialState.COMPLETE,)):
+        write_preset(study, config, best)
+    if failures >= MAX_FAILURES:
+        raise UserError(
+            f"--tune stopped after {failures} diverged trials in a row for "
+            f"{config.name}: check the crops and --weights, and begin from a lower "
+            f"--lr than {config.hyperparameters.lr:g}"
         )
-    write_preset(study, config, best)
     return best_by_optimizer(study.trials)
+
+
+def _search(
+    study: optuna.Study,
+    objective: Callable[[optuna.Trial], float],
+    trials: int,
+    log: Callable[[str], None],
+) -> int:
+    """Try recipes until enough are done; return how many diverged in a row at last."""
+    failures = 0
+
+    def after(_: optuna.Study, done: optuna.trial.FrozenTrial) -> None:
+        nonlocal failures
+        failures = failures + 1 if done.state is TrialState.FAIL else 0
+        log(_sentence(done))
+
+    tried = (TrialState.COMPLETE, TrialState.PRUNED)
+    while failures < MAX_FAILURES and len(study.get_trials(states=tried)) < trials:
+        study.optimize(objective, n_trials=1, catch=DivergedError, callbacks=[after])
+    return failures
 
 
 class Sampler(optuna.samplers.TPESampler):
@@ -86,7 +122,7 @@ class Sampler(optuna.samplers.TPESampler):
     ask at once may get the same.
     """
 
-    def __init__(self, first: list[dict[str, Any]], by_chance: int) -> None:
+    def __init__(self, first: list[Recipe], by_chance: int) -> None:
         """Take the recipes.
 
         first: of the first trials, each a value by name; by_chance: how many in all
@@ -104,7 +140,7 @@ class Sampler(optuna.samplers.TPESampler):
     ) -> Any:
         """Return the value of one of a trial's names, as Optuna asks for it."""
         if trial.number < len(self.first):
-            return self.first[trial.number][param_name]
+            return cast(dict[str, Any], self.first[trial.number])[param_name]
         return super().sample_independent(study, trial, param_name, param_distribution)
 
 
@@ -136,7 +172,7 @@ def _loss(trial: optuna.trial.FrozenTrial) -> float:
 
 def _study(name: str, place: str, sampler: Sampler) -> optuna.Study:
     """Open the search, or begin it; of workers that begin at once all but one retry."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # of trials `log` tells
     for attempt in range(OPENING_TRIES):
         try:
             return optuna.create_study(
@@ -146,13 +182,35 @@ def _study(name: str, place: str, sampler: Sampler) -> optuna.Study:
                 pruner=optuna.pruners.MedianPruner(len(OPTIMIZERS), n_warmup_steps=1),
                 load_if_exists=True,
             )
+        except ImportError as error:
+            raise UserError(_no_driver(place)) from error
+        except (ArgumentError, ValueError) as error:  # no such kind of database
+            raise UserError(
+                f"--storage {_shown(place)} is no URL of a database: give one as "
+                "sqlite:///tune.db, or the path of a journal file"
+            ) from error
         except (SQLAlchemyError, StorageInternalError) as error:
             cause = type(error).__name__
             time.sleep(1 + attempt)
     raise UserError(
-        f"--storage {place} cannot be opened ({cause}): check that the database exists "
-        "and is writable"
+        f"--storage {_shown(place)} cannot be opened ({cause}): check that the "
+        "database exists, can be reached and is writable"
     )
+
+
+def _no_driver(place: str) -> str:
+    """Name the package that a database's URL needs."""
+    kind, _, driver = place.partition("://")[0].partition("+")
+    module = driver or {"postgresql": "psycopg2", "mysql": "MySQLdb"}.get(kind, kind)
+    return (
+        f"--storage {_shown(place)} needs a driver that is not installed: pip install "
+        f"{DRIVERS.get(module, module)}"
+    )
+
+
+def _shown(place: str) -> str:
+    """Hide the password of a database's URL."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", place)
 
 
 def write_preset(study: optuna.Study, config: RunConfig, path: Path) -> None:
@@ -186,7 +244,7 @@ def _storage(place: str) -> Any:
     return JournalStorage(JournalFileBackend(place))
 
 
-def first_recipes(hyperparameters: dict[str, Any]) -> list[dict[str, Any]]:
+def first_recipes(hyperparameters: Hyperparameters) -> list[Recipe]:
     """List a run's own recipe, then it with every other optimiser: none is missed.
 
     SGD's steps follow the gradient's size, the others' do not: its rate is another.
@@ -201,17 +259,20 @@ def first_recipes(hyperparameters: dict[str, Any]) -> list[dict[str, Any]]:
     return recipes
 
 
-def _own(hyperparameters: dict[str, Any]) -> dict[str, Any]:
+def _own(hyperparameters: Hyperparameters) -> Recipe:
     """Take the searched values from the run's own recipe."""
-    names = ("optimizer", "lr", "weight_decay", "batch_size", "augment")
-    own = {name: hyperparameters[name] for name in names}
-    return own | {
-        "batch_size": min(BATCH_SIZES, key=lambda b: abs(b - own["batch_size"]))
+    own = hyperparameters
+    return {
+        "optimizer": own.optimizer,
+        "lr": own.lr,
+        "weight_decay": own.weight_decay,
+        "batch_size": min(BATCH_SIZES, key=lambda size: abs(size - own.batch_size)),
+        "augment": own.augment,
     }
 
 
-def suggest(trial: optuna.Trial) -> dict[str, Any]:
-    """Ask for a trial's recipe: settings by name."""
+def suggest(trial: optuna.Trial) -> Recipe:
+    """Ask for a trial's recipe."""
     optimizer = trial.suggest_categorical("optimizer", list(OPTIMIZERS))
     return {
         "optimizer": optimizer,
@@ -223,7 +284,8 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def _sentence(trial: optuna.trial.FrozenTrial) -> str:
-    state = trial.state.name.lower()
+    failed = trial.state is TrialState.FAIL
+    state = "diverged" if failed else trial.state.name.lower()
     value = "-" if trial.value is None else f"{trial.value:.4f}"
     params = ", ".join(f"{name} {_short(v)}" for name, v in trial.params.items())
     return f"trial {trial.number}: {state}, validation loss {value} ({params})"

@@ -5,21 +5,37 @@
 reads and checks the CSVs of --data, cuts a crop around every marked point and writes
 crops.npy, crops.csv, rejects.csv and folds.csv to --cache. Points without a crop are
 listed in rejects.csv with the reason. If interrupted, run it again: it resumes.
+
+    python input_prep.py --data data --check
+
+looks at a download without preparing it, lists what is odd in check.csv, and exits 0
+whatever it finds.
 """
 
 import argparse
 import os
+import textwrap
 from concurrent.futures import Executor
 from pathlib import Path
 
+import pandas as pd
+
 from src.cache.build_crops import CacheSummary, build_cache
-from src.cache.crop_cache import open_cache
-from src.cache.label_checks import MOSTLY, inconsistent_points, share_of_swapped_sides
+from src.cache.crop_cache import add_rejects, open_cache
+from src.cache.data_check import check_download, kinds_not_found, summarise
+from src.cache.label_checks import (
+    DOUBLED,
+    MOSTLY,
+    ONE_POSITION,
+    share_of_swapped_sides,
+    suspects,
+)
 from src.cache.overview_cache import build_overviews
 from src.command_line import make_parser, positive_int, run_script
 from src.competition.folds import make_folds
+from src.competition.known_issues import without_known_issues
 from src.competition.tables import LABEL_FILE, Competition, image_folder, read_training
-from src.console import progress, say, show_table, timed
+from src.console import WIDTH, progress, say, show_table, timed
 from src.files import write_csv
 from src.imaging.crops import CropSpec
 from src.kaggle.download import fetch_competition
@@ -32,7 +48,13 @@ def parse() -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="the unpacked competition")
-    add("--cache", type=Path, required=True, help="folder of the crops and tables")
+    text = "folder of the crops and tables; with --check, of check.csv"
+    add("--cache", type=Path, help=text)
+    text = "only list what is odd in --data, in check.csv; writes no crops"
+    add("--check", action="store_true", help=text)
+    add("--pixels", action="store_true", help="with --check: decode all pixels too")
+    text = "leave out what others found to be bad; listed in rejects.csv with sources"
+    add("--leave-out", choices=["known"], help=text)
     source = parser.add_mutually_exclusive_group()
     text = "download the competition from Kaggle to --data first, or resume"
     source.add_argument("--download", action="store_true", help=text)
@@ -55,7 +77,14 @@ def parse() -> argparse.Namespace:
     )
     add("--limit", type=positive_int, metavar="N", help="only the first N studies")
     add("--seed", type=int, default=0, help="random seed of phantom and folds")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.check and args.cache is None:
+        parser.error("the following arguments are required: --cache")
+    if args.pixels and not args.check:
+        parser.error("--pixels goes with --check")
+    if args.check and (args.limit or args.leave_out):
+        parser.error("--check looks at all of --data: no --limit and no --leave-out")
+    return args
 
 
 def main() -> None:
@@ -68,15 +97,42 @@ def main() -> None:
     with worker_pool(args.workers) as executor:
         if args.phantom:
             make_phantom(args, executor)
+        if args.check:
+            check(args, executor)
+            return
         with timed(f"Read the tables in {args.data}"):
             competition = first_studies(read_training(args.data), args.limit)
+        if args.leave_out:
+            competition, left_out = without_known_issues(competition)
         summary = cut_crops(competition, args, spec, executor)
+        if args.leave_out:
+            report_left_out(left_out, args.cache)
         if not args.no_overviews:
             draw_overviews(competition, args, executor)
     write_csv(make_folds(competition.labels, args.seed), args.cache / "folds.csv")
     report_label_checks(args.cache)
     preview(args)
     report(competition, summary, args.cache)
+
+
+def check(args: argparse.Namespace, executor: Executor) -> None:
+    """List what is odd in --data, on the screen and in check.csv."""
+    with timed(f"Looked at {args.data}"), progress("series") as on_progress:
+        result = check_download(args.data, args.pixels, executor, on_progress)
+    path = (args.cache or Path()) / "check.csv"
+    write_csv(result.findings, path)
+    size = (
+        f"{result.studies:,} studies, {result.series:,} series, {result.files:,} files"
+    )
+    if len(result.findings):
+        show_table(f"What is odd in {size}", summarise(result.findings))
+    else:
+        say(f"Nothing is odd in {size}")
+    clean = ", ".join(kinds_not_found(result.findings, args.pixels))
+    say(textwrap.fill(f"Looked for and not found: {clean}", WIDTH))
+    if not args.pixels:
+        say("Only headers were read; --pixels decodes the images too")
+    say(f"All {len(result.findings):,} findings are in {path}")
 
 
 def make_phantom(args: argparse.Namespace, executor: Executor) -> None:
@@ -121,6 +177,15 @@ def cut_crops(
         )
 
 
+def report_left_out(left_out: pd.DataFrame, cache: Path) -> None:
+    """List what --leave-out left out among the rejects, and count it."""
+    add_rejects(cache, left_out)
+    points = int(left_out["condition"].notna().sum())
+    series = len(left_out) - points
+    path = cache / "rejects.csv"
+    say(f"Left out {points} known bad points and {series} series without: see {path}")
+
+
 def draw_overviews(
     competition: Competition, args: argparse.Namespace, executor: Executor
 ) -> None:
@@ -137,9 +202,9 @@ def draw_overviews(
 
 
 def report_label_checks(folder: Path) -> None:
-    """List points that contradict the patient's geometry, and warn if most sides do."""
+    """List points and series that cannot be right, and warn if most sides are not."""
     table = open_cache(folder).table
-    found = inconsistent_points(table)
+    found = suspects(table)
     write_csv(found, folder / "suspects.csv")
     share = share_of_swapped_sides(table)
     if share > MOSTLY:
@@ -148,8 +213,16 @@ def report_label_checks(folder: Path) -> None:
             "pairs: by the images' positions, the left points lie on the patient's "
             "right. Fix the coordinates before training on them"
         )
-    if len(found):
-        say(f"{len(found)} points contradict geometry: see {folder / 'suspects.csv'}")
+    reasons = found["reason"]
+    unplaced, doubled = (reasons == ONE_POSITION).sum(), (reasons == DOUBLED).sum()
+    counts = {
+        "points contradict geometry": len(found) - unplaced - doubled,
+        "points share their condition and level with another": doubled,
+        "series without usable positions": unplaced,
+    }
+    for what, count in counts.items():
+        if count:
+            say(f"{count} {what}: see {folder / 'suspects.csv'}")
 
 
 def preview(args: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import multiprocessing
+import shutil
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -184,6 +185,19 @@ def test_full_disk_is_reported_and_leaves_nothing_half_written(
     assert not list((tmp_path / "cache").rglob("*.tmp*"))
     build(images, tmp_path / "cache")
     assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
+
+
+def test_a_rival_that_removes_the_shards_is_named(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+
+    def end_first(*_arguments: Any) -> None:
+        shutil.rmtree(cache / "parts")
+
+    monkeypatch.setattr("src.cache.shards.run_all", end_first)
+    with pytest.raises(UserError, match="being written by another"):
+        build(images, cache)
 
 
 def spawned() -> Executor:

@@ -64,6 +64,13 @@ def test_a_table_aligns_text_left_and_numbers_right(
     assert second.index("yy") == 2
 
 
+def test_a_table_shows_brackets_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_table("A title", [{"a name": "[red]x[/blue]"}])
+    assert "[red]x[/blue]" in capsys.readouterr().out
+
+
 def test_an_epochs_values_are_aligned_with_their_headers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

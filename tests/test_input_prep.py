@@ -16,9 +16,10 @@ from dicom_files import SAGITTAL, plane, write_series
 import input_prep
 from src.cache.crop_cache import open_cache
 from src.cache.overview_cache import open_overviews
-from src.competition import tables
+from src.competition import known_issues, tables
 from src.competition.constants import TARGETS
 from src.competition.folds import make_folds
+from src.competition.known_issues import KnownIssue
 from src.errors import UserError
 from src.imaging.crops import CropSpec
 
@@ -313,6 +314,28 @@ def test_swapped_sides_are_reported_where_most_pairs_have_them(
     assert share is None or f"SWAPPED in {share} of" in output
 
 
+def test_doubled_points_and_series_without_positions_are_reported(
+    data: Path, cache: Path, tmp_path: Path, prepare: Prepare
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(data, root)
+    volume = np.random.default_rng(0).integers(1, 900, (3, 24, 20), "u2")
+    where = [plane((0, 0, 0), SAGITTAL)] * 3
+    write_series(root / "train_images" / "8" / "80", volume, where)
+    points = pd.read_csv(root / "train_label_coordinates.csv")
+    of_21 = points[points["study_id"] == 21]
+    more = [points, of_21[:1], of_21[1:].assign(x=11.0)]
+    pd.concat(more).to_csv(root / "train_label_coordinates.csv", index=False)
+    output = prepare(root, *SMALL, "--no-overviews")
+    assert "2 points share their condition and level with another: see" in output
+    assert "1 series without usable positions: see" in output
+    assert "contradict geometry" not in output
+    suspects = pd.read_csv(cache / "suspects.csv")
+    assert suspects["study_id"].tolist() == [8, 21, 21]
+    rejects = pd.read_csv(cache / "rejects.csv")
+    assert rejects["study_id"].tolist() == [7, 21]
+
+
 def test_files_that_no_overview_shows_are_counted(
     data: Path, tmp_path: Path, prepare: Prepare
 ) -> None:
@@ -323,3 +346,128 @@ def test_files_that_no_overview_shows_are_counted(
         (tmp_path / "data" / "train_images" / name).write_bytes(b"damaged")
     output = prepare(tmp_path / "data", *SMALL)
     assert "3 files or series could not be read" in output
+
+
+BAD = (
+    KnownIssue("series_id", (400,), "not a spine", "a forum"),
+    KnownIssue("study_id", (21,), "odd", "a paper"),
+    KnownIssue("series_id", (70,), "sides", "a list", "foraminal"),
+)
+
+
+def test_known_bad_points_are_left_out_and_listed_with_their_source(
+    data: Path, cache: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_issues, "KNOWN_ISSUES", BAD)
+    output = prepare(data, *SMALL, "--leave-out", "known")
+    assert "Left out 6 known bad points and 0 series without" in output
+    assert studies_in(cache / "crops.csv") == [8, 300]
+    assert studies_in(cache / "overviews.csv") == [7, 8, 300]
+    assert studies_in(cache / "labels.csv") == sorted(STUDIES)
+    rejects = pd.read_csv(cache / "rejects.csv")
+    known = rejects[rejects["reason"].str.startswith("known")]
+    assert sorted(zip(known["study_id"], known["reason"], strict=True)) == [
+        *[(7, "known: sides (a list)")] * 2,
+        *[(21, "known: odd (a paper)")] * 2,
+        *[(40, "known: not a spine (a forum)")] * 2,
+    ]
+    assert len(rejects) == 7  # the point beside its image is one too
+
+
+def test_a_second_run_lists_what_is_left_out_once(
+    data: Path, cache: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_issues, "KNOWN_ISSUES", BAD)
+    asked = (data, *SMALL, "--no-overviews", "--leave-out", "known")
+    prepare(*asked)
+    first = (cache / "rejects.csv").read_bytes()
+    assert "nothing was cut again" in prepare(*asked)
+    assert (cache / "rejects.csv").read_bytes() == first
+
+
+def test_nothing_is_left_out_without_the_flag_and_the_caches_differ(
+    data: Path, cache: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_issues, "KNOWN_ISSUES", BAD)
+    asked = (data, *SMALL, "--no-overviews")
+    assert "Left out" not in prepare(*asked)
+    assert studies_in(cache / "crops.csv") == sorted(STUDIES)
+    with pytest.raises(UserError, match="holds crops of points table"):
+        prepare(*asked, "--leave-out", "known")
+
+
+@pytest.fixture
+def check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Check some data with more arguments; return the output."""
+    monkeypatch.setattr(input_prep, "worker_pool", lambda workers: Pool(1))
+
+    def run(root: Path, *arguments: object) -> str:
+        words = map(str, ("input_prep.py", "--data", root, "--check", *arguments))
+        monkeypatch.setattr(sys, "argv", [*words])
+        input_prep.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_check_needs_no_cache_and_writes_into_the_current_folder(
+    data: Path,
+    tmp_path: Path,
+    check: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = check(data)
+    findings = pd.read_csv(tmp_path / "check.csv", keep_default_na=False)
+    assert list(findings) == ["study_id", "series_id", "file", "what", "detail"]
+    off = findings[findings["what"] == "point off its image"]
+    assert off[["study_id", "series_id", "file"]].values.tolist() == [
+        ["7", "70", "2.dcm"]
+    ]
+    assert "point off its image" in output
+    assert f"All {len(findings)} findings are in check.csv" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["check.csv"]
+
+
+def test_a_check_writes_to_the_cache_if_one_is_given(
+    data: Path, cache: Path, check: Callable[..., str]
+) -> None:
+    output = check(data, "--cache", cache)
+    assert str(cache / "check.csv") in output
+    assert [path.name for path in cache.iterdir()] == ["check.csv"]
+
+
+def test_pixels_are_decoded_only_if_asked_for(
+    data: Path, cache: Path, check: Callable[..., str]
+) -> None:
+    output = check(data, "--cache", cache)
+    assert "image blank" not in output
+    assert "--pixels decodes" in output
+    output = check(data, "--cache", cache, "--pixels")
+    blank = pd.read_csv(cache / "check.csv")["what"] == "image blank"
+    assert blank.sum() == 3 * len(STUDIES)  # those of the test are black
+    assert "--pixels decodes" not in output
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ((), "required: --cache"),
+        (("--cache", "x", "--pixels"), "--pixels goes with --check"),
+        (("--check", "--limit", "3"), "no --limit"),
+        (("--check", "--leave-out", "known"), "no --leave-out"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(
+    words: tuple[str, ...],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["input_prep.py", "--data", "data", *words])
+    with pytest.raises(SystemExit) as refused:
+        input_prep.parse()
+    assert refused.value.code == 2
+    assert reason in capsys.readouterr().err

@@ -5,12 +5,16 @@ import pytest
 from fake_condition_runs import sites
 
 from src.cache.label_checks import (
+    CHECK_COLUMNS,
+    DOUBLED,
+    ONE_POSITION,
     ONE_SLICE,
     SAME_X,
     SWAPPED_SIDES,
     WRONG_ORDER,
     inconsistent_points,
     share_of_swapped_sides,
+    suspects,
 )
 from src.competition.constants import swap_side
 
@@ -47,7 +51,7 @@ def test_all_sides_swapped_is_a_share_of_one() -> None:
 def points(*rows: tuple[str, str, int, int, float, float]) -> pd.DataFrame:
     """Make crops of study 1: condition, level, series, instance, x_mm and z_mm."""
     names = ["condition", "level", "series_id", "instance_number", "x_mm", "z_mm"]
-    table = pd.DataFrame(rows, columns=names).assign(study_id=1)
+    table = pd.DataFrame(rows, columns=names).assign(study_id=1, note="")
     return table.assign(crop=range(100, 100 + len(table)))
 
 
@@ -131,3 +135,40 @@ def test_both_foramina_on_one_slice_and_levels_out_of_order_are_listed() -> None
     table.loc[canal, "z_mm"] *= -1
     counts = inconsistent_points(table)["reason"].value_counts().to_dict()
     assert counts == {ONE_SLICE: 4, WRONG_ORDER: 1}
+
+
+def test_a_series_without_positions_is_listed_once_and_its_points_are_not() -> None:
+    table = points(
+        *TIES,
+        (RECESS[0], "l1_l2", 11, 7, -9.0, 0.0),
+        (RECESS[1], "l1_l2", 11, 7, 9.0, 0.0),
+        (CANAL, "l1_l2", 11, 7, 0.0, 0.0),
+        (CANAL, "l2_l3", 11, 7, 0.0, 5.0),
+    )
+    note = "the series has one position for 15 slices: they are in file order"
+    sagittal = table["series_id"] == 10
+    found = suspects(table.assign(note=table["note"].where(~sagittal, note)))
+    assert found[["series_id", "reason"]].values.tolist() == [
+        [10, ONE_POSITION],
+        *([11, SWAPPED_SIDES],) * 2,
+        [11, WRONG_ORDER],
+    ]
+    assert found.loc[0, ["instance_number", "condition", "level"]].isna().all()
+    both = table.assign(note=f"on Sagittal T1; {note}")
+    assert suspects(both)["reason"].tolist() == [ONE_POSITION] * 2
+    assert share_of_swapped_sides(table) == 1
+    assert share_of_swapped_sides(both) == 0
+
+
+def test_a_level_marked_twice_is_listed_with_both_points() -> None:
+    table = points(
+        (CANAL, "l1_l2", 10, 5, 0.0, 60.0),
+        (CANAL, "l1_l2", 11, 2, 0.0, 61.0),
+        (CANAL, "l2_l3", 10, 5, 0.0, 30.0),
+        (LEFT, "l1_l2", 10, 9, 16.0, 60.0),
+    )
+    found = suspects(table)
+    assert found[list(CHECK_COLUMNS)].values.tolist() == [
+        [1, 10, 5, CANAL, "l1_l2", DOUBLED],
+        [1, 11, 2, CANAL, "l1_l2", DOUBLED],
+    ]

@@ -1,6 +1,7 @@
 """Overviews: every slice at one scale, every pixel where it is in the patient."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,12 +108,13 @@ def test_echoes_are_not_each_others_neighbours_in_an_overview(tmp_path: Path) ->
     ]  # fmt: skip
 
 
-def dotted(folder: Path, columns: list[int]) -> Path:
-    """Write slices 4 mm apart, right to left, each with a dot at its own column."""
+def dotted(folder: Path, columns: list[int], axes: Sequence = SAGITTAL) -> Path:
+    """Write slices 4 mm apart in patient order, each with a dot at its own column."""
     volume = np.zeros((len(columns), 96, 128), np.uint16)
     for picture, column in zip(volume, columns, strict=True):
         picture[40:49, column - 4 : column + 5] = 1000
-    planes = [plane((4 * i, 0, 0), SAGITTAL) for i in range(len(columns))]
+    step = np.array((0, 0, -4) if axes == AXIAL else (4, 0, 0))
+    planes = [plane(i * step, axes) for i in range(len(columns))]
     return write_series(folder, volume, planes)
 
 
@@ -160,8 +162,9 @@ def test_a_study_has_the_slices_of_its_own_series_of_a_type(tmp_path: Path) -> N
         *((1, 5, AXIAL_T2, [20, 24]), (1, 6, SAGITTAL_T1, [30, 34])),
         *((1, LONG, AXIAL_T2, [40, 44]), (2, 5, AXIAL_T2, [50, 54])),
     ]
-    for study, number, _, columns in rows:
-        dotted(tmp_path / "images" / str(study) / str(number), columns)
+    for study, number, description, columns in rows:
+        axes = AXIAL if description == AXIAL_T2 else SAGITTAL
+        dotted(tmp_path / "images" / str(study) / str(number), columns, axes)
     names = ["study_id", "series_id", "series_description", "columns"]
     series = pd.DataFrame(rows, columns=names).drop(columns="columns")
     build_overviews(series[::-1], tmp_path / "images", tmp_path / "cache")
@@ -186,6 +189,22 @@ def test_stacks_of_two_series_are_never_each_others_neighbours(
     assert both.neighbours(2) == (1, 2, 2)
     assert both.neighbours(3) == (3, 3, 4)
     assert both.index_of(8, 1) == 5
+
+
+def test_a_series_of_other_planes_than_its_row_says_is_listed_not_drawn(
+    tmp_path: Path,
+) -> None:
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    dotted(images / "1" / "5", [20, 24], SAGITTAL)
+    dotted(images / "1" / "6", [30, 34], AXIAL)
+    rows = [(1, 5, AXIAL_T2), (1, 6, AXIAL_T2)]
+    series = pd.DataFrame(rows, columns=["study_id", "series_id", "series_description"])
+    assert build_overviews(series, images, cache) == {"slices": 2, "rejects": 1}
+    [(_, _, view)] = open_overviews(cache).groups()
+    assert view.slices["series_id"].tolist() == [6, 6]
+    [reject] = pd.read_csv(cache / "overview-rejects.csv").itertuples()
+    assert reject.series_id == 5
+    assert "described as 'Axial T2' and has sagittal slices" in reject.reason
 
 
 def test_the_cache_returns_the_drawn_overviews(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from src.files import write_csv
 from src.imaging.crops import CropSpec
 from src.workers import Progress
 
+REPEATED = "repeats an earlier row of the same point, slice, x and y"
 POINT_ORDER = ["study_id", "condition", "level", "series_id", "instance_number"]
 
 
@@ -82,7 +83,8 @@ def sorted_points(points: pd.DataFrame) -> pd.DataFrame:
 def _tasks(
     ordered: pd.DataFrame, images: Path, parts: Path, spec: CropSpec
 ) -> list[SeriesCropTask]:
-    """Make one task a series from the sorted points."""
+    """Make one task a series from the sorted points; a repeated row is cut once."""
+    single = ordered[~_is_repeat(ordered)]
     return [
         SeriesCropTask(
             folder=images / str(study_id) / str(series_id),
@@ -90,8 +92,13 @@ def _tasks(
             spec=spec,
             points=_site_points(rows),
         )
-        for (study_id, series_id), rows in ordered.groupby(["study_id", "series_id"])
+        for (study_id, series_id), rows in single.groupby(["study_id", "series_id"])
     ]
+
+
+def _is_repeat(ordered: pd.DataFrame) -> pd.Series:
+    """Mark the rows that repeat an earlier one: it would count twice in training."""
+    return ordered.duplicated([*POINT_ORDER, "x", "y"])
 
 
 def _site_points(rows: pd.DataFrame) -> tuple[SitePoint, ...]:
@@ -112,7 +119,8 @@ def _write_cache(
     """
     described = _described(points, labels, series)
     kept, rejected = _outcomes(tasks)
-    rejects = described.join(rejected, how="inner")
+    repeats = pd.DataFrame({"reason": REPEATED}, points.index[_is_repeat(points)])
+    rejects = described.join(pd.concat([rejected, repeats]).sort_index(), how="inner")
     write_csv(rejects[list(REJECT_COLUMNS)], cache / "rejects.csv")
     if kept.empty:
         raise UserError(

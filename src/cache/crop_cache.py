@@ -8,6 +8,7 @@ import pandas as pd
 from src.cache.fingerprint import CUT_VERSION, PARTS, Fingerprint, read_fingerprint
 from src.cache.mapped_array import MappedArray
 from src.errors import UserError
+from src.files import write_csv
 from src.imaging.crops import CropSpec
 
 # Written last: a folder without it is no cache.
@@ -74,6 +75,14 @@ def open_cache(cache: Path) -> CropCache:
     if crops.shape != shape or tuple(table.columns) != CROP_COLUMNS:
         raise _damaged(cache)
     return CropCache(cache, crops, table, labels, series, spec, key)
+
+
+def add_rejects(cache: Path, rejects: pd.DataFrame) -> None:
+    """Add rows of REJECT_COLUMNS to a cache's rejects.csv, unless they are there."""
+    path = cache / "rejects.csv"
+    held = pd.read_csv(path, dtype={"instance_number": "Int64"})
+    table = pd.concat([held, rejects]).drop_duplicates()
+    write_csv(table[list(REJECT_COLUMNS)], path)
 
 
 def _finished_key(cache: Path) -> Fingerprint:

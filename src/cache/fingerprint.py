@@ -13,7 +13,7 @@ from src.errors import UserError
 from src.imaging.crops import CropSpec
 
 # Raise it when the same tables and files would give other crops.
-CUT_VERSION = 1
+CUT_VERSION = 2
 KEY_PARTS = ("cut_version", "crop", "points", "labels", "series")
 PARTS = "parts"  # suffix of the folders of shards
 

@@ -2,12 +2,14 @@
 
 The patient's left is where x is larger, and levels follow each other to the feet. The
 competition's own points break this in a few series; a cohort that breaks it throughout
-has its sides or its levels swapped.
+has its sides or its levels swapped. A series without usable positions is listed itself,
+once: nothing can be held against its points.
 """
 
 import pandas as pd
 
 from src.competition.constants import FAMILY_OF, LEVELS, SIDES
+from src.imaging.series import FILE_ORDER
 
 CHECK_COLUMNS = (
     *("study_id", "series_id", "instance_number", "condition", "level", "reason"),
@@ -16,21 +18,51 @@ SWAPPED_SIDES = "left and right of this level are swapped"
 SAME_X = "left and right of this level are marked at the same x"
 ONE_SLICE = "left and right foramen are marked on one sagittal slice"
 WRONG_ORDER = "lies above the next higher level"
+DOUBLED = "this condition and level are marked more than once"
+ONE_POSITION = (
+    "the series has one position for its slices: they are in file order, and its "
+    "points are not checked"
+)
 MOSTLY = 0.5  # above this share of swapped pairs the cohort is wrong, not an annotator
+
+
+def suspects(crops: pd.DataFrame) -> pd.DataFrame:
+    """List all that is odd about a crop table's points: CHECK_COLUMNS.
+
+    A series that lacks positions has no instance, condition and level.
+    """
+    tables = (inconsistent_points, doubled_points, series_without_positions)
+    parts = [list_suspects(crops) for list_suspects in tables]
+    found = pd.concat(parts).astype({"instance_number": "Int64"})
+    return found.sort_values(list(CHECK_COLUMNS), ignore_index=True)
 
 
 def inconsistent_points(crops: pd.DataFrame) -> pd.DataFrame:
     """List the points of a crop table that cannot all be right: CHECK_COLUMNS."""
-    pairs = _pairs(crops)
+    placed = crops[~_lacks_positions(crops)]
+    pairs = _pairs(placed)
     one_slice = _is_foramina_of_one_slice(pairs)
     parts = [
-        _both_of(crops, pairs[_is_swapped(pairs)], SWAPPED_SIDES),
-        _both_of(crops, pairs[_is_tie(pairs) & ~one_slice], SAME_X),
-        _both_of(crops, pairs[one_slice], ONE_SLICE),
-        _out_of_order(crops),
+        _both_of(placed, pairs[_is_swapped(pairs)], SWAPPED_SIDES),
+        _both_of(placed, pairs[_is_tie(pairs) & ~one_slice], SAME_X),
+        _both_of(placed, pairs[one_slice], ONE_SLICE),
+        _out_of_order(placed),
     ]
     table = pd.concat(parts)[list(CHECK_COLUMNS)]
     return table.sort_values(list(CHECK_COLUMNS), ignore_index=True)
+
+
+def doubled_points(crops: pd.DataFrame) -> pd.DataFrame:
+    """List the points of a condition and level with several points: CHECK_COLUMNS."""
+    doubled = crops[crops.duplicated(["study_id", "condition", "level"], keep=False)]
+    return doubled.assign(reason=DOUBLED)[list(CHECK_COLUMNS)]
+
+
+def series_without_positions(crops: pd.DataFrame) -> pd.DataFrame:
+    """List the series whose slices all have one position: CHECK_COLUMNS."""
+    unplaced = crops.loc[_lacks_positions(crops), ["study_id", "series_id"]]
+    table = unplaced.drop_duplicates().assign(reason=ONE_POSITION)
+    return table.reindex(columns=list(CHECK_COLUMNS))
 
 
 def share_of_swapped_sides(crops: pd.DataFrame) -> float:
@@ -39,9 +71,14 @@ def share_of_swapped_sides(crops: pd.DataFrame) -> float:
     A pair at the same x is a tie, as in a series of one sagittal slice: it is evidence
     neither for nor against a swap, so it is not counted.
     """
-    pairs = _pairs(crops)
+    pairs = _pairs(crops[~_lacks_positions(crops)])
     untied = pairs[~_is_tie(pairs)]
     return float(_is_swapped(untied).mean()) if len(untied) else 0.0
+
+
+def _lacks_positions(crops: pd.DataFrame) -> pd.Series:
+    """Mark the crops whose note says that their slices have no usable positions."""
+    return crops["note"].str.contains(FILE_ORDER, regex=False)
 
 
 def _pairs(crops: pd.DataFrame) -> pd.DataFrame:

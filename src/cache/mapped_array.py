@@ -16,10 +16,11 @@ class MappedArray:
     def __init__(self, path: Path, start: int = 0, stop: int | None = None) -> None:
         """Map rows start to stop of the file, all if None.
 
-        Raises what numpy.load does: OSError, ValueError or EOFError.
+        Raises OSError or ValueError for a file that is none.
         """
         self.path, self.start = path, start
-        self._rows = np.load(path, mmap_mode="r", allow_pickle=False)[start:stop]
+        # Not numpy.load, which takes an archive too, whatever its name.
+        self._rows = np.lib.format.open_memmap(path, mode="r")[start:stop]
 
     @property
     def shape(self) -> tuple[int, ...]:

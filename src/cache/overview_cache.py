@@ -5,6 +5,7 @@ cache/overviews.csv          one row a slice: its file and its geometry
 cache/overview-rejects.csv   unreadable files and series, with the reason
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -25,14 +26,15 @@ from src.imaging.overview import (
     Overview,
     overview_of,
 )
-from src.imaging.series import read_series
+from src.imaging.series import Series, read_series
+from src.imaging.series_type import series_type
 from src.workers import Progress
 
 KEY_FILE = "overviews.json"
 KEY_PARTS = ("drawn", "px", "series")
 SERIES = ["study_id", "series_description", "series_id"]
 # Raise it when the same files would give other overviews.
-DRAWN_VERSION = 1
+DRAWN_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,33 @@ class OverviewTask:
         """Draw the series: images, slices, and rejected, pairs of file and reason."""
         try:
             series = read_series(self.folder)
+            _require_type(series, self.folder, self.description)
             overview, rejected = overview_of(series, self.series_id, self.description)
             images, slices = overview.images, overview.slices.to_numpy(float)
         except UserError as error:
             rejected = {"": str(error)}
             images = np.empty((0, OVERVIEW_PX, OVERVIEW_PX), np.uint8)
             slices = np.empty((0, len(SLICE_COLUMNS)))
-        pairs = np.array(list(rejected.items()), str).reshape(-1, 2)
+        named = [(_shown(name), reason) for name, reason in rejected.items()]
+        pairs = np.array(named, str).reshape(-1, 2)
         return {"images": images, "slices": slices, "rejected": pairs}
+
+
+def _shown(name: str) -> str:
+    """Return a file's name; an unusual one could name a person."""
+    return name if re.fullmatch(r"([0-9]+\.dcm)?", name) else "a file"
+
+
+def _require_type(series: Series, folder: Path, description: str) -> None:
+    """Raise UserError for a series whose planes or header contradict its row.
+
+    A locator must not learn from what it would not be shown of a test study.
+    """
+    found = series_type(series, description)
+    if found.description != description:
+        raise UserError(
+            f"{folder} {found.reason}; correct its row of the series descriptions."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +121,7 @@ def build_overviews(
 
     def require_same(path: Path) -> None:
         found = _read_key(path)
+        _require_this_version(found, cache)
         if any(found[part] != key[part] for part in KEY_PARTS):
             raise UserError(
                 f"{cache} holds the overviews of other series; delete it or choose "
@@ -139,7 +161,7 @@ def open_overviews(cache: Path) -> OverviewCache:
             f"{cache} holds no overviews to find sites in; run input_prep.py again, "
             "without --no-overviews"
         )
-    _read_key(cache / KEY_FILE)
+    _require_this_version(_read_key(cache / KEY_FILE), cache)
     try:
         images = MappedArray(cache / "overviews.npy")
         slices = pd.read_csv(cache / "overviews.csv", keep_default_na=False)
@@ -169,7 +191,8 @@ def _write_overviews(
         series = (study_id, task.series_id)
         rejects += [(*series, name, reason) for name, reason in shard["rejected"]]
     slices = pd.concat(tables, ignore_index=True)
-    integers = ["series_id", "instance_number", "stack", "place", "rows", "columns"]
+    integers = ["series_id", "instance_number", "stack", "place", "contrast"]
+    integers += ["rows", "columns"]
     slices = slices.astype(dict.fromkeys(integers, "int64"))
     shape = (len(slices), OVERVIEW_PX, OVERVIEW_PX)
     write_array(cache / "overviews.npy", shape, _images_by_slice(tasks))
@@ -192,3 +215,12 @@ def _images_by_slice(
 
 def _read_key(path: Path) -> Fingerprint:
     return read_key(path, KEY_PARTS)
+
+
+def _require_this_version(key: Fingerprint, cache: Path) -> None:
+    if key["drawn"] != DRAWN_VERSION:
+        raise UserError(
+            f"The overviews in {cache} were drawn by version {key['drawn']} of the "
+            f"code and this is version {DRAWN_VERSION}; delete {cache} and run "
+            "input_prep.py again."
+        )

@@ -151,12 +151,18 @@ def write_array(
 
 @contextmanager
 def _translate_disk_errors(cache: Path) -> Iterator[None]:
-    """Turn a disk's refusal to write a cache into one sentence."""
+    """Turn a disk's refusal to write a cache, or a rival, into one sentence."""
     try:
         yield
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise UserError(
             f"{cache} cannot be written ({error.strerror}); choose another --cache."
+        ) from error
+    except FileNotFoundError as error:
+        # Only another process on the same folder removes what was just written.
+        raise UserError(
+            f"{cache} is being written by another input_prep.py; wait until that has "
+            "ended, and run again."
         ) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

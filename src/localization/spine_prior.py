@@ -9,7 +9,7 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,9 +48,16 @@ def fit_canal_offsets(sites: pd.DataFrame) -> list[CanalOffsetRow]:
     mirrored = offsets.assign(condition=other_side, x_mm=-offsets["x_mm"])
     rows: list[CanalOffsetRow] = []
     for target, group in pd.concat([offsets, mirrored]).groupby(TARGET):
-        fitted = median_and_mad(group[POINT_MM].to_numpy())
-        row = dict(zip(TARGET, target, strict=True)) | fitted
-        rows.append(cast(CanalOffsetRow, row))
+        mean, sd = median_and_mad(group[POINT_MM].to_numpy())
+        condition, level = map(str, target)
+        rows.append(
+            CanalOffsetRow(
+                condition=condition,
+                level=level,
+                mean_mm=mean.tolist(),
+                sd_mm=sd.tolist(),
+            )
+        )
     return rows
 
 
@@ -60,14 +67,14 @@ def canal_of(sites: pd.DataFrame) -> pd.DataFrame:
     return canal[[*CANAL_KEYS, *POINT_MM]]
 
 
-def median_and_mad(values: np.ndarray) -> dict[str, Any]:
-    """Estimate mean and standard deviation of values [n, ...], in mm.
+def median_and_mad(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Estimate mean and standard deviation of values [n, ...], in mm, to .01 mm.
 
     By median and MAD, as a few points are marked on a wrong level or side.
     """
     mean = np.median(values, axis=0)
     sd = 1.4826 * np.median(np.abs(values - mean), axis=0)
-    return {"mean_mm": mean.round(2).tolist(), "sd_mm": sd.round(2).tolist()}
+    return np.round(mean, 2), np.round(sd, 2)
 
 
 def inflate_sd(sd_mm: Any) -> np.ndarray:
@@ -110,8 +117,10 @@ def fit_level_spacing(sites: pd.DataFrame) -> list[LevelSpacingRow]:
         if level in points and following in points:
             steps = (points[level] - points[following]).dropna().to_numpy()
             if len(steps):
-                fitted = median_and_mad(np.linalg.norm(steps, axis=1))
-                rows.append(cast(LevelSpacingRow, {"level": level, **fitted}))
+                mean, sd = median_and_mad(np.linalg.norm(steps, axis=1))
+                rows.append(
+                    LevelSpacingRow(level=level, mean_mm=float(mean), sd_mm=float(sd))
+                )
     return rows
 
 

@@ -9,9 +9,10 @@ WEIGHTS ?= imagenet
 REHEARSAL ?= rehearsal
 PYTHON_KAGGLE ?= python3.12
 KAGGLE := .venv-kaggle
+AUDIT := .venv-audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo paper bench bench-gpu test test-slow test-kaggle mutate rehearse lint clean
+.PHONY: help demo paper bench bench-gpu test test-slow test-kaggle mutate trust audit rehearse lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,16 +53,27 @@ bench-gpu: $(VENV)/.ready ## how long Table 2 takes here; number formats compare
 	$(BIN)/python -m benchmarks.gpu_table2 --cache $(DEMO)/cache --out bench-gpu.json
 
 test: $(VENV)/.ready-dev ## all tests but the slow ones, with coverage
-	$(BIN)/python -m pytest -n auto -m "not slow" --cov
+	$(BIN)/python -m pytest -n auto -m "not slow and not trust" --cov
 
 test-slow: $(VENV)/.ready-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 test-kaggle: $(KAGGLE)/.ready ## the same with the package versions of Kaggle's image
-	$(KAGGLE)/bin/python -m pytest -n auto -m "not slow"
+	$(KAGGLE)/bin/python -m pytest -n auto -m "not slow and not trust"
 
 mutate: $(VENV)/.ready-dev ## plant small bugs and see which the tests notice: docs/mutation.md
 	$(BIN)/python tests/mutate.py --write
+
+trust: $(VENV)/.ready-dev ## prove what faults the kit survives: docs/reliability.md
+	$(BIN)/python tests/prove.py --write
+
+# In an environment of its own, so that it changes none of the versions it asks about.
+audit: ## ask for known faults of the packages' versions: needs the network
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet pip-audit==2.10.1
+	for file in requirements*.txt; do \
+	  $(AUDIT)/bin/pip-audit --requirement $$file || exit 1; \
+	done
 
 rehearse: $(VENV)/.ready-dev ## the Kaggle notebook offline, under both mount layouts
 	$(BIN)/python -m src.kaggle.rehearse --folder $(REHEARSAL)
@@ -72,4 +84,4 @@ lint: $(VENV)/.ready-dev ## check style and types
 	$(BIN)/mypy
 
 clean: ## remove the demo, the rehearsal and the environments
-	rm -rf $(VENV) $(KAGGLE) $(DEMO) $(REHEARSAL)
+	rm -rf $(VENV) $(KAGGLE) $(AUDIT) $(DEMO) $(REHEARSAL)

@@ -9,7 +9,6 @@ adds them to metrics.json.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from src.competition.tables import read_labels
 from src.console import say, show_table
 from src.errors import UserError
 from src.files import write_json
+from src.json_object import read_object
 from src.metrics_schema import ConditionMetrics, LocationMetrics, Metrics
 from src.reporting.tables import (
     baselines_table,
@@ -80,12 +80,7 @@ def score_submission(submission: Path, truth: Path, out: Path | None) -> None:
 def add_metrics(new: Metrics, out: Path) -> None:
     """Write entries of metrics.json and the kit's version; keep the other entries."""
     path = out / "metrics.json"
-    try:
-        held: Metrics | None = json.loads(path.read_text()) if path.is_file() else {}
-    except ValueError:
-        held = None
-    if not isinstance(held, dict):
-        raise UserError(f"{path} is not valid JSON of metrics; delete it and retry")
+    held = read_object(path, "delete it and try again") if path.is_file() else {}
     write_json({**held, **new, "kit_version": __version__}, path)
 
 

@@ -11,11 +11,12 @@ every grade stays the prior.
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.command_line import make_parser, run_script
-from src.competition.tables import image_folder, list_test_studies, read_test_series
+from src.competition.tables import image_folder, list_test_studies, usable_test_series
 from src.console import progress, say, show_table, timed
 from src.errors import UserError
 
@@ -45,26 +46,28 @@ def main() -> None:
     """Predict every test study."""
     args = parse()
     path = args.findings or args.out.with_name("findings.csv")
-    if path.resolve() == args.out.resolve():
+    if os.path.realpath(path) == os.path.realpath(args.out):
         raise UserError(f"--out and --findings are one file, {path}: name two")
     from src.inference.fallback_prior import choose_prior
     from src.inference.findings import prior_findings
     from src.inference.predict_studies import OutputFiles
 
-    studies = list_test_studies(args.data)
+    series = usable_test_series(args.data, lambda fault: say(f"Warning: {fault}"))
+    studies = list_test_studies(args.data, series)
     runs = usable_runs(args.runs)
     prior, origin = choose_prior(runs, args.data)
     outputs = OutputFiles(args.out, path)
     findings = prior_findings(studies, prior, "not read yet")
     outputs.write(findings)
     say(f"Wrote a prior-only submission ({args.out}), to be replaced study by study")
-    findings = predict_all(args, runs, findings, outputs)
+    findings = predict_all(args, runs, series, findings, outputs)
     report(findings, outputs, origin)
 
 
 def predict_all(
     args: argparse.Namespace,
     runs: "list[Run]",
+    series: "pd.DataFrame",
     findings: "pd.DataFrame",
     outputs: "OutputFiles",
 ) -> "pd.DataFrame":
@@ -85,7 +88,7 @@ def predict_all(
         return predict_all_studies(
             findings,
             image_folder(args.data, "test"),
-            read_test_series(args.data),
+            series,
             pipeline,
             outputs,
             60 * args.limit_minutes,

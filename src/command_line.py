@@ -9,6 +9,8 @@ from pathlib import Path
 
 from src.errors import UserError
 
+MAX_PATH = 300  # characters of a path in a sentence
+
 
 class _Formatter(
     argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
@@ -104,7 +106,8 @@ def _system_error(error: OSError) -> str:
     """Describe an error such as a full disk or a folder without write permission."""
     if error.errno == errno.ENOSPC:
         return "The disk is full; make room and run the same command again."
-    where = f" at {error.filename}" if error.filename else ""
+    name = str(error.filename or "")
+    where = f" at {name[:MAX_PATH]}" + "..." * (len(name) > MAX_PATH) if name else ""
     return f"Operating system error{where}: {error.strerror or error}."
 
 

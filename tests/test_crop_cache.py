@@ -282,7 +282,7 @@ def age_key(cache: Path) -> None:
     [
         (break_array, "is damaged; delete"),
         (break_table, "is damaged; delete"),
-        (break_key, "is damaged; delete"),
+        (break_key, "is damaged: it has no"),
         (lambda cache: (cache / "labels.csv").unlink(), "is damaged; delete"),
         (lambda cache: (cache / "cache.json").unlink(), "is no crop cache; make one"),
         (age_key, "was cut by version 0"),

@@ -131,7 +131,8 @@ def test_severity_counts_1_2_4_and_turns_the_right_to_the_left() -> None:
 def test_the_canal_is_mirrored_at_times_where_there_is_augmentation(
     augment: float,
 ) -> None:
-    some = sets("severity", augment=augment)["train"]
+    run = config("severity", augment=augment)
+    some = make_crop_task(cache(), FOLDS, run).train
     leaning = np.zeros((len(TABLE), 3, 8, 8), np.uint8)
     leaning[:, 0] = 200  # bright in the slice before
     some = replace(some, crops=leaning)

@@ -401,7 +401,7 @@ def test_studies_without_a_readable_table_are_those_with_folders(
     for name in ("5", "6", ".7", "8x"):
         (data / "test_images" / name).mkdir(parents=True)
     (data / "test_images" / "9").touch()
-    keeps_answering(staged, tmp_path / "out", monkeypatch, "the test's table is unus")
+    keeps_answering(staged, tmp_path / "out", monkeypatch, "the table is left")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"study_id\n1\n"])

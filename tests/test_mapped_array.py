@@ -52,3 +52,10 @@ def test_it_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
         rows[0] = 0
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), values)
+
+
+def test_an_archive_of_arrays_is_refused_under_an_arrays_name(tmp_path: Path) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, rows=np.zeros(3))
+    with pytest.raises(ValueError, match="magic"):
+        MappedArray(tmp_path / "a.npy")

@@ -78,9 +78,9 @@ def test_a_score_replaces_its_own_entry_of_the_metrics_only(
     assert entries["condition"] == {"n": 3}
     assert entries["kit_version"] == __version__
     assert entries["submission"]["score"] < 1
-    for damaged in ("{", "[1]"):
+    for damaged, sentence in (("{", "is not JSON"), ("[1]", "hold a JSON object")):
         metrics.write_text(damaged)
-        with pytest.raises(UserError, match="not valid JSON"):
+        with pytest.raises(UserError, match=sentence):
             score_submission(path, truth, tmp_path)
 
 

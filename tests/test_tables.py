@@ -198,7 +198,7 @@ FAULTS = {
         (
             "series_description",
             "kind",
-            r"_description'; it has study_id, series_id, kind",
+            r"_description'; it has 'study_id', 'series_id', 'kind'",
         ),
     ],
     "sample_submission.csv": [
@@ -259,7 +259,7 @@ def test_blank_lines_do_not_shift_the_line_that_is_named(root: Path) -> None:
 
 def test_a_column_with_a_line_end_in_its_name_is_told_on_one_line(root: Path) -> None:
     put(root, tables.SERIES_FILE, '"a\nb",c\n1,2\n')
-    with pytest.raises(UserError, match=r"it has a b, c\.$"):
+    with pytest.raises(UserError, match=r"it has 'a\\nb', 'c'\.$"):
         tables.read_series(root / tables.SERIES_FILE)
 
 

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from src.cache.fingerprint import CUT_VERSION, PARTS, Fingerprint, read_fingerprint
 from src.cache.mapped_array import MappedArray
+from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES
 from src.errors import UserError
 from src.files import write_csv
 from src.imaging.crops import CropSpec
@@ -32,6 +35,8 @@ CROP_COLUMNS = (
     "z_mm",
     "note",
 )
+NUMERIC_COLUMNS = ("crop", *SITE[:3], "x", "y", "slice", "x_mm", "y_mm", "z_mm")
+LABEL_COLUMNS = ["study_id", "condition", "level", "severity"]
 REJECT_COLUMNS = (
     "study_id",
     "series_id",
@@ -72,7 +77,7 @@ def open_cache(cache: Path) -> CropCache:
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(cache) from error
     shape = (len(table), spec.slices, spec.crop_px, spec.crop_px)
-    if crops.shape != shape or tuple(table.columns) != CROP_COLUMNS:
+    if crops.shape != shape or crops.dtype != np.uint8 or not _are_whole(table, labels):
         raise _damaged(cache)
     return CropCache(cache, crops, table, labels, series, spec, key)
 
@@ -98,6 +103,18 @@ def _finished_key(cache: Path) -> Fingerprint:
             f"version {CUT_VERSION}; delete it and run input_prep.py again."
         )
     return key
+
+
+def _are_whole(table: pd.DataFrame, labels: pd.DataFrame) -> bool:
+    """Return whether the tables have their columns, and nothing unknown in them."""
+    if tuple(table.columns) != CROP_COLUMNS or list(labels) != LABEL_COLUMNS:
+        return False
+    return all(
+        held["condition"].isin(CONDITIONS).all()
+        and held["level"].isin(LEVELS).all()
+        and held["severity"].dropna().isin(SEVERITIES).all()
+        for held in (table, labels)
+    ) and all(is_numeric_dtype(table[name]) for name in NUMERIC_COLUMNS)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

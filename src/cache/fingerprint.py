@@ -1,7 +1,6 @@
 """The fingerprint of a cache's inputs, so that other crops never land in it."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 
 from src.errors import UserError
 from src.imaging.crops import CropSpec
+from src.json_object import read_object
 
 # Raise it when the same tables and files would give other crops.
 CUT_VERSION = 2
@@ -45,17 +45,22 @@ def read_fingerprint(path: Path) -> Fingerprint:
     try:
         CropSpec(**stored["crop"])
     except TypeError as error:
-        raise _damaged(path) from error
+        raise UserError(
+            f"{path} is damaged: it has no size of its crops; delete it and run "
+            "input_prep.py again."
+        ) from error
     return stored
 
 
 def read_key(path: Path, required: Sequence[str]) -> Fingerprint:
     """Read a cache's key file; raises UserError if it lacks a required part."""
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return {**stored, **{part: stored[part] for part in required}}
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path) from error
+    # Shards without their key could be another cache's, so they go with it.
+    delete = path.parent if path.parent.name.endswith(PARTS) else path
+    remedy = f"delete {delete} and run input_prep.py again"
+    stored = read_object(path, remedy)
+    if absent := [part for part in required if part not in stored]:
+        raise UserError(f"{path} is damaged: it has no {absent[0]!r}; {remedy}.")
+    return stored
 
 
 def require_same_fingerprint(
@@ -76,9 +81,3 @@ def _in_words(key: Fingerprint, parts: list[str]) -> str:
     if "cut_version" in parts:
         return f"crops cut by version {key['cut_version']} of the code"
     return "crops of " + ", ".join(f"{part} table {key[part][:8]}" for part in parts)
-
-
-def _damaged(path: Path) -> UserError:
-    # Shards without their key could be another cache's, so they go with it.
-    delete = path.parent if path.parent.name.endswith(PARTS) else path
-    return UserError(f"{path} is damaged; delete {delete} and run input_prep.py again.")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from src.cache.fingerprint import PARTS, Fingerprint, read_key, table_hash
 from src.cache.mapped_array import MappedArray
@@ -165,7 +166,7 @@ def open_overviews(cache: Path) -> OverviewCache:
     try:
         images = MappedArray(cache / "overviews.npy")
         slices = pd.read_csv(cache / "overviews.csv", keep_default_na=False)
-        whole = slices.columns.tolist() == [*SERIES[:2], *SLICE_COLUMNS]
+        whole = images.dtype == np.uint8 and _is_whole(slices)
     except (OSError, ValueError, EOFError):
         whole = False
     if not whole or images.shape != (len(slices), OVERVIEW_PX, OVERVIEW_PX):
@@ -174,6 +175,16 @@ def open_overviews(cache: Path) -> OverviewCache:
             "input_prep.py again"
         )
     return OverviewCache(images, slices)
+
+
+def _is_whole(slices: pd.DataFrame) -> bool:
+    columns = [*SERIES[:2], *SLICE_COLUMNS]
+    return slices.columns.tolist() == columns and all(
+        slices[name].isin(FIELD_MM).all()
+        if name == "series_description"
+        else is_numeric_dtype(slices[name])
+        for name in columns
+    )
 
 
 def _write_overviews(

@@ -100,6 +100,11 @@ def save_calibration(calibration: Calibration, runs: Path, names: list[str]) -> 
     write_json({**asdict(calibration), **made_for}, runs / CALIBRATION_FILE)
 
 
+_RAISED_BY_DAMAGE = (
+    *(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError),
+)
+
+
 def load_calibration(runs: Path, names: list[str]) -> Calibration | None:
     """Read the calibration of these very runs; None where there is none.
 
@@ -121,7 +126,7 @@ def load_calibration(runs: Path, names: list[str]) -> Calibration | None:
             or not isinstance(fitted_on, list)
         ):
             raise ValueError("not a calibration")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except _RAISED_BY_DAMAGE as error:
         raise UserError(
             f"{path} is damaged; delete it and run train.py again"
         ) from error

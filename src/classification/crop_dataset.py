@@ -20,8 +20,8 @@ class CropDataset(BatchDataset):
     crops: uint8 [all, slices, px, px]; rows: [n] into it; classes: [n]; axial: [n]
     bool; slices: as `select_slices` takes it; mirrored: [n] bool, the crops that are
     always flipped, or None; mirror_invariant: [n] bool, those whose label a flip leaves
-    true, so that training flips half of them, or None; weights: class weights of the
-    loss, or None; augment: of training batches, by `seed`.
+    true, or None; flips: whether training flips half of those; weights: class weights
+    of the loss, or None; augment: of training batches, by `seed`.
     """
 
     crops: np.ndarray | MappedArray
@@ -34,6 +34,7 @@ class CropDataset(BatchDataset):
     weights: tuple[float, ...] | None = None
     augment: Augmenter | None = None
     seed: int = 0
+    flips: bool = True
 
     def __len__(self) -> int:
         """Count the crops."""
@@ -70,9 +71,8 @@ class CropDataset(BatchDataset):
         return mirror_where(crops, self.mirrored[places], self.axial[places])
 
     def _flipped(self, crops: np.ndarray, places: np.ndarray, epoch: int) -> np.ndarray:
-        """Flip half of the crops whose label a flip leaves true, where any change."""
-        still = self.augment is not None and not self.augment.strength
-        if self.mirror_invariant is None or still:
+        """Flip half of the crops whose label a flip leaves true."""
+        if self.mirror_invariant is None or not self.flips:
             return crops
         seeds = [derive_seed(self.seed, epoch, int(row)) for row in self.rows[places]]
         flip = self.mirror_invariant[places] & (np.array(seeds) % 2 == 1)

@@ -63,7 +63,12 @@ class CropTask(CropTraining):
     def with_hyperparameters(self, new: Hyperparameters) -> "CropTask":
         """Return the same task with another recipe, augmentation included."""
         config = replace(self.config, hyperparameters=new)
-        train = replace(self.train, augment=make_augmenter(config), seed=new.seed)
+        train = replace(
+            self.train,
+            augment=make_augmenter(config),
+            seed=new.seed,
+            flips=new.augment > 0,
+        )
         size = new.batch_size
         return replace(self, config=config, train=train, batch_size=size)
 

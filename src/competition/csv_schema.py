@@ -14,12 +14,14 @@ import pandas as pd
 from src.competition.constants import normalise
 from src.errors import UserError
 
+MAX_QUOTED = 60
+WHOLE_NUMBER = "[0-9]{1,18}"
 ColumnParser = Callable[[pd.Series, str], pd.Series]
 
 
 def whole_number(text: pd.Series, source: str) -> pd.Series:
     """Read digits as int64; an id must be one before it becomes a path."""
-    _refuse(~text.str.fullmatch("[0-9]{1,18}"), text, source, "a whole number")
+    _refuse(~text.str.fullmatch(WHOLE_NUMBER), text, source, "a whole number")
     return text.astype("int64")
 
 
@@ -61,6 +63,11 @@ def category(
     return read
 
 
+def quoted(text: str) -> str:
+    """Quote a cell in an error sentence: shortened, and nothing in it unprintable."""
+    return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
+
+
 def _and_more(bad: pd.Series) -> str:
     """Count the bad rows beside the first, for an error sentence."""
     others = int(bad.sum()) - 1
@@ -75,8 +82,8 @@ def _refuse(bad: pd.Series, text: pd.Series, source: str, expected: str) -> None
     if bad.any():
         row = _first(bad)
         raise UserError(
-            f"{text.name} {text[row]!r} on line {row + 2} of {source}{_and_more(bad)} "
-            f"is not {expected}; correct it there."
+            f"{text.name} {quoted(text[row])} on line {row + 2} of {source}"
+            f"{_and_more(bad)} is not {expected}; correct it there."
         )
 
 
@@ -119,7 +126,8 @@ def read_text(path: Path) -> pd.DataFrame:
         raise UserError(f"{reason}; fetch or export it again.") from None
     if not isinstance(text.index, pd.RangeIndex):
         raise UserError(f"{path} has longer rows than its header; export it again.")
-    text = text.fillna("").apply(lambda column: column.str.strip())
+    text = text.rename(columns=str.strip).fillna("")
+    text = text.apply(lambda column: column.str.strip())
     return text[(text != "").any(axis=1)]
 
 
@@ -130,13 +138,13 @@ def _check_header(
     others = [name for name in present if name not in declared]
     if missing:
         near = _closest(missing[0], others)
-        held = " ".join(", ".join(present[:8]).split())  # a name may hold line ends
+        held = ", ".join(quoted(name) for name in present[:8])
         way_out = f"rename its {near!r}" if near else f"it has {held}"
         count = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise UserError(f"{source} has no column {missing[0]!r}{count}; {way_out}.")
     if exact and others:
         raise UserError(
-            f"{source} has a column {others[0]!r} beside {', '.join(declared)}; "
+            f"{source} has a column {quoted(others[0])} beside {', '.join(declared)}; "
             "remove it."
         )
 

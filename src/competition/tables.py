@@ -4,6 +4,7 @@ Conditions, levels and severities come out in the submission's spelling (`l4_l5`
 as int64.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -15,11 +16,13 @@ import pandas as pd
 from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES, TARGETS
 from src.competition.constants import SERIES_DESCRIPTIONS as DESCRIPTIONS
 from src.competition.csv_schema import (
+    WHOLE_NUMBER,
     ColumnParser,
     any_text,
     category,
     number,
     read_csv,
+    read_text,
     whole_number,
 )
 from src.errors import UserError
@@ -115,10 +118,40 @@ def read_test_series(root: Path) -> pd.DataFrame:
     """
     path = root / TEST_SERIES_FILE
     if not path.is_file():
-        empty = pd.DataFrame(columns=list(TEST_SERIES_COLUMNS), dtype=object)
-        return empty.astype({"study_id": "int64", "series_id": "int64"})
+        return _no_series()
     series = read_csv(path, TEST_SERIES_COLUMNS, empty=True)
     return series.drop_duplicates(["study_id", "series_id"], ignore_index=True)
+
+
+def usable_test_series(root: Path, warn: Callable[[str], None]) -> pd.DataFrame:
+    """Read the test studies' series; of a damaged table only the rows that are whole.
+
+    warn is called with a sentence about what is left out: the folders remain.
+    """
+    try:
+        return read_test_series(root)
+    except UserError as error:
+        fault = str(error).rstrip(".")
+    try:
+        text = read_text(root / TEST_SERIES_FILE)
+        ids = text[["study_id", "series_id"]]
+        whole = ids.apply(lambda column: column.str.fullmatch(WHOLE_NUMBER)).all(axis=1)
+        series = pd.DataFrame(
+            {
+                name: parse(text.loc[whole, name], TEST_SERIES_FILE)
+                for name, parse in TEST_SERIES_COLUMNS.items()
+            }
+        ).drop_duplicates(["study_id", "series_id"], ignore_index=True)
+        left_out = f"{len(text) - int(whole.sum())} of its {len(text)} rows are"
+    except (UserError, KeyError):
+        series, left_out = _no_series(), "the table is"
+    warn(f"{fault}; {left_out} left out, and the folders of series remain")
+    return series
+
+
+def _no_series() -> pd.DataFrame:
+    empty = pd.DataFrame(columns=list(TEST_SERIES_COLUMNS), dtype=object)
+    return empty.astype({"study_id": "int64", "series_id": "int64"})
 
 
 def read_sample_submission(path: Path) -> pd.DataFrame:
@@ -131,13 +164,18 @@ def image_folder(root: Path, split: Literal["train", "test"]) -> Path:
     return root / f"{split}_images"
 
 
-def list_test_studies(root: Path) -> list[int]:
-    """List the studies to predict, ascending: those with a series row or a folder."""
+def list_test_studies(root: Path, series: pd.DataFrame | None = None) -> list[int]:
+    """List the studies to predict, ascending: those with a series row or a folder.
+
+    series: the rows, read from the test table if None.
+    """
+    if series is None:
+        series = read_test_series(root)
     folder = image_folder(root, "test")
     entries = folder.iterdir() if folder.is_dir() else ()
     names = {entry.name for entry in entries if entry.is_dir()}
     numbered = {int(n) for n in names if n.isdecimal() and n == str(int(n))}
-    studies = numbered.union(read_test_series(root)["study_id"].tolist())
+    studies = numbered.union(series["study_id"].tolist())
     if not studies:
         raise UserError(
             f"{root} lists no test study: neither a row of {TEST_SERIES_FILE} nor a "

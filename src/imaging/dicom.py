@@ -42,7 +42,8 @@ UNKNOWN_WITHOUT = {
 }
 # Beyond these a float32 tells no neighbouring grey levels apart, or overflows.
 MAX_SLOPE, MAX_SHIFT = 1e12, 2**23
-MIN_SPACING_MM = 0.05  # no scanner is that fine, and a crop would take gigabytes
+# Of a pixel. No scanner is finer, and a crop of such a one would take gigabytes.
+MIN_SPACING_MM, MAX_SPACING_MM = 0.05, 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +143,13 @@ def _geometry(dataset: Dataset, path: Path) -> SliceGeometry:
     between_rows, between_columns = _numbers(dataset, "PixelSpacing", 2, path)
     if not np.allclose(axes @ axes.T, np.eye(2), atol=2 * UNIT_TOLERANCE):
         raise DicomError(path, "has skewed axes for its orientation; remove it")
-    if not min(between_rows, between_columns) >= MIN_SPACING_MM:
+    least, most = sorted((between_rows, between_columns))
+    if not MIN_SPACING_MM <= least <= most <= MAX_SPACING_MM:
         raise DicomError(
-            path, f"has a PixelSpacing below {MIN_SPACING_MM} mm; remove it"
+            path,
+            f"has a PixelSpacing of {between_rows:g} and {between_columns:g} mm, and "
+            f"{MIN_SPACING_MM} to {MAX_SPACING_MM:g} are expected; correct that tag or "
+            "remove the file",
         )
     right = axes[0] / np.linalg.norm(axes[0])
     down = axes[1] - (axes[1] @ right) * right

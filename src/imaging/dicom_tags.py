@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from pydicom import dcmread
@@ -36,6 +37,9 @@ FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 
 def read_tags(path: Path, names: Sequence[str], pixels: bool) -> Dataset:
     """Read some tags of a file, also of one that lacks what comes before them."""
+    mode = path.stat().st_mode
+    if not S_ISREG(mode) and not S_ISDIR(mode):  # to read a pipe is to wait for ever
+        raise DicomError(path, "is no regular file; remove it")
     read = partial(dcmread, stop_before_pixels=not pixels, specific_tags=list(names))
     try:
         return read(path)

@@ -7,7 +7,6 @@ kit               code and weights in one folder
 wheels            optional decoders for Kaggle
 bundle            staging a dataset and two notebooks
 lint              metadata checked before Kaggle sees it
-json_object       reading a JSON file that must hold an object
 cli               the kaggle CLI: commands, results, outages
 polling           asking again, through outages
 push_record       what was pushed, for --follow

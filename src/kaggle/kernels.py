@@ -10,9 +10,9 @@ from typing import Literal, cast, get_args
 
 from src.competition.submission import read_submission
 from src.errors import UserError
+from src.json_object import read_object
 from src.kaggle import cli
 from src.kaggle.cli import checked, is_absent, run_checked, run_cli
-from src.kaggle.json_object import read_object
 from src.kaggle.lint import KERNEL_FILE, KernelMetadata
 from src.kaggle.polling import Polling
 from src.kaggle.push_record import Push, read_push, stamp_in, stamp_notebook, write_push

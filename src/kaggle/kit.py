@@ -13,7 +13,7 @@ from typing import TypeGuard, cast
 
 from src.classification.calibration import CALIBRATION_FILE
 from src.errors import UserError
-from src.kaggle.json_object import read_object
+from src.json_object import read_object
 from src.kaggle.manifest import (
     MANIFEST,
     WHEELS,

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any, NotRequired, TypedDict, TypeGuard, cast
 
 from src.errors import UserError
-from src.kaggle.json_object import read_object
+from src.json_object import read_object
 from src.kaggle.names import OWNER, slugify
 
 KERNEL_FILE, DATASET_FILE = "kernel-metadata.json", "dataset-metadata.json"

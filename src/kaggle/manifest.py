@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from src.errors import UserError
 from src.files import write_json
-from src.kaggle.json_object import read_object
+from src.json_object import read_object
 
 MANIFEST = "manifest.json"
 WHEELS = "wheels"  # optional at run time, and Kaggle may unpack a wheel it finds

@@ -37,7 +37,7 @@ def read_push(path: Path) -> Push | None:
     """Read a record; None where there is none, or a damaged one."""
     try:
         push = Push(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     words = (push.ref, push.content, push.stamp)
     known = push.version is None or type(push.version) is int

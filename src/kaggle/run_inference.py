@@ -6,7 +6,6 @@ a broken kit that predicts the prior looks like one that works.
 """
 
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -29,15 +28,15 @@ from src.competition.submission import (
 )
 from src.competition.tables import (
     LABEL_FILE,
-    image_folder,
     list_test_studies,
     read_labels,
+    usable_test_series,
 )
 from src.errors import UserError
 from src.files import write_json
 from src.inference.findings import keeps_prior
+from src.json_object import read_object
 from src.kaggle.cli import RUN_INFO_FILE, SUBMISSION_FILE
-from src.kaggle.json_object import read_object
 from src.kaggle.kit import WEIGHTS
 from src.kaggle.manifest import WHEELS, read_manifest, verify
 from src.kaggle.mounts import find_competition, input_root
@@ -126,17 +125,8 @@ def _noting(problems: list[str], what: str) -> Iterator[None]:
 
 
 def _studies(data: Path, problems: list[str]) -> list[int]:
-    """List the test studies; without a readable table, those that have a folder."""
-    try:
-        return list_test_studies(data)
-    except (UserError, OSError) as error:
-        folders = image_folder(data, "test").glob("[1-9]*")
-        names = [path.name for path in folders if os.path.isdir(path)]
-        studies = sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
-        if not studies:
-            raise
-        problems.append(f"the test's table is unusable: {error}".rstrip("."))
-        return studies
+    """List the test studies; of a damaged table those of its whole rows and folders."""
+    return list_test_studies(data, usable_test_series(data, problems.append))
 
 
 def _prior(data: Path, problems: list[str]) -> pd.DataFrame:

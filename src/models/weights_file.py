@@ -1,5 +1,6 @@
 """Weights from a file as people have them: tensors by name, and never code."""
 
+import warnings
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -71,7 +72,8 @@ def _start(path: Path) -> bytes:
 
 def _load(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of pickles that are refused
+            return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         if "Unsupported" not in str(error):
             raise UserError(_damaged(path)) from error

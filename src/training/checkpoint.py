@@ -5,6 +5,8 @@ because all that is random follows from the seed, the epoch and the row.
 """
 
 import json
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from src.files import replacing
@@ -62,8 +64,24 @@ def save_checkpoint(state: Checkpoint, path: Path) -> None:
     # Clones, because safetensors refuses tensors that share memory, and it stores
     # them row by row in any memory layout.
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    write_tensors(whole, path, {"training": json.dumps(header)})
+
+
+def write_tensors(
+    tensors: Tensors, path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file whole or not at all; OSError where the disk refuses."""
     with replacing(path) as temporary:
-        save_file(whole, temporary, {"training": json.dumps(header)})
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:
+            if found := re.search(r"\(os error (\d+)\)", str(error)):
+                number = int(found[1])
+                raise OSError(number, os.strerror(number), str(path)) from error
+            raise
+        temporary.chmod(mode)  # save_file lets no other user read it
 
 
 def load_checkpoint(path: Path, config: dict[str, Any]) -> Checkpoint | None:

@@ -11,6 +11,9 @@ from src.training.device import choose_precision
 
 # Mean and deviation of the crops' pixels; the authors of the paper measured these.
 MEAN, STD = 0.2124, 0.1608
+# Where a network ends in maps of one pixel, a CPU's bfloat16 convolutions gave NaN now
+# and then, by what their memory had held before (oneDNN of torch 2.14, crops of 16 px).
+MIN_BFLOAT16_PX = 32
 
 
 class Predictor:
@@ -34,7 +37,7 @@ class Predictor:
         """Return the model's float32 outputs for uint8 images, on the device."""
         self.model.eval()
         scaled = self._images(images)
-        with self._autocast():
+        with self._autocast(images):
             outputs = self.model(scaled).float()
         if self.precision is torch.float16 and not outputs.isfinite().all():
             outputs = self.model(scaled).float()  # half precision overflowed
@@ -67,8 +70,12 @@ class Predictor:
         side = (self.input_px, self.input_px)
         return interpolate(images, side, mode="bilinear", antialias=True)
 
-    def _autocast(self) -> torch.autocast:
+    def _autocast(self, images: torch.Tensor) -> torch.autocast:
+        """Compute in the model's precision, except on images too small for a CPU's."""
+        small = (self.input_px or images.shape[-1]) < MIN_BFLOAT16_PX
         mixed = self.precision is not torch.float32
+        if small and self.device.type == "cpu":
+            mixed = False
         dtype = self.precision if mixed else None
         return torch.autocast(self.device.type, dtype=dtype, enabled=mixed)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from src import __version__
@@ -24,6 +24,7 @@ from src.files import write_csv, write_json, write_text
 from src.models.backbones import CHANNELS, build, check_input_px, load_state
 from src.models.heatmap_fpn import build_heatmap_fpn
 from src.models.slice_attention import SliceAttention
+from src.training.checkpoint import write_tensors
 from src.training.config import EpochMetrics, RunConfig
 from src.training.config_schema import parse_config
 from src.training.device import choose_device
@@ -111,7 +112,7 @@ def finalize_run(
         name: value.detach().cpu().contiguous()
         for name, value in model.state_dict().items()
     }
-    save_file(state, folder / "weights.safetensors")
+    write_tensors(state, folder / "weights.safetensors")
     described = {**config.to_dict(), "kit_version": __version__}
     write_json(described, folder / "config.json")
     for name in (CHECKPOINT_FILE, LOCK_FILE):

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -182,7 +183,7 @@ class Trainer(Predictor):
         """Take one optimizer step; return the loss, still on the device."""
         self.optimizer.zero_grad(set_to_none=True)
         target = batch.target.to(self.device, non_blocking=True)
-        with self._autocast():
+        with self._autocast(batch.images):
             loss = task.loss(model(self._images(batch.images)), target)
         self.scaler.scale(loss * batch.loss_scale).backward()
         self.scaler.unscale_(self.optimizer)
@@ -198,10 +199,10 @@ class Trainer(Predictor):
         batches = train.split_batches(order.permutation(len(train)), own.batch_size)
         rank, processes = distributed.rank(), distributed.world_size()
         keys = [BatchKey(rows[rank::processes]) for rows in batches[:BATCHES]]
-        with self._autocast():
-            recompute_statistics(
-                self.model, (self._images(train[key].images) for key in keys)
-            )
+        images = (train[key].images for key in keys)
+        first = next(images)
+        with self._autocast(first):
+            recompute_statistics(self.model, map(self._images, chain([first], images)))
         distributed.average_statistics(self.model)
 
     def checkpoint(self, config: dict[str, Any]) -> Checkpoint:

@@ -1,11 +1,13 @@
 """A checkpoint comes back from its file with each part in its place."""
 
+import errno
 import json
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save
 from tiny_training import Scripted, tiny_trainer
 from toy_crops import QUIET, crop_set, fit
@@ -15,6 +17,7 @@ from src.training.checkpoint import (
     CheckpointError,
     load_checkpoint,
     save_checkpoint,
+    write_tensors,
 )
 from src.training.optimizers import OPTIMIZERS, load_optimizer, make_optimizer
 from src.training.trainer import Trainer
@@ -174,3 +177,17 @@ def test_a_checkpoint_that_does_not_fit_is_one_error(
         one.scaler = torch.amp.GradScaler("cpu", enabled=True)
     with pytest.raises(CheckpointError):
         one.restore(state)
+
+
+def test_tensors_that_the_disk_refuses_leave_nothing_and_name_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("Error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("src.training.checkpoint.save_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_tensors({}, tmp_path / "x.safetensors")
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())

@@ -268,6 +268,27 @@ def break_table(cache: Path) -> None:
     (cache / "crops.csv").write_text("\n".join(lines[:-1]))
 
 
+def store_as(dtype: str) -> Callable[[Path], None]:
+    """Return what stores the crops as another type."""
+
+    def harm(cache: Path) -> None:
+        crops = np.load(cache / "crops.npy")
+        np.save(cache / "crops.npy", crops.astype(dtype))
+
+    return harm
+
+
+def replace_in(name: str, old: str, new: str) -> Callable[[Path], None]:
+    """Return what replaces text in a table."""
+
+    def harm(cache: Path) -> None:
+        text = (cache / name).read_text()
+        assert old in text
+        (cache / name).write_text(text.replace(old, new, 1))
+
+    return harm
+
+
 def break_key(cache: Path) -> None:
     (cache / "cache.json").write_text("{}")
 
@@ -283,6 +304,12 @@ def age_key(cache: Path) -> None:
         (break_array, "is damaged; delete"),
         (break_table, "is damaged; delete"),
         (break_key, "is damaged: it has no"),
+        (store_as("int8"), "is damaged; delete"),
+        (store_as("float32"), "is damaged; delete"),
+        (replace_in("crops.csv", "l1_l2", "l9_l9"), "is damaged; delete"),
+        (replace_in("crops.csv", "spinal_canal", "spinal"), "is damaged; delete"),
+        (replace_in("crops.csv", "\n0,", "\nx,"), "is damaged; delete"),
+        (replace_in("labels.csv", "study_id", "study"), "is damaged; delete"),
         (lambda cache: (cache / "labels.csv").unlink(), "is damaged; delete"),
         (lambda cache: (cache / "cache.json").unlink(), "is no crop cache; make one"),
         (age_key, "was cut by version 0"),

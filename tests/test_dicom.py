@@ -1,6 +1,7 @@
 """DICOM files: what is read, and the one sentence for what cannot be."""
 
 import logging
+import os
 import pickle
 import random
 import tracemalloc
@@ -190,6 +191,7 @@ def test_truncated_file_has_a_header_and_no_pixels(tmp_path: Path) -> None:
         ({"PixelSpacing": "1"}, "has no PixelSpacing"),
         ({"PixelSpacing": ["0", "1"]}, "0.05 to 20 are expected"),
         ({"PixelSpacing": ["-1", "1"]}, "0.05 to 20 are expected"),
+        ({"PixelSpacing": ["1", "1e9"]}, "of 1 and 1e+09 mm, and 0.05 to 20"),
         ({"ImageOrientationPatient": list("100100")}, "skewed axes"),
         ({"ImageOrientationPatient": list("000010")}, "skewed axes"),
         ({"ImageOrientationPatient": list("200010")}, "skewed axes"),
@@ -204,6 +206,13 @@ def test_a_header_that_is_not_one_grey_slice_with_a_position_is_refused(
 ) -> None:
     path = write_slice(tmp_path / "1.dcm", ramp("u2", 0, 9), PLANE, **tags)
     assert message in complaint(read_header, path)
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "1.dcm")
+    assert (
+        complaint(read_header, tmp_path / "1.dcm") == "is no regular file; remove it."
+    )
 
 
 def test_nearly_orthogonal_axes_are_made_so(tmp_path: Path) -> None:

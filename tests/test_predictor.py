@@ -96,6 +96,34 @@ def test_the_format_is_the_devices_unless_one_is_given(
     assert Predictor(model, 0, CPU, torch.float32).precision is torch.float32
 
 
+class Product(nn.Module):
+    """Gives the number format that a matrix product is computed in."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Multiply two matrices."""
+        self.seen = (images[:, 0] @ images[:, 0]).dtype
+        return images.mean(dim=(1, 2, 3))[:, None]
+
+
+@pytest.mark.parametrize(
+    ("input_px", "px", "precision", "computed"),
+    [
+        (0, 32, torch.bfloat16, torch.bfloat16),
+        (0, 31, torch.bfloat16, torch.float32),
+        (32, 16, torch.bfloat16, torch.bfloat16),
+        (31, 64, torch.bfloat16, torch.float32),
+        (0, 16, torch.float16, torch.float16),
+        (0, 64, torch.float32, torch.float32),
+    ],
+)
+def test_a_cpu_shows_small_images_in_full_precision(
+    input_px: int, px: int, precision: torch.dtype, computed: torch.dtype
+) -> None:
+    model = Product()
+    Predictor(model, input_px, CPU, precision).outputs(crops(px))
+    assert model.seen is computed
+
+
 class Overflowing(nn.Module):
     """Scores that overflow in half precision, and only there."""
 

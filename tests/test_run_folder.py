@@ -284,3 +284,10 @@ def test_a_history_without_a_finite_loss_is_refused(loss: str, tmp_path: Path) -
     path.write_text(f'{{"epoch": 1, "train_loss": {loss}, "validation_loss": 1}}\n')
     with pytest.raises(UserError, match="a-run"):
         read_history(path)
+
+
+def test_another_user_may_read_a_runs_weights_as_the_rest_of_it(tmp_path: Path) -> None:
+    finalize_run(tmp_path, CONFIG, torch.nn.Linear(1, 1), PREDICTIONS)
+    folder = tmp_path / CONFIG.name
+    modes = {path.name: path.stat().st_mode for path in folder.iterdir()}
+    assert modes["weights.safetensors"] == modes["config.json"]

@@ -335,6 +335,51 @@ def test_studies_are_listed_without_a_table(tmp_path: Path) -> None:
     assert tables.read_test_series(tmp_path).empty
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "kept", "told"),
+    [
+        ("4646740", "201.0", 2, "1 of its 3 rows are left out"),
+        ("4646740", "-5", 2, "1 of its 3 rows are left out"),
+        ("study_id", "study", 0, "the table is left out"),
+        (",", ";", 0, "the table is left out"),
+    ],
+)
+def test_of_a_damaged_test_table_the_whole_rows_remain(
+    tmp_path: Path, old: str, new: str, kept: int, told: str
+) -> None:
+    put(tmp_path, tables.TEST_SERIES_FILE, SERIES.replace(old, new))
+    (tmp_path / "test_images" / "77").mkdir(parents=True)
+    faults: list[str] = []
+    series = tables.usable_test_series(tmp_path, faults.append)
+    whole = [4003253, 4003253][:kept]
+    assert series["study_id"].tolist() == whole
+    assert tables.list_test_studies(tmp_path, series) == sorted({77, *whole})
+    [fault] = faults
+    assert told in fault
+    assert tables.TEST_SERIES_FILE in fault
+
+
+def test_a_whole_test_table_is_used_without_a_word(tmp_path: Path) -> None:
+    put(tmp_path, tables.TEST_SERIES_FILE, SERIES)
+    series = tables.usable_test_series(tmp_path, pytest.fail)
+    pd.testing.assert_frame_equal(series, tables.read_test_series(tmp_path))
+
+
+def test_blanks_around_names_and_cells_do_not_matter(tmp_path: Path) -> None:
+    put(tmp_path, "s.csv", SERIES)
+    spaced = put(tmp_path, "spaced.csv", SERIES.replace(",", " , "))
+    pd.testing.assert_frame_equal(
+        tables.read_series(spaced), tables.read_series(tmp_path / "s.csv")
+    )
+
+
+def test_a_long_cell_is_shortened_in_the_sentence(root: Path) -> None:
+    put(root, "s.csv", SERIES.replace("Axial", "x" * 1_000_000))
+    with pytest.raises(UserError, match=r"'x{60}\.\.\.' on line 4") as caught:
+        tables.read_series(root / "s.csv")
+    assert len(str(caught.value)) < 250
+
+
 def test_no_study_at_all_is_refused(tmp_path: Path) -> None:
     put(tmp_path, tables.TEST_SERIES_FILE, SERIES.splitlines()[0] + "\n")
     (tmp_path / "test_images" / "images").mkdir(parents=True)

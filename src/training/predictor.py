@@ -72,10 +72,9 @@ class Predictor:
 
     def _autocast(self, images: torch.Tensor) -> torch.autocast:
         """Compute in the model's precision, except on images too small for a CPU's."""
-        small = (self.input_px or images.shape[-1]) < MIN_BFLOAT16_PX
         mixed = self.precision is not torch.float32
-        if small and self.device.type == "cpu":
-            mixed = False
+        if self.device.type == "cpu" and self.precision is torch.bfloat16:
+            mixed = (self.input_px or images.shape[-1]) >= MIN_BFLOAT16_PX
         dtype = self.precision if mixed else None
         return torch.autocast(self.device.type, dtype=dtype, enabled=mixed)
 

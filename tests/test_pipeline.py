@@ -221,6 +221,17 @@ def test_a_study_is_read_from_its_folder_to_its_findings(tmp_path: Path) -> None
     assert (rows["reason"] == f"the study has no {AXIAL_T2} series").sum() == 10
 
 
+def test_a_site_of_a_series_without_positions_says_so(tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).integers(0, 99, (3, 80, 120), "u2")
+    volume[1, 12:20, 70:78] = 900
+    folder = write_series(tmp_path / "77" / "5", volume, [plane((0, 0, 0))] * 3).parent
+    listed = pd.DataFrame({"series_id": [5], "series_description": [SAGITTAL_T2]})
+    findings = prior_findings([77], uniform(), "not read yet")
+    rows = pipeline(locators=[Bright()]).predict(folder, listed, findings)
+    [canal] = rows[rows["source"] == "located"].itertuples()
+    assert "one position for 3 slices" in canal.reason
+
+
 class NoNumber(Fixed):
     """A predictor without a finite output."""
 

@@ -1,6 +1,7 @@
 """The inference pipeline: locate a study's sites, grade them, name their condition."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -73,7 +74,11 @@ class StudyPipeline:
         if not self.severity_models:
             errors = dict.fromkeys(sites, NO_SEVERITY_RUN)
         reasons = _join(
-            _site_reasons(study, sites), errors, skips, _disagreements(named)
+            _site_reasons(study, sites),
+            _neighbour_notes(study, sites),
+            errors,
+            skips,
+            _disagreements(named),
         )
         grades = _calibrated(graded, self.calibration) if self.severity_models else None
         return _with_seen(merge_into_findings(findings, sites, grades, reasons), named)
@@ -210,6 +215,18 @@ def _site_reasons(study: Study, sites: Sites) -> dict[Target, str]:
             if description in study.notes:
                 _add(reasons, (condition, level), study.notes[description])
     return reasons
+
+
+def _neighbour_notes(study: Study, sites: Sites) -> dict[Target, str]:
+    """Note the sites whose crops lack a neighbour, or do not know which it is."""
+    notes = {}
+    for target, site in sites.items():
+        with suppress(UserError, KeyError):  # grading names a slice that is not there
+            series = study.series[site.series_id]
+            index = series.index_of(site.instance_number)
+            if found := series.neighbour_notes(index):
+                notes[target] = "; ".join(found)
+    return notes
 
 
 def _disagreements(named: dict[Target, np.ndarray]) -> dict[Target, str]:

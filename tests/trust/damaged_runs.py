@@ -243,7 +243,6 @@ CHECKPOINTS = [
         ("text", pointer),
         ("a pickle that runs code", pickled),
         ("a torch file that runs code", torch_pickled),
-        ("a folder", folder_instead),
         (
             "a header of an absurd length",
             lambda p: p.write_bytes(b"\xff" * 8 + b"{}") and None,
@@ -251,6 +250,8 @@ CHECKPOINTS = [
         ("no training in its header", lambda p: save_file({"a": torch.zeros(1)}, p)),
     ]
 ] + [
+    # Nobody's folder is deleted, as it may hold what the user wants.
+    Damage("a folder", of("state.safetensors", folder_instead), train=REFUSED),
     Damage("history.jsonl cut", of("history.jsonl", cut(0.5)), train=UNCHANGED),
     Damage("a file in place of the folder", a_file, train=REFUSED | UNCHANGED),
 ]

@@ -25,12 +25,12 @@ from src.cache.series_facts import (
     MarkedPoint,
     SeriesFacts,
     SeriesTask,
-    is_system_file,
     read_series_facts,
 )
 from src.cache.study_checks import STUDY_CHECKS, Download
 from src.competition.tables import SERIES_COLUMNS, image_folder
 from src.errors import UserError
+from src.imaging.series import is_system_file
 from src.workers import Progress
 
 MAX_EXAMPLE = 120

@@ -18,7 +18,7 @@ from pydicom.uid import (
 from src.errors import UserError, without_folder
 from src.imaging.dicom import SliceHeader, read_pixels
 from src.imaging.dicom_errors import DicomError, translate_errors
-from src.imaging.series import SYSTEM_FILES, Series, read_series
+from src.imaging.series import Series, is_system_file, read_series
 from src.imaging.series_type import SeriesType, series_type
 
 OPTIONAL_TAGS = ("SliceThickness", "SpacingBetweenSlices")
@@ -149,11 +149,6 @@ def visible_names(folder: Path) -> list[str]:
     """List a folder's entries but hidden ones and those of operating systems."""
     names = sorted(entry.name for entry in folder.iterdir())
     return [name for name in names if not is_system_file(name)]
-
-
-def is_system_file(name: str) -> bool:
-    """Return whether a file is none of the download, as `._1.dcm` or `.DS_Store`."""
-    return name.startswith(".") or name.casefold() in SYSTEM_FILES
 
 
 def safe_name(name: str) -> str:

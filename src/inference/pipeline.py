@@ -222,9 +222,8 @@ def _neighbour_notes(study: Study, sites: Sites) -> dict[Target, str]:
     notes = {}
     for target, site in sites.items():
         with suppress(UserError, KeyError):  # grading names a slice that is not there
-            series = study.series[site.series_id]
-            index = series.index_of(site.instance_number)
-            if found := series.neighbour_notes(index):
+            own = study.series[site.series_id]
+            if found := own.neighbour_notes(own.index_of(site.instance_number)):
                 notes[target] = "; ".join(found)
     return notes
 

@@ -1,13 +1,12 @@
 """A test study: series folders and their types, without coordinates."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from src.competition.constants import SERIES_DESCRIPTIONS
-from src.errors import UserError, without_folder
+from src.errors import UserError, shown_name, without_folder
 from src.imaging.overview import Overview, joined, overview_of
 from src.imaging.series import Series, read_series
 from src.imaging.series_type import series_type
@@ -136,6 +135,6 @@ def _is_numbered_folder(entry: Path) -> bool:
 def _describe_rejects(series_id: int, rejected: dict[str, str]) -> str:
     """Describe a series' skipped files; an unusual file name could name a person."""
     name, reason = next(iter(rejected.items()))
-    name = name if re.fullmatch(r"[0-9]+\.dcm", name) else "a file"
+    name = shown_name(name)
     more = f" and {len(rejected) - 1} more" if len(rejected) > 1 else ""
     return f"series {series_id}, {name}{more}: {reason}"

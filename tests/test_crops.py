@@ -19,9 +19,10 @@ from dicom_files import (
 )
 
 from src.errors import UserError
-from src.imaging.crops import CropSpec, extract_crop, intensity_window, to_uint8
+from src.imaging.crops import CropSpec, _block_means, extract_crop
 from src.imaging.dicom import DicomError
 from src.imaging.geometry import SliceGeometry
+from src.imaging.grey_levels import intensity_window, to_uint8
 from src.imaging.series import Series, read_series
 
 TURNED = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0][:2]
@@ -316,3 +317,13 @@ def test_a_neighbour_that_does_not_decode_is_replaced_with_a_note(
 def test_crop_that_makes_no_sense_is_refused(values: dict) -> None:
     with pytest.raises(UserError, match=r"^A (crop|field) of .*\.$"):
         CropSpec(**values)
+
+
+@pytest.mark.parametrize("samples", range(2, 12))
+def test_blocks_have_the_mean_of_numpy_to_the_last_bit(samples: int) -> None:
+    """The cache's bytes must not depend on how the mean is found."""
+    fine = np.random.default_rng(samples).random((32 * samples,) * 2, np.float32) * 900
+    blocks = fine.reshape(32, samples, 32, samples)
+    found = _block_means(fine, samples)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, blocks.mean(axis=(1, 3)))

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from src.cache.crop_cache import CROP_COLUMNS, KEY_FILE, REJECT_COLUMNS, open_cache
-from src.cache.crop_shards import CropShard, SeriesCropTask, SitePoint, read_crop_shard
+from src.cache.crop_shards import SeriesCropTask, SitePoint
 from src.cache.fingerprint import (
     PARTS,
     crop_fingerprint,
     read_fingerprint,
     require_same_fingerprint,
 )
-from src.cache.shards import ShardedCache, write_array
+from src.cache.shards import ShardedCache, read_shard, write_array
 from src.competition.constants import FAMILY_OF, SERIES_OF
 from src.errors import UserError
 from src.files import write_csv
@@ -25,6 +25,8 @@ from src.imaging.crops import CropSpec
 from src.workers import Progress
 
 REPEATED = "repeats an earlier row of the same point, slice, x and y"
+# A shard's arrays but for its crops, which are too large to hold all at once.
+OUTCOMES = ("rows", "slices", "points_mm", "notes", "rejected_rows", "reasons")
 POINT_ORDER = ["study_id", "condition", "level", "series_id", "instance_number"]
 
 
@@ -146,13 +148,10 @@ def _crops_by_number(
 
     crop_of: crop number by row.
     """
-    for shard in _shards(tasks):
-        for row, crop in zip(shard.rows, shard.crops, strict=True):
+    for task in tasks:
+        shard = read_shard(task.shard, ("rows", "crops"))
+        for row, crop in zip(shard["rows"].tolist(), shard["crops"], strict=True):
             yield int(crop_of[row]), crop
-
-
-def _shards(tasks: Sequence[SeriesCropTask]) -> Iterator[CropShard]:
-    return (read_crop_shard(task.shard) for task in tasks)
 
 
 def _described(
@@ -172,10 +171,10 @@ def _described(
 
 def _outcomes(tasks: Sequence[SeriesCropTask]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Gather each row's outcome: the crops' columns, and the reasons of rejects."""
-    kept, rejected = [], []
-    for shard in _shards(tasks):
-        x_mm, y_mm, z_mm = shard.points_mm.T.round(3)
-        columns = {"slice": shard.slices, "x_mm": x_mm, "y_mm": y_mm, "z_mm": z_mm}
-        kept.append(pd.DataFrame({**columns, "note": shard.notes}, shard.rows))
-        rejected.append(pd.DataFrame({"reason": shard.reasons}, shard.rejected_rows))
-    return pd.concat(kept), pd.concat(rejected)
+    parts = [read_shard(task.shard, OUTCOMES) for task in tasks]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in OUTCOMES}
+    x_mm, y_mm, z_mm = joined["points_mm"].T.round(3)
+    columns = {"slice": joined["slices"], "x_mm": x_mm, "y_mm": y_mm, "z_mm": z_mm}
+    kept = pd.DataFrame({**columns, "note": joined["notes"]}, joined["rows"])
+    rejected = pd.DataFrame({"reason": joined["reasons"]}, joined["rejected_rows"])
+    return kept, rejected

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from src.cache.shards import Arrays, read_shard
+from src.cache.shards import Arrays
 from src.errors import UserError
 from src.imaging.crops import CropSpec, extract_crop
+from src.imaging.dicom_errors import quiet
 from src.imaging.series import Series, read_series
 
 
@@ -57,6 +58,10 @@ class SeriesCropTask:
 
     def extract(self) -> Arrays:
         """Cut all points; one that cannot be cut is rejected, with the reason."""
+        with quiet():
+            return self._extract()
+
+    def _extract(self) -> Arrays:
         kept: list[_CutPoint] = []
         rejected: dict[int, str] = {}
         try:
@@ -84,11 +89,6 @@ class SeriesCropTask:
             reasons=np.array(list(rejected.values()), str),
         )
         return vars(shard)
-
-
-def read_crop_shard(path: Path) -> CropShard:
-    """Read a shard whole, checksums included."""
-    return CropShard(**read_shard(path))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ cache/overviews.csv          one row a slice: its file and its geometry
 cache/overview-rejects.csv   unreadable files and series, with the reason
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from pandas.api.types import is_numeric_dtype
 from src.cache.fingerprint import PARTS, Fingerprint, read_key, table_hash
 from src.cache.mapped_array import MappedArray
 from src.cache.shards import Arrays, ShardedCache, read_shard, write_array
-from src.errors import UserError
+from src.errors import UserError, shown_name
 from src.files import write_csv
+from src.imaging.dicom_errors import quiet
 from src.imaging.overview import (
     FIELD_MM,
     OVERVIEW_PX,
@@ -53,6 +53,10 @@ class OverviewTask:
 
     def extract(self) -> Arrays:
         """Draw the series: images, slices, and rejected, pairs of file and reason."""
+        with quiet():
+            return self._extract()
+
+    def _extract(self) -> Arrays:
         try:
             series = read_series(self.folder)
             _require_type(series, self.folder, self.description)
@@ -62,14 +66,11 @@ class OverviewTask:
             rejected = {"": str(error)}
             images = np.empty((0, OVERVIEW_PX, OVERVIEW_PX), np.uint8)
             slices = np.empty((0, len(SLICE_COLUMNS)))
-        named = [(_shown(name), reason) for name, reason in rejected.items()]
+        named = [
+            (name and shown_name(name), reason) for name, reason in rejected.items()
+        ]
         pairs = np.array(named, str).reshape(-1, 2)
         return {"images": images, "slices": slices, "rejected": pairs}
-
-
-def _shown(name: str) -> str:
-    """Return a file's name; an unusual one could name a person."""
-    return name if re.fullmatch(r"([0-9]+\.dcm)?", name) else "a file"
 
 
 def _require_type(series: Series, folder: Path, description: str) -> None:
@@ -193,7 +194,7 @@ def _write_overviews(
     """Write the cache's array and tables from every task's shard, and count them."""
     tables, rejects = [], []
     for study_id, task in zip(ordered["study_id"].tolist(), tasks, strict=True):
-        shard = read_shard(task.shard)
+        shard = read_shard(task.shard, ("slices", "rejected"))
         table = pd.DataFrame(shard["slices"], columns=list(SLICE_COLUMNS))
         table["series_id"] = task.series_id  # exact, where a float may round
         table.insert(0, "study_id", study_id)
@@ -219,7 +220,7 @@ def _images_by_slice(
     """Yield the images of each series with the index of their first slice."""
     first = 0
     for task in tasks:
-        images = read_shard(task.shard)["images"]
+        images = read_shard(task.shard, ["images"])["images"]
         yield first, images
         first += len(images)
 

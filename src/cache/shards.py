@@ -126,10 +126,13 @@ def make_shard(task: ShardTask) -> None:
         np.savez(temporary, **arrays)
 
 
-def read_shard(path: Path) -> Arrays:
-    """Read all arrays of a shard, checksums included; raises one of UNREADABLE."""
+def read_shard(path: Path, names: Iterable[str] | None = None) -> Arrays:
+    """Read a shard's arrays, or some of them, checksums included.
+
+    Raises one of UNREADABLE.
+    """
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name: arrays[name] for name in names or arrays.files}
 
 
 def write_array(

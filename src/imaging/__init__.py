@@ -2,6 +2,7 @@
 
 geometry      pixels to patient millimetres and back
 dicom         one file: its header, its plane, its pixels
+dicom_file    one pass over a file: its tags, and where its pixels are
 dicom_tags    tags read as meant where that is safe
 decoding      stored values of every transfer syntax
 codestream    what a compressed image says of itself
@@ -13,6 +14,7 @@ slice_order   slices in patient order, split into stacks
 contrast      echoes, phases and stations at one position told apart
 series        a series, decoded on demand
 series_type   a series' type by its row, its planes and its header
+grey_levels   values to the 256 levels of a crop
 crops         what a crop is, and extracting it
 overview      all slices of a series type at one scale
 """

@@ -12,6 +12,7 @@ from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import (
     HTJ2K,
     UID,
+    ExplicitVRBigEndian,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
     JPEG2000TransferSyntaxes,
@@ -25,6 +26,7 @@ from pydicom.uid import (
 
 from src.imaging.codestream import FrameHeader, frame_header, starts_image
 from src.imaging.dicom_errors import DAMAGED, RAISED_ON_DAMAGE, DicomError
+from src.imaging.dicom_tags import tag_of, tag_value
 from src.imaging.jpeg_lossless import decode_lossless
 
 PLUGIN_OF = {
@@ -33,6 +35,8 @@ PLUGIN_OF = {
     **dict.fromkeys(JPEG2000TransferSyntaxes, "pylibjpeg-openjpeg"),
     **dict.fromkeys((HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL), "pylibjpeg-openjpeg"),
 }
+BIT_TAGS = ["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"]
+WORD_TAGS = ["Rows", "Columns", "BitsAllocated", "PixelRepresentation"]
 DECODED_HERE = (JPEGLossless, JPEGLosslessSV1)
 
 
@@ -45,7 +49,7 @@ def stored_values(dataset: Dataset, path: Path) -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         if not syntax.is_encapsulated:
-            return _stored_bits(_decoded(dataset, False), dataset)
+            return _stored_bits(_native(dataset), dataset)
         stream = _only_image(dataset, syntax, path)
         if syntax == RLELossless:
             return _stored_bits(_decoded_runs(dataset), dataset)
@@ -55,6 +59,21 @@ def stored_values(dataset: Dataset, path: Path) -> np.ndarray:
         return _decoded(dataset)
     except RAISED_ON_DAMAGE:
         raise DicomError(path, _why_undecodable(syntax)) from None
+
+
+def _native(dataset: Dataset) -> np.ndarray:
+    """Read uncompressed words, straight from the file's bytes where they fit exactly.
+
+    pydicom decides what more or fewer bytes mean, and swaps those of big-endian words.
+    """
+    rows, columns, bits, signed = (tag_value(dataset, name) for name in WORD_TAGS)
+    data = dataset.get_item(tag_of("PixelData")).value
+    size = rows * columns * bits // 8
+    swapped = dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian
+    if swapped or len(data) != size + size % 2:
+        return _decoded(dataset, False)
+    kind = f"<{'i' if signed else 'u'}{bits // 8}"
+    return np.frombuffer(data, kind, rows * columns).reshape(rows, columns)
 
 
 def _decoded(dataset: Dataset, correct_unused_bits: bool = True) -> np.ndarray:
@@ -132,9 +151,18 @@ def _stored_bits(words: np.ndarray, dataset: Dataset) -> np.ndarray:
     The other bits of a pixel may hold anything (PS3.5, 8.1.1), and pydicom
     assumes that HighBit is BitsStored - 1.
     """
-    above = dataset.BitsAllocated - 1 - dataset.HighBit
-    unused = dataset.BitsAllocated - dataset.BitsStored
-    return (words << above) >> unused if unused else words
+    bits, stored, high = (tag_value(dataset, name) for name in BIT_TAGS[:3])
+    above, unused = bits - 1 - high, bits - stored
+    if not unused or (above == unused and _fits(words, stored)):
+        return words
+    return (words << above) >> unused
+
+
+def _fits(words: np.ndarray, bits: int) -> bool:
+    """Return whether all words are numbers of so many bits already, as most files'."""
+    signed = words.dtype.kind == "i"
+    most = 2 ** (bits - signed) - 1
+    return words.max() <= most and (not signed or words.min() >= -most - 1)
 
 
 def _why_undecodable(syntax: UID) -> str:

@@ -2,15 +2,17 @@
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 
-from src.imaging.decoding import stored_values
+from src.imaging.decoding import BIT_TAGS, stored_values
 from src.imaging.dicom_errors import RAISED_ON_DAMAGE, DicomError, translate_errors
+from src.imaging.dicom_file import DicomFile, read_ordinary
 from src.imaging.dicom_tags import (
     fill_in_bits,
     fill_in_syntax,
@@ -18,6 +20,8 @@ from src.imaging.dicom_tags import (
     one_number,
     read_tags,
     require_one_grey_slice,
+    tag_of,
+    tag_value,
 )
 from src.imaging.geometry import SliceGeometry
 from src.imaging.orientation import Reorientation, to_canonical
@@ -28,12 +32,16 @@ from src.imaging.tissue import PADDING_TAGS, blank_non_tissue, tagged_padding
 PLANE_TAGS = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
 SHAPE_TAGS = ["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"]
 GREY_TAGS = ["PhotometricInterpretation", "RescaleSlope", "RescaleIntercept"]
-BIT_TAGS = ["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"]
 # What tells images of one position apart. No tag here names a person.
 CONTRAST_TAGS = [
     *("SeriesInstanceUID", "ImageType", "EchoTime", "EchoNumbers", "InversionTime"),
     *("FlipAngle", "TemporalPositionIdentifier", "AcquisitionNumber"),
 ]
+TAGS = [
+    *(*SHAPE_TAGS, *GREY_TAGS, *PLANE_TAGS, *CONTRAST_TAGS),
+    *(*BIT_TAGS, *PADDING_TAGS, "PixelData"),
+]
+TAG_NUMBERS: list[BaseTag | int] = [int(tag_of(name)) for name in TAGS]
 UNIT_TOLERANCE = 0.01
 UNKNOWN_WITHOUT = {
     "ImagePositionPatient": "its position is",
@@ -51,7 +59,8 @@ class SliceHeader:
     """A slice before its pixels are decoded.
 
     geometry: the stored image's plane; contrast_tags: the values of CONTRAST_TAGS as
-    they are stored, to be compared and never shown.
+    they are stored, to be compared and never shown; file: what is to be read no second
+    time for the pixels, None if the file is not an ordinary one.
     """
 
     path: Path
@@ -60,6 +69,7 @@ class SliceHeader:
     columns: int
     geometry: SliceGeometry
     contrast_tags: tuple[Any, ...] = field(default=(), repr=False)
+    file: DicomFile | None = field(default=None, repr=False)
 
     @cached_property
     def reorientation(self) -> Reorientation:
@@ -71,7 +81,7 @@ class SliceHeader:
         """The plane of the turned image."""
         return self.reorientation.plane(self.geometry)
 
-    @property
+    @cached_property
     def centre_mm(self) -> np.ndarray:
         """The [3] patient position of the middle of the image."""
         middle = np.array([self.columns - 1, self.rows - 1]) / 2
@@ -88,27 +98,29 @@ def read_header(path: Path) -> SliceHeader:
     Only read_pixels finds out whether the pixels can be decoded.
     """
     number = _instance_number(path)
-    tags = SHAPE_TAGS + GREY_TAGS + PLANE_TAGS + CONTRAST_TAGS
     with translate_errors(path):
-        dataset = read_tags(path, tags, pixels=False)
+        file = read_ordinary(path, TAG_NUMBERS)
+        dataset = file.dataset() if file else read_tags(path, TAGS, pixels=False)
         require_one_grey_slice(dataset, path)
         geometry = _geometry(dataset, path)
-        rows, columns = dataset.Rows, dataset.Columns
+        rows, columns = (tag_value(dataset, name) for name in ("Rows", "Columns"))
         contrast_tags = tuple(_stored(dataset, name) for name in CONTRAST_TAGS)
-    return SliceHeader(path, number, rows, columns, geometry, contrast_tags)
+    return SliceHeader(path, number, rows, columns, geometry, contrast_tags, file)
 
 
-def read_pixels(path: Path) -> np.ndarray:
+def read_pixels(path: Path, file: DicomFile | None = None) -> np.ndarray:
     """Decode float32 [rows, columns], after slope and intercept, bright tissue high.
 
-    Pixels that show no tissue, as padding and burnt-in text, are NaN. Raises DicomError
-    if the file is damaged or has no installed decoder.
+    file: what read_header has read of it, if it did. Pixels that show no tissue, as
+    padding and burnt-in text, are NaN. Raises DicomError if the file is damaged or has
+    no installed decoder.
     """
-    tags = [*SHAPE_TAGS, *GREY_TAGS, *BIT_TAGS, *PADDING_TAGS, "PixelData"]
     with translate_errors(path):
-        dataset = read_tags(path, tags, pixels=True)
+        file = file or read_ordinary(path, TAG_NUMBERS)
+        dataset = file.with_pixels() if file else read_tags(path, TAGS, pixels=True)
         require_one_grey_slice(dataset, path)
-        if not dataset.get("PixelData"):
+        pixels = dataset.get_item(tag_of("PixelData"))
+        if pixels is None or not pixels.value:
             reason = "has no PixelData, so it is cut short or holds no pixels"
             raise DicomError(path, f"{reason}; download it again or remove it")
         fill_in_bits(dataset, path)
@@ -116,7 +128,7 @@ def read_pixels(path: Path) -> np.ndarray:
         stored = stored_values(dataset, path)
         padding = tagged_padding(stored, dataset)
         values = blank_non_tissue(stored.astype(np.float32), padding)
-        if dataset.PhotometricInterpretation == "MONOCHROME1":
+        if tag_value(dataset, "PhotometricInterpretation") == "MONOCHROME1":
             # Inverted in the range of storable values, not of this image's own values,
             # so that neighbouring slices keep one scale.
             values = _sum_of_extremes(dataset) - values
@@ -131,17 +143,18 @@ def _instance_number(path: Path) -> int:
 
 def _stored(dataset: Dataset, name: str) -> Any:
     """Return a tag's value as it is stored: a malformed one must not cost the file."""
-    element = dataset.get_item(name)
+    element = dataset.get_item(tag_of(name))
     value = None if element is None else element.value
     return value.strip(b"\0 ") if isinstance(value, bytes) else str(value or "")
 
 
 def _geometry(dataset: Dataset, path: Path) -> SliceGeometry:
     position = _numbers(dataset, "ImagePositionPatient", 3, path)
-    axes = _numbers(dataset, "ImageOrientationPatient", 6, path).reshape(2, 3)
+    axes = _numbers(dataset, "ImageOrientationPatient", 6, path)
     # PixelSpacing is the distance between rows, then between columns.
     between_rows, between_columns = _numbers(dataset, "PixelSpacing", 2, path)
-    if not np.allclose(axes @ axes.T, np.eye(2), atol=2 * UNIT_TOLERANCE):
+    unit_vectors = _right_and_down(*axes.tolist())
+    if unit_vectors is None:
         raise DicomError(path, "has skewed axes for its orientation; remove it")
     least, most = sorted((between_rows, between_columns))
     if not MIN_SPACING_MM <= least <= most <= MAX_SPACING_MM:
@@ -151,10 +164,20 @@ def _geometry(dataset: Dataset, path: Path) -> SliceGeometry:
             f"{MIN_SPACING_MM} to {MAX_SPACING_MM:g} are expected; correct that tag or "
             "remove the file",
         )
+    spacing_mm = (float(between_columns), float(between_rows))
+    return SliceGeometry(position, *unit_vectors, spacing_mm)
+
+
+# Most slices of a series have the orientation of the one before.
+@lru_cache(maxsize=16)
+def _right_and_down(*cosines: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the unit vectors [3] of growing column and row; None for skewed axes."""
+    axes = np.array(cosines).reshape(2, 3)
+    if not (np.abs(axes @ axes.T - np.eye(2)) <= 2 * UNIT_TOLERANCE).all():
+        return None
     right = axes[0] / np.linalg.norm(axes[0])
     down = axes[1] - (axes[1] @ right) * right
-    spacing_mm = (float(between_columns), float(between_rows))
-    return SliceGeometry(position, right, down / np.linalg.norm(down), spacing_mm)
+    return right, down / np.linalg.norm(down)
 
 
 def _numbers(dataset: Dataset, name: str, count: int, path: Path) -> np.ndarray:
@@ -175,7 +198,7 @@ def _sum_of_extremes(dataset: Dataset) -> int:
 
 
 def _rescaled(values: np.ndarray, dataset: Dataset, path: Path) -> np.ndarray:
-    """Apply slope and intercept; a slope of zero counts as missing."""
+    """Apply slope and intercept in place; a slope of zero counts as missing."""
     slope = one_number(dataset, "RescaleSlope", 1, path) or 1.0
     intercept = one_number(dataset, "RescaleIntercept", 0, path)
     if (slope, intercept) == (1, 0):
@@ -187,4 +210,6 @@ def _rescaled(values: np.ndarray, dataset: Dataset, path: Path) -> np.ndarray:
             f"has a RescaleSlope of {slope:g} and a RescaleIntercept of {intercept:g}, "
             "beside which its pixels vanish; correct these tags or remove the file",
         )
-    return values * np.float32(slope) + np.float32(intercept)
+    values *= np.float32(slope)
+    values += np.float32(intercept)
+    return values

@@ -34,6 +34,7 @@ RAISED_ON_DAMAGE = (
 
 # Warning filters and pydicom's settings belong to the process, not to a thread.
 _settings_lock = threading.RLock()
+_is_quiet = [False]  # by block, the innermost last
 
 
 class DicomError(UserError):
@@ -56,7 +57,7 @@ class DicomError(UserError):
 def translate_errors(path: Path) -> Iterator[None]:
     """Silence pydicom on the file at `path`, and raise only DicomError."""
     try:
-        with _quiet():
+        with quiet():
             yield
     except InvalidDicomError:
         reason = "is not a DICOM file; download it again or remove it"
@@ -70,14 +71,25 @@ def translate_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence warnings and log records, which may quote patients' names."""
-    log = logging.getLogger("pydicom")
-    with _settings_lock, warnings.catch_warnings(), config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        level = log.level
-        log.setLevel(logging.CRITICAL + 1)
-        try:
+def quiet() -> Iterator[None]:
+    """Silence warnings and log records, which may quote patients' names.
+
+    Blocks can be nested; the outermost pays.
+    """
+    with _settings_lock:
+        # To change the settings takes longer than to read a small file: a series does
+        # it once. The lock is this thread's, so that the outer block is as well.
+        if _is_quiet[-1]:
             yield
-        finally:
-            log.setLevel(level)
+            return
+        log = logging.getLogger("pydicom")
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            level = log.level
+            log.setLevel(logging.CRITICAL + 1)
+            _is_quiet.append(True)
+            try:
+                yield
+            finally:
+                _is_quiet.pop()
+                log.setLevel(level)

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any
+from typing import Any, Literal
 
 from pydicom import dcmread
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
@@ -21,6 +23,7 @@ from pydicom.uid import (
 )
 
 from src.imaging.dicom_errors import RAISED_ON_DAMAGE, DicomError
+from src.imaging.dicom_file import MAGIC, UNDEFINED_LENGTH
 
 MAX_SIDE = 4096  # pixels; no MR slice has more, and a damaged header may claim billions
 PIXEL_BITS = (8, 16, 32)
@@ -30,7 +33,7 @@ GUESSED_SYNTAX: dict[tuple[bool | None, bool | None], UID] = {
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
-MAGIC = b"DICM"
+PLAIN_KINDS = ("US", "DS", "CS")
 # What a file begins with that lacks the 128 bytes before, or these four as well.
 FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 
@@ -51,13 +54,52 @@ def read_tags(path: Path, names: Sequence[str], pixels: bool) -> Dataset:
         raise
 
 
+@cache
+def tag_of(name: str) -> BaseTag:
+    """Look a tag up by its name."""
+    return Tag(name)
+
+
+_kind_of = cache(dictionary_VR)
+
+
+def tag_value(dataset: Dataset, name: str) -> Any:
+    """Return a tag's value, None if absent; text where it is not what its type says."""
+    element = dataset.get_item(tag_of(name))
+    if element is None:
+        return None
+    if isinstance(element, RawDataElement):
+        plain = _plain_value(element)
+        if plain is not None:
+            return plain
+    try:
+        return dataset.get(name)
+    except RAISED_ON_DAMAGE:
+        return dataset.get_item(tag_of(name)).value
+
+
+def _plain_value(element: RawDataElement) -> int | str | None:
+    """Read one number or one text of the usual type; None leaves it to pydicom.
+
+    pydicom's own conversion gives the same, and takes ten times as long.
+    """
+    kind, value = _kind_of(element.tag), element.value
+    if kind not in PLAIN_KINDS or element.VR not in (None, kind) or not value:
+        return None
+    if kind == "US":
+        order: Literal["little", "big"]
+        order = "little" if element.is_little_endian else "big"
+        return int.from_bytes(value, order) if len(value) == 2 else None
+    return value.decode("ascii").rstrip(" ") if value.isascii() else None
+
+
 def numbers(dataset: Dataset, name: str) -> list[float]:
     """Read a tag's finite numbers, whatever its type; empty if there are none.
 
     A decimal comma is read as a point: no tag of numbers may hold a comma otherwise.
     Raises ValueError if it holds something else.
     """
-    value = _value(dataset, name)
+    value = tag_value(dataset, name)
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     if isinstance(value, str):
@@ -99,23 +141,25 @@ def require_one_grey_slice(dataset: Dataset, path: Path) -> None:
     Fills in SamplesPerPixel and PhotometricInterpretation, and writes the numbers as
     integers.
     """
-    missing = {"Rows": 0, "Columns": 0, "NumberOfFrames": 1, "SamplesPerPixel": 1}
-    for name, value in missing.items():
-        _fill_in(dataset, name, value, path)
-    for name, size in (("Rows", dataset.Rows), ("Columns", dataset.Columns)):
+    rows, columns = (_fill_in(dataset, name, 0, path) for name in ("Rows", "Columns"))
+    # Absent it is one for pydicom too, and to write it would cost more than to read.
+    has_frames = tag_of("NumberOfFrames") in dataset
+    frames = _fill_in(dataset, "NumberOfFrames", 1, path) if has_frames else 1
+    samples = _fill_in(dataset, "SamplesPerPixel", 1, path)
+    for name, size in (("Rows", rows), ("Columns", columns)):
         if size <= 0:
             reason = f"has no {name}, so it is cut short or holds no image"
             raise DicomError(path, f"{reason}; download it again or remove it")
-    if max(dataset.Rows, dataset.Columns) > MAX_SIDE:
+    if max(rows, columns) > MAX_SIDE:
         raise DicomError(
             path,
-            f"has {dataset.Rows} Rows and {dataset.Columns} Columns, and at most "
+            f"has {rows} Rows and {columns} Columns, and at most "
             f"{MAX_SIDE} are read; download it again or remove it",
         )
-    if dataset.NumberOfFrames > 1:
-        reason = f"holds {dataset.NumberOfFrames} frames by its NumberOfFrames"
+    if frames > 1:
+        reason = f"holds {frames} frames by its NumberOfFrames"
         raise DicomError(path, f"{reason}; split it into one file a slice")
-    _require_grey(dataset, path)
+    _require_grey(dataset, samples, path)
 
 
 def fill_in_bits(dataset: Dataset, path: Path) -> None:
@@ -124,8 +168,10 @@ def fill_in_bits(dataset: Dataset, path: Path) -> None:
     Without BitsAllocated, it follows from the length of PixelData. Raises DicomError
     where they contradict one another.
     """
-    compressed = dataset["PixelData"].is_undefined_length
-    size = len(dataset.PixelData) // (dataset.Rows * dataset.Columns)
+    element = dataset.get_item(tag_of("PixelData"))
+    rows, columns = (tag_value(dataset, name) for name in ("Rows", "Columns"))
+    compressed = has_undefined_length(element)
+    size = len(element.value) // (rows * columns)
     bits = _fill_in(dataset, "BitsAllocated", 16 if compressed else 8 * size, path)
     stored = _fill_in(dataset, "BitsStored", bits, path)
     high = _fill_in(dataset, "HighBit", stored - 1, path)
@@ -146,24 +192,23 @@ def fill_in_syntax(dataset: Dataset, path: Path) -> None:
     if dataset.file_meta.get("TransferSyntaxUID"):
         return
     syntax = GUESSED_SYNTAX.get(dataset.original_encoding)
-    if syntax is None or dataset["PixelData"].is_undefined_length:
+    if syntax is None or has_undefined_length(dataset.get_item(tag_of("PixelData"))):
         reason = "has no TransferSyntaxUID, so it is unknown how its pixels are encoded"
         raise DicomError(path, f"{reason}; add that tag or remove the file")
     dataset.file_meta.TransferSyntaxUID = syntax
 
 
-def _value(dataset: Dataset, name: str) -> Any:
-    """Return a tag's value; its text where it is not what its type promises."""
-    try:
-        return dataset.get(name)
-    except RAISED_ON_DAMAGE:
-        return dataset.get_item(Tag(name)).value
+def has_undefined_length(element: RawDataElement | DataElement) -> bool:
+    """Return whether an element's end is marked, as that of compressed pixels is."""
+    if isinstance(element, RawDataElement):
+        return element.length == UNDEFINED_LENGTH
+    return element.is_undefined_length
 
 
-def _require_grey(dataset: Dataset, path: Path) -> None:
-    stored = dataset.get("PhotometricInterpretation")
+def _require_grey(dataset: Dataset, samples: int, path: Path) -> None:
+    stored = tag_value(dataset, "PhotometricInterpretation")
     kind = str(stored or "MONOCHROME2").strip(" \0").upper()
-    if dataset.SamplesPerPixel != 1 or kind not in ("MONOCHROME1", "MONOCHROME2"):
+    if samples != 1 or kind not in ("MONOCHROME1", "MONOCHROME2"):
         raise DicomError(
             path,
             "is a colour image by its SamplesPerPixel or PhotometricInterpretation, "
@@ -175,7 +220,7 @@ def _require_grey(dataset: Dataset, path: Path) -> None:
 
 def _fill_in(dataset: Dataset, name: str, missing: int, path: Path) -> int:
     """Return a tag's integer; write it, or `missing`, to the tag if it was not one."""
-    value = _value(dataset, name)
+    value = tag_value(dataset, name)
     if not isinstance(value, int):
         value = int(one_number(dataset, name, missing, path))
         setattr(dataset, name, value)

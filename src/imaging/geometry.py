@@ -7,6 +7,7 @@ Source: DICOM PS3.3 C.7.6.2, equation C.7.6.2.1-1.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,20 +26,26 @@ class SliceGeometry:
     down: np.ndarray
     spacing_mm: tuple[float, float]
 
-    @property
+    @cached_property
+    def axes(self) -> np.ndarray:
+        """The unit vectors right and down [2, 3]."""
+        return np.stack([self.right, self.down])
+
+    @cached_property
     def normal(self) -> np.ndarray:
         """The [3] unit vector across the slice, right x down."""
-        return np.cross(self.right, self.down)
+        (a, b, c), (d, e, f) = self.right.tolist(), self.down.tolist()
+        return np.array([b * f - c * e, c * d - a * f, a * e - b * d])
 
     def to_patient(self, xy: ArrayLike) -> np.ndarray:
         """Map pixel coordinates [..., 2] to patient millimetres [..., 3]."""
         steps = np.asarray(xy, dtype=float) * self.spacing_mm
-        return self.position_mm + steps @ np.stack([self.right, self.down])
+        return self.position_mm + steps @ self.axes
 
     def to_pixel(self, points_mm: ArrayLike) -> np.ndarray:
         """Map patient points [..., 3], projected onto the plane, to pixels [..., 2]."""
         offset = np.asarray(points_mm, dtype=float) - self.position_mm
-        return offset @ np.stack([self.right, self.down]).T / self.spacing_mm
+        return offset @ self.axes.T / self.spacing_mm
 
     def distance_mm(self, points_mm: ArrayLike) -> np.ndarray:
         """Return the signed distance [...] of patient points along the normal."""

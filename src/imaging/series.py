@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 from src.errors import UserError
 from src.imaging.contrast import contrast_numbers, in_file_order, lacks_positions
 from src.imaging.dicom import DicomError, SliceHeader, read_header, read_pixels
+from src.imaging.dicom_errors import quiet
+from src.imaging.grey_levels import intensity_window
 from src.imaging.slice_order import SliceOrder, into_stacks, slice_positions
 
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx")
@@ -31,6 +34,13 @@ class Series:
     rejected: dict[str, str]
     warnings: dict[int, str]
     _decoded: dict[int, np.ndarray | DicomError] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _turned: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _neighbours: dict[tuple[int, int], tuple[int, ...]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _windows: dict[int, tuple[float, float]] = field(
         default_factory=dict, init=False, repr=False
     )
 
@@ -76,9 +86,10 @@ class Series:
     def pixels(self, index: int) -> np.ndarray:
         """Decode float32 [rows, columns], once; raises DicomError on each call."""
         if index not in self._decoded:
-            path = self.headers[index].path
+            header = self.headers[index]
+            path = header.path
             try:
-                self._decoded[index] = read_pixels(path)
+                self._decoded[index] = read_pixels(path, header.file)
             except DicomError as error:
                 # A new one: the caught one keeps the frames of its traceback alive.
                 self._decoded[index] = DicomError(path, error.reason)
@@ -92,21 +103,39 @@ class Series:
 
         Their plane is the header's `canonical_plane`.
         """
-        return self.headers[index].reorientation.image(self.pixels(index))
+        if index not in self._turned:
+            turn = self.headers[index].reorientation
+            self._turned[index] = turn.image(self.pixels(index))
+        return self._turned[index]
+
+    def window(self, index: int) -> tuple[float, float]:
+        """Return a slice's values to show as black and as white, found once."""
+        if index not in self._windows:
+            window = intensity_window(self.canonical_pixels(index))
+            self._windows[index] = window
+        return self._windows[index]
 
     def index_of(self, instance_number: int) -> int:
         """Return the index in patient order of the file `<instance number>.dcm`."""
-        for index, header in enumerate(self.headers):
-            if header.instance_number == instance_number:
-                return index
+        index = self._index_of_instance.get(instance_number)
+        if index is not None:
+            return index
         path = self.headers[0].path.with_name(f"{instance_number}.dcm")
         if path.name in self.rejected:
             raise DicomError(path, self.rejected[path.name])
         raise UserError(f"{path} is not there; download the series again.")
 
+    @cached_property
+    def _index_of_instance(self) -> dict[int, int]:
+        numbers = [header.instance_number for header in self.headers]
+        return {number: index for index, number in enumerate(numbers)}
+
     def neighbours(self, index: int, before_after: int = 1) -> tuple[int, ...]:
         """Return the slices around slice `index`, as SliceOrder does."""
-        return self.order.neighbours(index, before_after)
+        if (index, before_after) not in self._neighbours:
+            found = self.order.neighbours(index, before_after)
+            self._neighbours[index, before_after] = found
+        return self._neighbours[index, before_after]
 
     def neighbour_notes(self, index: int, before_after: int = 1) -> tuple[str, ...]:
         """Return warnings about the neighbours of slice `index` and their order."""
@@ -127,22 +156,23 @@ def read_series(folder: Path) -> Series:
             f"{folder} cannot be read ({error.strerror}); download the series again."
         ) from error
     headers, rejected = [], {}
-    for path in (path for path in paths if not _is_of_the_system(path)):
-        try:
-            headers.append(read_header(path))
-        except DicomError as error:
-            rejected[path.name] = error.reason
+    with quiet():
+        for path in (path for path in paths if not is_system_file(path.name)):
+            try:
+                headers.append(read_header(path))
+            except DicomError as error:
+                rejected[path.name] = error.reason
     if not headers:
         raise UserError(_no_slice_reason(folder, rejected))
     return Series.of(headers, rejected)
 
 
-def _is_of_the_system(path: Path) -> bool:
+def is_system_file(name: str) -> bool:
     """Return whether a file manager wrote a file: `._1.dcm`, `.DS_Store`, `Thumbs.db`.
 
     Any other file or folder is a slice or a reject, so that none is lost in silence.
     """
-    return path.name.startswith(".") or path.name.casefold() in SYSTEM_FILES
+    return name.startswith(".") or name.casefold() in SYSTEM_FILES
 
 
 def _no_slice_reason(folder: Path, rejected: dict[str, str]) -> str:

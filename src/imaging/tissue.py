@@ -13,6 +13,8 @@ from itertools import pairwise
 import numpy as np
 from pydicom.dataset import Dataset
 
+from src.imaging.dicom_tags import tag_of
+
 PADDING_TAGS = ["PixelPaddingValue", "PixelPaddingRangeLimit"]
 SAMPLE = 1000  # pixels, which are enough to tell an ordinary image
 MIN_DISTINCT = 32  # values: with fewer an image is a drawing, and a gap says nothing
@@ -22,11 +24,11 @@ MIN_PIXELS = 16
 # missed. Beyond the second 15 levels would be left, while a single bright object of one
 # value, as a marker, is still drawn.
 EXTREME_GAP, ANY_GAP = 0.5, 16.0
-EXTREMES = [
+EXTREMES = {
     *(2**bits - 1 for bits in range(7, 17)),
     *(-(2**bits) for bits in range(7, 16)),
     2**15,
-]
+}
 
 
 def blank_non_tissue(values: np.ndarray, tagged: np.ndarray | None) -> np.ndarray:
@@ -51,6 +53,8 @@ def tagged_padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     The two ends of a range may come in either order, and either sign: many files write
     signed padding as an unsigned number and the reverse.
     """
+    if tag_of(PADDING_TAGS[0]) not in dataset:
+        return None
     ends = [_stored_value(dataset.get(name), dataset) for name in PADDING_TAGS]
     if ends[0] is None:
         return None

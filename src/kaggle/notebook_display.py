@@ -22,7 +22,7 @@ from src.competition.constants import (
 )
 from src.competition.tables import image_folder, read_test_series
 from src.errors import UserError
-from src.imaging.crops import intensity_window, to_uint8
+from src.imaging.grey_levels import intensity_window, to_uint8
 from src.imaging.series import Series, read_series
 from src.inference.findings import SOURCES, fallback_reasons, keeps_prior, sources
 from src.kaggle.run_inference import InferenceResult, in_rerun

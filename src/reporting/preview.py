@@ -8,7 +8,7 @@ import pandas as pd
 from src.cache.crop_cache import CropCache
 from src.competition.constants import SERIES_DESCRIPTIONS
 from src.files import replacing
-from src.imaging.crops import intensity_window, to_uint8
+from src.imaging.grey_levels import intensity_window, to_uint8
 from src.imaging.series import read_series
 
 matplotlib.use("Agg")  # without a window

@@ -23,9 +23,8 @@ from small_commands import Workplace, make_workplace
 from watched import forbid_network, forbid_pickles, note_paths, work_here
 
 from src.cache.crop_cache import open_cache
-from src.cache.crop_shards import read_crop_shard
 from src.cache.mapped_array import MappedArray
-from src.cache.shards import UNREADABLE
+from src.cache.shards import UNREADABLE, read_shard
 from src.competition.constants import SERIES_DESCRIPTIONS
 from src.competition.tables import (
     POINT_FILE,
@@ -313,7 +312,7 @@ def test_a_malicious_file_is_refused_and_does_not_run(
         open_cache(here.folder / "cache")
     write(tmp_path / "shard.npz", payload)
     with pytest.raises(UNREADABLE):
-        read_crop_shard(tmp_path / "shard.npz")
+        read_shard(tmp_path / "shard.npz")
     _refuse_checkpoint(tmp_path / "state.safetensors", write, payload)
     _refuse_weights(place, tmp_path, write, payload)
     assert not ran.exists()

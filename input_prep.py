@@ -16,6 +16,7 @@ import argparse
 import os
 import textwrap
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pandas as pd
@@ -40,7 +41,7 @@ from src.files import write_csv
 from src.imaging.crops import CropSpec
 from src.kaggle.download import fetch_competition
 from src.phantom.cohort import truth_folder, write_cohort
-from src.workers import worker_pool
+from src.workers import cluster_workers, worker_pool
 
 
 def parse() -> argparse.Namespace:
@@ -69,12 +70,15 @@ def parse() -> argparse.Namespace:
     field.add_argument("--native-px", action="store_true", help=text)
     text = "skip the overviews that --task location needs, 7 GB for all studies"
     add("--no-overviews", action="store_true", help=text)
-    add(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--workers",
         type=positive_int,
         default=os.cpu_count(),
         help="parallel processes",
     )
+    text = "use a Dask cluster's workers, which share the kit's folder, --data, --cache"
+    where.add_argument("--scheduler", metavar="ADDRESS", help=text)
     add("--limit", type=positive_int, metavar="N", help="only the first N studies")
     add("--seed", type=int, default=0, help="random seed of phantom and folds")
     args = parser.parse_args()
@@ -94,7 +98,7 @@ def main() -> None:
     spec = CropSpec(args.crop_px, field_mm, args.crop_slices)
     if args.download:
         fetch_competition(args.data)
-    with worker_pool(args.workers) as executor:
+    with start_workers(args) as executor:
         if args.phantom:
             make_phantom(args, executor)
         if args.check:
@@ -113,6 +117,17 @@ def main() -> None:
     report_label_checks(args.cache)
     preview(args)
     report(competition, summary, args.cache)
+
+
+def start_workers(args: argparse.Namespace) -> AbstractContextManager[Executor]:
+    """Start the processes that read the images, or connect to a cluster's."""
+    if not args.scheduler:
+        return worker_pool(args.workers)
+    writes = [args.cache] if args.cache and not args.check else []
+    if args.phantom and not (args.data / LABEL_FILE).is_file():
+        # Not --data itself, which has to be empty for a phantom.
+        return cluster_workers(args.scheduler, [], [*writes, args.data.parent])
+    return cluster_workers(args.scheduler, [args.data], writes)
 
 
 def check(args: argparse.Namespace, executor: Executor) -> None:

@@ -1,4 +1,4 @@
-"""A pool of single-threaded worker processes."""
+"""Single-threaded worker processes: a pool on this machine, or a cluster's."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -8,7 +8,9 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     as_completed,
 )
+from contextlib import AbstractContextManager
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TypeVar
 
 from src.errors import UserError
@@ -29,6 +31,20 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
     for name in THREADS:
         os.environ.setdefault(name, "1")  # inherited; this process has loaded its own
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+def cluster_workers(
+    address: str, reads: Sequence[Path], writes: Sequence[Path]
+) -> AbstractContextManager[Executor]:
+    """Return cluster.py's executor; raises UserError if Dask is not installed."""
+    try:
+        from src.cluster import cluster_executor
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--scheduler needs Dask, but {error.name} is not installed: "
+            "pip install -r requirements-cluster.txt"
+        ) from error
+    return cluster_executor(address, reads, writes)
 
 
 def run_all(

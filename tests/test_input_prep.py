@@ -242,6 +242,57 @@ def test_as_many_workers_as_asked_for_do_all_the_work(
     assert pools[workers].given == 10  # five series of crops, five of overviews
 
 
+@pytest.fixture
+def clusters(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple]:
+    """The folders that each cluster's workers are to share, by its address."""
+    asked: dict[str, tuple] = {}
+
+    def connect(address: str, reads: list[Path], writes: list[Path]) -> Pool:
+        asked[address] = (reads, writes)
+        return Pool(1)
+
+    monkeypatch.setattr(input_prep, "cluster_workers", connect)
+    return asked
+
+
+def test_a_clusters_workers_read_the_data_and_write_the_cache(
+    data: Path, cache: Path, prepare: Prepare, pools: dict, clusters: dict[str, tuple]
+) -> None:
+    prepare(data, *SMALL, "--no-overviews", "--scheduler", "tcp://a:1")
+    assert clusters == {"tcp://a:1": ([data], [cache])}
+    assert pools == {}
+    assert studies_in(cache / "crops.csv") == sorted(STUDIES)
+
+
+def test_a_clusters_workers_write_nothing_in_a_check(
+    data: Path, prepare: Prepare, clusters: dict[str, tuple]
+) -> None:
+    prepare(data, "--check", "--scheduler", "tcp://a:1")
+    assert clusters == {"tcp://a:1": ([data], [])}
+
+
+def test_a_clusters_workers_write_a_phantom_beside_nothing_else(
+    tmp_path: Path,
+    cache: Path,
+    prepare: Prepare,
+    phantoms: list,
+    clusters: dict[str, tuple],
+) -> None:
+    asked = ("--phantom", 12, "--scheduler", "tcp://a:1", "--no-overviews")
+    prepare(tmp_path / "new", *SMALL, *asked)
+    assert clusters.pop("tcp://a:1") == ([], [cache, tmp_path])
+    prepare(tmp_path / "new", *SMALL, *asked)
+    assert clusters == {"tcp://a:1": ([tmp_path / "new"], [cache])}
+
+
+def test_a_cluster_has_its_own_number_of_workers(
+    data: Path, prepare: Prepare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        prepare(data, "--scheduler", "tcp://a:1", "--workers", 97)
+    assert "--workers: not allowed with argument --scheduler" in capsys.readouterr().err
+
+
 def test_the_competition_is_fetched_to_the_data_before_it_is_read(
     tmp_path: Path,
     cache: Path,

@@ -68,7 +68,7 @@ def test_help_answers_without_torch(script: str) -> None:
         "import runpy, sys; sys.argv = [sys.argv[1], '--help']\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as end: code = end.code\n"
-        "heavy = {'torch', 'torchvision', 'timm', 'sklearn'} & {*sys.modules}\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'sklearn', 'dask'} & {*sys.modules}\n"
         "sys.exit(f'loaded {heavy}' if heavy or code else 0)"
     )
     done = subprocess.run(

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from src.phantom.anatomy import PROFILE_STEP_MM, Anatomy
+from src.phantom.anatomy import Anatomy
 from src.phantom.tissue import signal
 
 EDGE_MM = 0.9  # width of the blend between two tissues: partial volume
@@ -20,8 +20,12 @@ def ellipse(
 ) -> np.ndarray:
     """Return about how many millimetres inside an ellipse (negative outside)."""
     half_x, half_y = np.maximum(half_x, 0.05), np.maximum(half_y, 0.05)
-    distance = np.sqrt(np.square(x / half_x) + np.square(y / half_y))
-    return (1 - distance) * np.minimum(half_x, half_y)
+    # In place where it can be: most of a phantom's time goes into such arrays.
+    inside = np.square(x / half_x) + np.square(y / half_y)
+    np.sqrt(inside, out=inside)
+    np.subtract(1, inside, out=inside)
+    inside *= np.minimum(half_x, half_y)
+    return inside
 
 
 def box(*sides: np.ndarray) -> np.ndarray:
@@ -35,28 +39,30 @@ def box(*sides: np.ndarray) -> np.ndarray:
 class Canvas:
     """Pixels in straight coordinates, and their brightness.
 
-    a, b, t: [n] float32 in mm; image: [n] float32, relative brightness.
+    a, b: [n] float32 in mm; sample: [n] int32, where along the profiles; image: [n]
+    float32, relative brightness.
     """
 
     def __init__(
         self,
         anatomy: Anatomy,
-        straight: Sequence[np.ndarray],
+        place: Sequence[np.ndarray],
         image: np.ndarray,
         contrast: str,
     ) -> None:
-        """Paint on `image` [n]; straight: [3, n]."""
+        """Paint on `image` [n]; place: a, b and sample."""
         self.anatomy, self.image, self.contrast = anatomy, image, contrast
-        self.a, self.b, self.t = straight
-        sample = (self.t - anatomy.start_mm) / PROFILE_STEP_MM
-        count = len(anatomy.profiles["from_disc"])
-        self._sample = np.clip(sample, 0, count - 1).astype(np.int32)
-        self._side = self._sample + count * (self.a > 0)
+        self.a, self.b, self.sample = place
+
+    @cached_property
+    def _side(self) -> np.ndarray:
+        """Where the pixel's own side is along a two-sided profile."""
+        return self.sample + len(self.anatomy.profiles["from_disc"]) * (self.a > 0)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Look up a profile at every pixel; a two-sided one, on the pixel's side."""
         profile = self.anatomy.profiles[name]
-        return profile.ravel()[self._side if profile.ndim == 2 else self._sample]
+        return profile.ravel()[self._side if profile.ndim == 2 else self.sample]
 
     @cached_property
     def out(self) -> np.ndarray:
@@ -75,7 +81,9 @@ class Canvas:
         self, inside_mm: np.ndarray, value: np.ndarray | float, share: float = 1.0
     ) -> None:
         """Paint a brightness on the pixels inside a shape."""
-        cover = np.clip(inside_mm / EDGE_MM + 0.5, 0, share)
+        cover = inside_mm / EDGE_MM
+        cover += 0.5
+        np.clip(cover, 0, share, out=cover)
         self.image += cover * (value - self.image)
 
     def paint_part(self, layer: "Layer") -> None:
@@ -84,10 +92,16 @@ class Canvas:
         chosen &= (self.out >= layer.out_mm[0]) & (self.b >= layer.b_mm[0])
         if chosen.any():
             inside = np.flatnonzero(chosen)
-            straight = (self.a[inside], self.b[inside], self.t[inside])
-            part = Canvas(self.anatomy, straight, self.image[inside], self.contrast)
-            layer.paint(part)
-            self.image[inside] = part.image
+            self.paint_pixels(inside, layer.paint)
+
+    def paint_pixels(
+        self, inside: np.ndarray, paint: "Callable[[Canvas], None]"
+    ) -> None:
+        """Paint on the pixels of the given indices alone."""
+        place = (self.a[inside], self.b[inside], self.sample[inside])
+        part = Canvas(self.anatomy, place, self.image[inside], self.contrast)
+        paint(part)
+        self.image[inside] = part.image
 
 
 @dataclass(frozen=True)

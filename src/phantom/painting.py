@@ -3,7 +3,7 @@
 import numpy as np
 
 from src.phantom.anatomy import FORAMEN_BACK_MM, FORAMEN_RISE_MM, RECESS_BACK_MM
-from src.phantom.canvas import Canvas, Layer, box, ellipse
+from src.phantom.canvas import EDGE_MM, Canvas, Layer, box, ellipse
 
 ROOTS = 15  # in the sac; odd, so that both sides look alike
 
@@ -146,8 +146,8 @@ def _facets(canvas: Canvas) -> None:
 
 def _canal(canvas: Canvas) -> None:
     """Paint the canal's fat and ligaments, the sac, the cord and the roots in it."""
-    depth, width = canvas["sac_depth"], canvas["sac_width"]
-    y = canvas.b - canvas["sac_back"]
+    depth = canvas["sac_depth"]
+    sac, y = _sac(canvas)
     rear = canvas["sac_back"] + canvas["canal_depth"] + 3
     bony = ellipse(canvas.a, canvas.b - rear / 2, 13.5 + 0 * depth, rear / 2 + 0.5)
     canvas.paint(bony, "ligament")
@@ -155,13 +155,21 @@ def _canal(canvas: Canvas) -> None:
     canvas.paint(box(bony - 0.8, below - 1.5), "fat", share=0.6)
     wedge = box(y - 0.55 * depth, 7 - canvas.out - 0.8 * (y - depth), rear - canvas.b)
     canvas.paint(box(wedge, bony - 1.2), "fat")
-    sac = np.where(depth > 0.8, ellipse(canvas.a, y, width, depth), -9)
     canvas.paint(sac + 0.9, "ligament")
     canvas.paint(sac, "fluid")
-    _roots(canvas, sac, y)
+    canvas.paint_pixels(np.flatnonzero(sac > -EDGE_MM), _roots)
 
 
-def _roots(canvas: Canvas, sac: np.ndarray, y: np.ndarray) -> None:
+def _sac(canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
+    """Return millimetres inside the dural sac, and behind its middle."""
+    depth, width = canvas["sac_depth"], canvas["sac_width"]
+    y = canvas.b - canvas["sac_back"]
+    return np.where(depth > 0.8, ellipse(canvas.a, y, width, depth), -9), y
+
+
+def _roots(canvas: Canvas) -> None:
+    """Paint the cord and the roots on the pixels of the sac."""
+    sac, y = _sac(canvas)
     below = canvas["below_conus"]
     cord = ellipse(canvas.a, y, 5.0 * np.clip(-below / 18, 0.02, 1), 4.0)
     canvas.paint(box(cord, sac - 0.8, -below), "cord")

@@ -1,6 +1,8 @@
 """Rendering slices of an anatomy, with contrast, coil shading and noise."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -68,6 +70,7 @@ class Grid:
         return np.stack([self.spread(vectors[..., axis]) for axis in range(3)])
 
 
+@cache
 def _linear_weights(size: int, count: int, step: int) -> np.ndarray:
     """Return weights [size, count] that interpolate `count` samples to every pixel."""
     position = np.arange(size) / step
@@ -88,13 +91,18 @@ def render(
     straight = grid.spread_each(bent)
     points = grid.spread_each(grid.points_mm)
     texture = _textures(anatomy, Grid(plane, shape, TEXTURE_PX))
-    image = _surroundings(anatomy, points, straight, texture, contrast.weighting)
-    _paint_near(anatomy, straight, image, contrast.weighting)
+    sample = _samples(anatomy, straight[2])
+    image = _surroundings(
+        anatomy, points, straight, sample, texture, contrast.weighting
+    )
+    _paint_near(anatomy, (*straight[:2], sample), image, contrast.weighting)
     image *= 1 + 0.03 * texture[2]
     image = cv2.GaussianBlur(image, (0, 0), contrast.blur_px)
     image = np.maximum(image, 0) ** contrast.gamma * _coil(points, straight, contrast)
-    noise = contrast.noise * rng.standard_normal((2, *shape), dtype=np.float32)
-    return np.hypot(image + noise[0], noise[1])
+    noise = rng.standard_normal((2, *shape), dtype=np.float32)
+    noise *= contrast.noise
+    image += noise[0]
+    return np.hypot(image, noise[1], out=image)
 
 
 def _textures(anatomy: Anatomy, grid: Grid) -> list[np.ndarray]:
@@ -108,10 +116,18 @@ def _textures(anatomy: Anatomy, grid: Grid) -> list[np.ndarray]:
     return fields
 
 
+def _samples(anatomy: Anatomy, t: np.ndarray) -> np.ndarray:
+    """Return the index int32 along the profiles of each t."""
+    sample = (t - anatomy.start_mm) / PROFILE_STEP_MM
+    count = len(anatomy.profiles["fascia"])
+    return np.clip(sample, 0, count - 1, out=sample).astype(np.int32)
+
+
 def _surroundings(
     anatomy: Anatomy,
     points: np.ndarray,
     straight: np.ndarray,
+    sample: np.ndarray,
     texture: list[np.ndarray],
     weighting: str,
 ) -> np.ndarray:
@@ -124,11 +140,13 @@ def _surroundings(
     )
 
     def paint(inside: np.ndarray, value: np.ndarray | float) -> None:
-        cover = np.clip(inside + 0.5, 0, 1)
-        np.add(image, cover * (value - image), out=image)
+        cover = inside + 0.5
+        np.clip(cover, 0, 1, out=cover)
+        cover *= value - image
+        np.add(image, cover, out=image)
 
     belly = y + habitus["girth_mm"] + 25 + x**2 / 400
-    fascia = _fascia(anatomy, straight)
+    fascia = anatomy.profiles["fascia"][sample] - a**2 / 260 - b
     paint(box(belly, fascia + habitus["back_fat_mm"], 165 - np.abs(x)), fat)
     gut = np.clip(0.6 * texture[0] + 0.4 * texture[1] + 0.5, 0, 1)
     paint(box(belly - 14, fascia), fat + (bowel - fat) * gut)
@@ -140,25 +158,14 @@ def _surroundings(
     return image
 
 
-def _fascia(anatomy: Anatomy, straight: np.ndarray) -> np.ndarray:
-    """Return how many millimetres beneath the fascia of the back's muscles."""
-    a, b, t = straight
-    profile = anatomy.profiles["fascia"]
-    sample = (t - anatomy.start_mm) / PROFILE_STEP_MM
-    return profile[np.clip(sample, 0, len(profile) - 1).astype(int)] - a**2 / 260 - b
-
-
 def _paint_near(
-    anatomy: Anatomy, straight: np.ndarray, image: np.ndarray, weighting: str
+    anatomy: Anatomy, place: Sequence[np.ndarray], image: np.ndarray, weighting: str
 ) -> None:
-    """Paint the spine on the pixels near it, to save time."""
-    a, b, _ = straight
+    """Paint the spine on the pixels near it, to save time; place: a, b, sample."""
+    a, b, _ = place
     near = (a > NEAR_MM[0]) & (a < NEAR_MM[1]) & (b > NEAR_MM[2]) & (b < NEAR_MM[3])
-    inside = np.flatnonzero(near)
-    pixels = image.ravel()[inside]
-    near_straight = [axis.ravel()[inside] for axis in straight]
-    paint_spine(Canvas(anatomy, near_straight, pixels, weighting))
-    image.ravel()[inside] = pixels
+    whole = Canvas(anatomy, [x.ravel() for x in place], image.ravel(), weighting)
+    whole.paint_pixels(np.flatnonzero(near), paint_spine)
 
 
 def _coil(points: np.ndarray, straight: np.ndarray, contrast: Contrast) -> np.ndarray:

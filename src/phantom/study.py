@@ -125,9 +125,11 @@ def _nearest_slice(
             scan.planes, scan.shapes, scan.numbers, strict=True
         ):
             distance = abs(float(plane.distance_mm(point)))
+            if distance >= nearest:
+                continue
             xy = plane.to_pixel(point)
             limit = np.array([shape[1], shape[0]]) - MARGIN_PX
-            if distance < nearest and (xy > MARGIN_PX).all() and (xy < limit).all():
+            if (xy > MARGIN_PX).all() and (xy < limit).all():
                 nearest = distance
                 best = (series_id, number, xy, plane.spacing_mm[0])
     return best

@@ -6,13 +6,14 @@ STUDIES ?= 60
 DEMO ?= demo
 DATA ?= data
 WEIGHTS ?= imagenet
+SUBMISSION ?= submission
 REHEARSAL ?= rehearsal
 PYTHON_KAGGLE ?= python3.12
 KAGGLE := .venv-kaggle
 AUDIT := .venv-audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo paper bench bench-gpu test test-slow test-kaggle mutate trust audit rehearse lint clean
+.PHONY: help demo paper submission bench bench-gpu test test-slow test-kaggle mutate trust audit rehearse lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +35,10 @@ $(KAGGLE)/.ready: requirements-kaggle.txt
 demo: $(VENV)/.ready ## phantom cohort to finished report, in demo/
 	$(BIN)/python -m src.demo --folder $(DEMO) --studies $(STUDIES)
 
+submission: $(VENV)/.ready ## the whole real run on DATA, sized to this machine, in submission/
+	$(BIN)/python -m src.kaggle.full_run --data $(DATA) --folder $(SUBMISSION) \
+	  --weights $(WEIGHTS) $(if $(OWNER),--owner $(OWNER)) $(FLAGS)
+
 # The 2 x 2: study or row split, neighbours or one slice.
 paper: $(VENV)/.ready ## the paper's experiment on DATA, in full: hours, better on a GPU
 	$(BIN)/python input_prep.py --data $(DATA) --cache cache
@@ -44,10 +49,12 @@ paper: $(VENV)/.ready ## the paper's experiment on DATA, in full: hours, better 
 	done; done
 	$(BIN)/python evaluate.py --cache cache --runs runs --out report
 
-bench: $(VENV)/.ready ## the training loop against a plain one, on the demo's crops
-	$(BIN)/python -m benchmarks.loop_speed --cache $(DEMO)/cache
+bench: $(VENV)/.ready ## speed on the demo against plain code and bounds: docs/benchmarks.md
+	$(BIN)/python -m benchmarks.prep_speed --data $(DEMO)/data --write
+	$(BIN)/python -m benchmarks.training_speed --cache $(DEMO)/cache --write
+	$(BIN)/python -m benchmarks.inference_speed --data $(DEMO)/data --runs $(DEMO)/runs --write
 
-bench-gpu: $(VENV)/.ready ## how long Table 2 takes here; number formats compared
+bench-gpu: $(VENV)/.ready ## whether training keeps this GPU busy; how long Table 2 takes here
 	test -d $(DEMO)/cache || $(BIN)/python input_prep.py --data $(DEMO)/data \
 	  --cache $(DEMO)/cache --phantom $(STUDIES)
 	$(BIN)/python -m benchmarks.gpu_table2 --cache $(DEMO)/cache --out bench-gpu.json

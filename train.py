@@ -1,7 +1,8 @@
 """Train backbones on cached crops: one run folder a backbone and fold.
 
     python train.py --cache cache --runs runs --task condition --backbone paper
-    torchrun --nproc-per-node 2 train.py ...       the same on several GPUs or hosts
+    python train.py ... --folds all --jobs 2       two runs at a time, one a GPU
+    torchrun --nproc-per-node 2 train.py ...       each run on several GPUs or hosts
 
 A run keeps the weights of its best validation loss (of its last epoch with --patience
 0), its history, and its test crops' predictions. A finished run is not trained again;
@@ -11,6 +12,7 @@ an interrupted one resumes from its checkpoint.
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +57,11 @@ def parse(**preset: Any) -> argparse.Namespace:
     what("--limit", type=positive_int, metavar="N", help="only the first N studies")
     text = "processes that prepare batches ahead of the training; they change no batch"
     what("--loader-workers", type=non_negative_int, default=0, metavar="N", help=text)
+    text = "runs at a time, each a process: one a GPU, or on a CPU sharing its cores"
+    what("--jobs", type=positive_int, default=1, metavar="N", help=text)
+    text = "of these runs only that of one backbone and fold, without calibration; "
+    text += "for schedulers: --jobs starts its runs by it"
+    what("--only", nargs=2, metavar=("NAME", "K"), help=text)
     what("--config", type=Path, metavar="TOML", help="a preset for the flags below")
     add_recipe_flags(parser)
     tune = parser.add_argument_group("tuning").add_argument
@@ -71,23 +78,75 @@ def main() -> None:
     args = parse()
     from src.cache.crop_cache import open_cache
     from src.competition.folds import read_folds
-    from src.models.backbones import check_names
     from src.training.distributed import process_group
 
+    side_by_side = args.jobs > 1 and not args.only
+    if side_by_side:
+        _require_plain_training(args)
     if args.tune:
-        _require_one_process()
+        _require_one_process("--tune", "once a GPU, with one --storage for all")
     cache = open_cache(args.cache)
     folds = read_folds(args.cache / "folds.csv")
+    if side_by_side:
+        train_side_by_side(args, cache, folds)
+        return
     with process_group():
-        for backbone in check_names(args.backbone):
-            for fold in fold_names(args.folds):
-                config = configure(args, cache, folds, backbone, fold)
-                task = make_task(cache, folds, config)
-                tune_one(args, task) if args.tune else train_one(args, task)
-        if args.task == "severity" and not args.tune:
-            calibrate(args.runs)
-        where = f"--cache {args.cache} --runs {args.runs}"
-        log(f"\nNext: python evaluate.py {where} --out report")
+        for backbone, fold in runs_of(args):
+            config = configure(args, cache, folds, backbone, fold)
+            task = make_task(cache, folds, config)
+            tune_one(args, task) if args.tune else train_one(args, task)
+        if not args.only:
+            finish(args)
+
+
+def runs_of(args: argparse.Namespace) -> list[tuple[str, str]]:
+    """List the runs, a backbone and a fold each; UserError for an unknown --only."""
+    from src.models.backbones import check_names
+
+    names, folds = check_names(args.backbone), fold_names(args.folds)
+    runs = [(backbone, fold) for backbone in names for fold in folds]
+    if not args.only:
+        return runs
+    if (only := tuple(args.only)) not in runs:
+        raise UserError(
+            f"--only {' '.join(only)} is no run of --backbone {' '.join(names)} and "
+            f"--folds {' '.join(folds)}: name one of these backbones, then a fold"
+        )
+    return [only]
+
+
+def train_side_by_side(
+    args: argparse.Namespace, cache: "CropCache", folds: "pd.DataFrame"
+) -> None:
+    """Train --jobs runs at a time; UserError at the end if some failed."""
+    from src.training.jobs import SideBySide, slots
+
+    command = [sys.executable, __file__, *sys.argv[1:], "--only"]
+    runs = runs_of(args)
+    names = {
+        f"{backbone} {fold}": configure(args, cache, folds, backbone, fold).name
+        for backbone, fold in runs
+    }
+    places = slots(args.jobs, len(runs), say)
+    failed = SideBySide(places, say).run(
+        {f"{backbone} {fold}": [*command, backbone, fold] for backbone, fold in runs}
+    )
+    if len(failed) < len(runs):
+        finish(args)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(runs)} runs failed, for the reasons above: "
+            f"{', '.join(names[label] for label in failed)}; run the same command "
+            "again to repeat them: the finished ones are not trained again"
+        )
+
+
+def finish(args: argparse.Namespace) -> None:
+    """Calibrate what was trained, and say what to do with it."""
+    if args.task == "severity" and not args.tune:
+        calibrate(args.runs)
+    where = f"--cache {args.cache} --runs {args.runs}"
+    log(f"\nNext: python evaluate.py {where} --out report")
 
 
 def make_task(
@@ -151,13 +210,20 @@ def tune_one(args: argparse.Namespace, task: "TrainingTask") -> None:
     say(f"Use it: python train.py --config {path} ...")
 
 
-def _require_one_process() -> None:
-    """Raise UserError under torchrun, whose processes would each make other trials."""
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+def _require_plain_training(args: argparse.Namespace) -> None:
+    """Raise UserError where --jobs cannot start the runs."""
+    if args.tune:
         raise UserError(
-            "--tune is not for torchrun: start train.py itself, once a GPU, with one "
-            "--storage for all"
+            f"--jobs {args.jobs} is not for --tune, whose trials share one process: "
+            "start the tuning once a GPU, with one --storage for all"
         )
+    _require_one_process("--jobs", "which takes one GPU a run")
+
+
+def _require_one_process(flag: str, instead: str) -> None:
+    """Raise UserError under torchrun, whose processes would each do the same."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError(f"{flag} is not for torchrun: start train.py itself, {instead}")
 
 
 def log(sentence: str) -> None:

@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,25 +18,35 @@ if _console.width < WIDTH:
     _console.width = WIDTH
 
 
+class OnProgress(Protocol):
+    """Updates a progress bar."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show how many are done, of how many, and a note beside the bar."""
+
+
 def say(sentence: str) -> None:
     """Print a line."""
     _console.print(sentence, markup=False)
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback (done, total) that updates a progress bar on a terminal."""
+def progress(title: str) -> Iterator[OnProgress]:
+    """Yield what updates a progress bar on a terminal."""
     columns = (
         "{task.description}",
         BarColumn(),
         MofNCompleteColumn(),
+        "{task.fields[note]}",
         TimeRemainingColumn(),
     )
     # rich would draw the bar in a notebook too, where every frame stays in the output.
     quiet = not sys.stdout.isatty()
     with Progress(*columns, console=_console, transient=True, disable=quiet) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(title, total=None, note="")
+        yield lambda done, total, note="": bar.update(
+            task, completed=done, total=total, note=note
+        )
 
 
 @contextmanager

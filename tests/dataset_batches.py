@@ -10,26 +10,37 @@ import torch
 from src.classification.crop_dataset import CropDataset
 from src.classification.crop_task import CropTraining
 from src.localization.series_dataset import SeriesDataset
-from src.training.data_loading import Batch, EpochSampler, unaugmented
+from src.training.data_loading import EpochSampler, unaugmented
 from src.training.predictor import Predictor
 from src.training.trainer import Validation
 
 
 def training_batches(
-    dataset: CropDataset | SeriesDataset, size: int, epoch: int, seed: int, augment: Any
-) -> Iterator[Batch]:
-    """Yield this process's share of each batch of an epoch, in its random order."""
+    dataset: CropDataset | SeriesDataset,
+    size: int,
+    epoch: int,
+    seed: int,
+    augment: Any,
+    accumulate: int = 1,
+) -> Iterator[tuple[torch.Tensor, Any, float]]:
+    """Yield images, target and loss scale of this process's share of each batch."""
     changed = replace(dataset, augment=augment, seed=seed)
-    sampler = EpochSampler(changed, size, seed)
+    sampler = EpochSampler(changed, size, seed, accumulate)
     sampler.set_epoch(epoch)
-    return (changed[key] for key in sampler)
+    return (changed[key][:3] for key in sampler)
 
 
 def series_batches(
-    dataset: SeriesDataset, size: int, epoch: int, seed: int, augment: Any
+    dataset: SeriesDataset,
+    size: int,
+    epoch: int,
+    seed: int,
+    augment: Any,
+    accumulate: int = 1,
 ) -> Iterator[tuple[torch.Tensor, list, float]]:
     """Yield training_batches with each target as a list, one a series."""
-    for images, target, scale in training_batches(dataset, size, epoch, seed, augment):
+    given = (dataset, size, epoch, seed, augment, accumulate)
+    for images, target, scale in training_batches(*given):
         yield images, list(target.series), scale
 
 

@@ -23,6 +23,7 @@ GONE = object()
 HUGE = 10**400
 DAMAGES = [GONE, None, True, -1, HUGE, float("nan"), float("inf"), "", "no", [], {}]
 LEARNT = {"canal_offsets", "level_spacing"}
+ADDED_LATER = {"hyperparameters.accumulate", "hyperparameters.sync_bn"}
 OPTIONAL = LEARNT | {"limit", "crop.field_mm"}
 
 
@@ -53,6 +54,10 @@ def is_allowed(path: tuple, damage: object) -> bool:
     name = ".".join(map(str, path))
     if name == "weights" or "cache_fingerprint" in path[:-1]:
         return isinstance(damage, str)
+    if name in ADDED_LATER and damage is GONE:  # as in runs of older versions
+        return True
+    if name == "hyperparameters.sync_bn":
+        return damage is True
     if damage is GONE:  # a key with a default, or a row
         return name in LEARNT or (path[0] in LEARNT and path[1:] == (0,))
     if damage is None:
@@ -93,9 +98,21 @@ def test_a_whole_description_is_read_back_to_the_byte() -> None:
     assert text == json.dumps(WHOLE, sort_keys=True)
 
 
+def test_a_run_of_an_older_version_was_trained_by_the_defaults() -> None:
+    held = json.loads(json.dumps(WHOLE))
+    for name in ("accumulate", "sync_bn"):
+        del held["hyperparameters"][name]
+    config = parse_config(held)
+    assert config.hyperparameters.accumulate == 1
+    assert config.hyperparameters.sync_bn is False
+    assert config.to_dict() == WHOLE
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"accumulate": 0}, "hyperparameters.accumulate"),
+        ({"sync_bn": 1}, "hyperparameters.sync_bn"),
         ({"task": "sorting"}, "entry task"),
         ({"labels": list(CONDITIONS[::-1])}, "labels"),
         ({"labels": ["a", *CONDITIONS[1:]]}, "labels"),

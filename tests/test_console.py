@@ -4,18 +4,20 @@ import errno
 import sys
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rich.progress import Progress
 
-from src import demo
+from src import demo, script_calls
 from src.command_line import make_parser, non_negative_int, positive_int, run_script
 from src.console import cell, progress, say, show_table, timed
 from src.errors import UserError
 from src.phantom.cohort import truth_folder
+from src.training.epoch_bar import epoch_bar
 from src.training.train_run import epoch_printer
 
 
@@ -84,17 +86,19 @@ def test_an_epochs_values_are_aligned_with_their_headers(
                 validation_top1=0.333,
                 seconds=44.4,
                 best=best,
+                images_per_second=555.5,
             )
         )
     title, heads, first, second = capsys.readouterr().out.strip().splitlines()
     assert title == "Run one"
     names = ["epoch", "train loss", "validation loss", "validation top-1", "seconds"]
+    names.append("images/s")
     ends = [heads.index(name) + len(name) for name in names]
-    values = ["7", "0.1111", "0.2222", "0.333", "44.4"]
+    values = ["7", "0.1111", "0.2222", "0.333", "44.4", "556"]
     for value, end in zip(values, ends, strict=True):
         assert first[:end].endswith(f" {value}")
     assert first.endswith(" *")
-    assert second.endswith("44.4")
+    assert second.endswith("556")
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -109,8 +113,30 @@ def test_the_bar_is_given_done_and_total_on_a_terminal_only(
     monkeypatch.setattr(Progress, "update", update)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     with progress("studies") as tick:
-        tick(2, 9)
-    assert drawn == [(not terminal, {"completed": 2, "total": 9})]
+        tick(2, 9, "5 a second")
+    counts = {"completed": 2, "total": 9, "note": "5 a second"}
+    assert drawn == [(not terminal, counts)]
+
+
+def test_an_epochs_bar_tells_its_batches_and_its_rate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+
+    @contextmanager
+    def bar(title: str) -> Iterator[Callable[..., None]]:
+        yield lambda *given: told.append((title, *given))
+
+    with epoch_bar(3) as on_batch:
+        on_batch(1, 4, 64)
+    assert capsys.readouterr().out == ""  # in no notebook or log
+    monkeypatch.setattr("src.training.epoch_bar.progress", bar)
+    ticks(monkeypatch, 100, 102, 104)
+    with epoch_bar(3) as on_batch:
+        on_batch(1, 4, 64)
+        on_batch(2, 4, 160)
+    epoch = ("epoch 3",)
+    assert told == [(*epoch, 1, 4, "32 images/s"), (*epoch, 2, 4, "40 images/s")]
 
 
 def test_the_elapsed_time_is_printed_when_the_block_ends(
@@ -215,6 +241,15 @@ def test_each_step_of_the_demo_reads_what_earlier_steps_wrote() -> None:
     assert {Path(path).parent for path in paths} == {Path("d")}
 
 
+def test_the_demos_own_sizes_reach_its_steps() -> None:
+    steps = demo.steps(Path("d"), studies=30)
+    by_step = {name: flags(command) for name, command in steps.items()}
+    epochs = {task: int(by_step[task]["--epochs"]) for task in demo.EPOCHS}
+    assert epochs == demo.EPOCHS
+    assert by_step["prepare"]["--crop-px"] == str(demo.CROP_PX)
+    assert by_step["location"]["--input-px"] == str(demo.LOCATION_PX)
+
+
 def run_demo(monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> tuple[list, list]:
     """Run the demo with given exit codes; return its commands and its timing rows."""
     ran, rows, left = [], [], iter(codes)
@@ -223,7 +258,7 @@ def run_demo(monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> tuple[list, l
         ran.append(command)
         return SimpleNamespace(returncode=next(left))
 
-    monkeypatch.setattr(demo.subprocess, "run", script)
+    monkeypatch.setattr(script_calls.subprocess, "run", script)
     monkeypatch.setattr(demo, "show_table", lambda _, table: rows.extend(table))
     monkeypatch.setattr(sys, "argv", ["demo", "--folder", "d", "--studies", "9"])
     # Step n takes n seconds.
@@ -239,7 +274,7 @@ def test_the_demo_times_each_step_and_their_total(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ran, rows = run_demo(monkeypatch, [0] * 7)
-    steps = demo.steps(Path("d"), 9, 8)
+    steps = demo.steps(Path("d"), 9)
     assert ran == [[sys.executable, *command] for command in steps.values()]
     seconds = {row["step"]: float(row["seconds"]) for row in rows}
     assert seconds == dict(zip([*steps, "total"], [*range(1, 8), 28], strict=True))

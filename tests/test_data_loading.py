@@ -69,7 +69,7 @@ def digests(loader: "torch.utils.data.DataLoader[Batch]", epoch: int) -> list[st
     """Hash each batch of an epoch."""
     loader.sampler.set_epoch(epoch)
     found = []
-    for images, target, scale in loader:
+    for images, target, scale, _ in loader:
         digest = hashlib.sha256(repr((images.shape, scale)).encode())
         for values in (images, *tensors(target)):
             digest.update(values.numpy().tobytes())
@@ -116,6 +116,28 @@ def test_workers_persist_and_memory_is_pinned_for_cuda_alone(
         assert loader.pin_memory == (device.type == "cuda")
         assert loader.persistent_workers == (workers > 0)
         assert loader.num_workers == workers
+
+
+@pytest.mark.parametrize("make", [crops, series])
+def test_the_parts_of_a_batch_are_its_bytes_in_order(
+    make: Callable[[Path], BatchDataset], tmp_path: Path
+) -> None:
+    data, size = make(tmp_path), 8 if make is crops else 24
+    whole = training_loader(data, size, SEED, CPU)
+    cut = training_loader(data, size, SEED, CPU, accumulate=2)
+    images = torch.cat([batch.images for batch in whole])
+    assert torch.equal(torch.cat([batch.images for batch in cut]), images)
+    assert len(cut) == len(list(cut))
+    assert cut.sampler.steps == len(whole) == sum(batch.steps for batch in cut)
+
+
+def test_a_batch_is_cut_into_even_parts_of_two_rows_or_more(tmp_path: Path) -> None:
+    cut = training_loader(crops(tmp_path), 10, SEED, CPU, accumulate=4)
+    told = [(len(batch.images), batch.steps) for batch in cut]
+    # 23 crops: batches of 10, 10 and 3, of which the last fills but one part.
+    ten = [(3, False), (3, False), (2, False), (2, True)]
+    assert told == [*ten, *ten, (3, True)]
+    assert cut.sampler.steps == 3
 
 
 class HostReads(TorchDispatchMode):

@@ -5,7 +5,12 @@ import torch
 from tiny_training import CPU, tiny_model
 from torch import nn
 
-from src.training.device import choose_device, choose_precision
+from src.training.device import (
+    choose_device,
+    choose_precision,
+    evaluation_batch,
+    search_convolutions,
+)
 
 GPU = torch.device("cuda", 0)
 
@@ -69,3 +74,18 @@ def test_a_cpu_that_would_emulate_bfloat16_keeps_float32(
 ) -> None:
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: told, raising=False)
     assert choose_precision(CPU, tiny_model()) is liked
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_convolutions_are_searched_for_on_a_gpu_with_batches_of_one_shape(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device, fixed: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not fixed)
+    search_convolutions(device, fixed)
+    assert torch.backends.cudnn.benchmark is (device is GPU and fixed)
+
+
+def test_a_gpu_evaluates_four_training_batches_at_once() -> None:
+    assert evaluation_batch(32, GPU) == 128
+    assert evaluation_batch(32, CPU) == 32

@@ -30,19 +30,29 @@ def train_set(weights: tuple | None = None) -> CropDataset:
     return replace(crop_set(23), weights=weights)
 
 
-def fitted(weights: tuple | None = None, norm: bool = False) -> Trainer:
-    choice = "recompute" if norm else "running"
-    hyperparameters = replace(SETTINGS, bn_stats=choice)
+def fitted(
+    weights: tuple | None = None,
+    norm: bool = False,
+    bn_stats: str = "recompute",
+    accumulate: int = 1,
+) -> Trainer:
+    choice = bn_stats if norm else "running"
+    hyperparameters = replace(SETTINGS, bn_stats=choice, accumulate=accumulate)
     one = tiny_trainer(hyperparameters, deepcopy(NORMED if norm else PLAIN))
     fit(one, train_set(weights), replace(crop_set(7), weights=weights))
     return one
 
 
+@pytest.mark.parametrize("size", [6, 12])
+@pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("weights", [None, (1.0, 2.0, 4.0)])
-def test_two_processes_learn_what_one_learns(weights: tuple | None) -> None:
+def test_two_processes_learn_what_one_learns(
+    weights: tuple | None, accumulate: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "SETTINGS", replace(SETTINGS, batch_size=size))
     alone = fitted(weights)
     with two_processes() as group:
-        both = group.run(lambda: fitted(weights))
+        both = group.run(lambda: fitted(weights, accumulate=accumulate))
     for one in both:
         for name, value in alone.model.state_dict().items():
             assert torch.allclose(one.model.state_dict()[name], value, atol=1e-5), name
@@ -73,9 +83,10 @@ def test_two_processes_hold_the_same_statistics_of_all_their_crops() -> None:
     assert torch.equal(first["0.running_var"], second["0.running_var"])
 
 
-def test_a_networks_every_norm_is_averaged_over_the_processes() -> None:
+@pytest.mark.parametrize("choice", ["recompute", "running"])
+def test_a_networks_every_norm_is_averaged_over_the_processes(choice: str) -> None:
     with two_processes() as group:
-        both = group.run(lambda: fitted(norm=True))
+        both = group.run(lambda: fitted(norm=True, bn_stats=choice))
     first, second = (weights_of(one.model) for one in both)
     assert same(first, second)
     assert same(both[0].best, both[1].best)
@@ -167,6 +178,23 @@ def test_in_a_group_a_model_trains_in_its_wrapping_and_is_kept_without() -> None
     train_epoch(one, train_set(), 1)
     assert weights_of(one.model).keys() == weights_of(tiny_model()).keys()
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
+
+
+@pytest.mark.usefixtures("alone_in_a_group")
+def test_the_parts_of_a_batch_share_their_gradient_with_the_last() -> None:
+    synced = []
+
+    one = tiny_trainer(replace(SETTINGS, batch_size=12, accumulate=3))
+    with pytest.MonkeyPatch.context() as patch:
+        real = nn.parallel.DistributedDataParallel.forward
+
+        def spied(model: nn.Module, *given: object) -> torch.Tensor:
+            synced.append(model.require_backward_grad_sync)
+            return real(model, *given)
+
+        patch.setattr(nn.parallel.DistributedDataParallel, "forward", spied)
+        train_epoch(one, train_set(), 1)  # batches of 12 and 11
+    assert synced == [False, False, True] * 2
 
 
 def test_without_a_group_a_model_stays_as_it_is() -> None:

@@ -460,20 +460,54 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 KIT, DATA, CACHE, RUNS = (Path("/in") / name for name in ("kit", "data", "c", "r"))
 
 
-@pytest.mark.parametrize(("gpus", "processes"), [(0, "1"), (1, "1"), (2, "2")])
-def test_there_is_a_training_process_for_each_gpu(
-    monkeypatch: pytest.MonkeyPatch, gpus: int, processes: str
+def with_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(run_training, "gpus", lambda: ("a GPU",) * count)
+
+
+@pytest.mark.parametrize(("count", "processes"), [(0, "1"), (1, "1"), (2, "2")])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--task", "severity"],
+        ["--backbone", "vgg11", "--folds", "3", "--task", "severity"],
+        ["--backbone", "vgg11", "vgg16", "--folds", "all", "--jobs", "1"],
+        ["--backbone", "vgg11", "--folds", "all", "--tune", "4"],
+    ],
+)
+def test_a_single_run_has_a_process_on_each_gpu(
+    monkeypatch: pytest.MonkeyPatch, count: int, processes: str, flags: list[str]
 ) -> None:
     commands = called(monkeypatch)
-    monkeypatch.setattr(run_training, "gpu_count", lambda: gpus)
-    run_training.train(KIT, CACHE, RUNS, ["--task", "severity"])
+    with_gpus(monkeypatch, count)
+    run_training.train(KIT, CACHE, RUNS, flags)
     [launcher] = commands
     script = launcher.index("/in/kit/train.py")
     assert launcher[:2] == ["-m", "torch.distributed.run"]
     assert launcher[script - 2 : script] == ["--nproc-per-node", processes]
-    assert launcher[script + 1 :] == [
-        *("--cache", "/in/c", "--runs", "/in/r", "--task", "severity")
-    ]
+    assert launcher[script + 1 :] == ["--cache", "/in/c", "--runs", "/in/r", *flags]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--backbone", "paper", "--weights", "imagenet"],
+        ["--backbone", "vgg11", "vgg16", "--task", "condition"],
+        ["--task", "severity", "--folds", "all", "--backbone", "vgg11"],
+        ["--folds", "0", "4", "--backbone", "vgg11"],
+    ],
+)
+def test_several_runs_are_trained_one_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    commands = called(monkeypatch)
+    with_gpus(monkeypatch, 2)
+    run_training.train(KIT, CACHE, RUNS, flags)
+    where = ["--cache", "/in/c", "--runs", "/in/r"]
+    assert commands == [["/in/kit/train.py", *where, "--jobs", "2", *flags]]
+    commands.clear()
+    with_gpus(monkeypatch, 1)
+    run_training.train(KIT, CACHE, RUNS, flags)
+    assert "--jobs" not in commands[0]
 
 
 def test_crops_and_report_go_to_their_folders(
@@ -497,22 +531,6 @@ def test_a_script_that_fails_stops_the_training_notebook(tmp_path: Path) -> None
     (tmp_path / "input_prep.py").write_text("raise SystemExit(3)")
     with pytest.raises(subprocess.CalledProcessError):
         run_training.prepare(tmp_path, DATA, CACHE, [])
-
-
-def test_gpus_are_counted_by_the_drivers_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = (
-        "GPU 0: Tesla T4 (UUID: GPU-6f2c1d6e)\nGPU 1: Tesla T4 (UUID: GPU-90a1b2c3)\n"
-    )
-
-    def run(command: list[str], **_: object) -> SimpleNamespace:
-        assert command == ["nvidia-smi", "--list-gpus"]
-        return SimpleNamespace(stdout=listed)
-
-    monkeypatch.setattr(run_training.subprocess, "run", run)
-    monkeypatch.setattr(run_training.shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert run_training.gpu_count() == 2
-    monkeypatch.setattr(run_training.shutil, "which", lambda _: None)
-    assert run_training.gpu_count() == 0
 
 
 def run_cells(name: str, **names: Any) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """From uint8 crops to a model's outputs: what the model is shown, and in what state."""
 
+from typing import Any
+
 import pytest
 import torch
 from tiny_training import CPU, tiny_model
 from torch import nn
 from torch.nn.functional import interpolate
+from toy_crops import crop_set
 
 from src.training.predictor import MEAN, STD, Predictor, normalize
 
@@ -138,3 +141,51 @@ def test_a_batch_that_overflows_in_half_precision_is_scored_in_full() -> None:
     with torch.autocast("cpu", torch.float16):
         assert torch.isinf(half.model(torch.zeros(2, 3, 4, 4))).all()
     assert half.outputs(crops(4)).tolist() == [[360_000.0] * 2] * 2
+
+
+class Small(nn.Module):
+    """Runs out of memory at more images than fit, and counts those it is shown."""
+
+    def __init__(self, fit: int) -> None:
+        """Take as many images as fit."""
+        super().__init__()
+        self.fit, self.shown = fit, []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return each image's mean."""
+        self.shown.append(len(images))
+        if len(images) > self.fit:
+            raise torch.OutOfMemoryError
+        return images.mean(dim=(1, 2, 3))[:, None]
+
+
+@pytest.mark.parametrize(("fit", "shown"), [(99, [12, 12]), (4, [12, *[3] * 8])])
+def test_evaluation_takes_larger_batches_where_they_fit(
+    monkeypatch: pytest.MonkeyPatch, fit: int, shown: list[int]
+) -> None:
+    monkeypatch.setattr("src.training.predictor.evaluation_batch", lambda n, _: 4 * n)
+    some, model = crop_set(24), Small(fit)
+    logits = Predictor(model, 0, CPU, torch.float32).logits(some, 3)
+    assert model.shown == shown
+    expected = normalize(torch.from_numpy(some.crops)).mean(dim=(1, 2, 3))
+    assert torch.allclose(logits[:, 0], expected, atol=1e-5)
+
+
+def test_evaluation_that_does_not_fit_at_all_says_so() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        Predictor(Small(2), 0, CPU, torch.float32).logits(crop_set(24), 3)
+
+
+@pytest.mark.parametrize(("side", "smoothed"), [(6, True), (24, False)])
+def test_only_an_image_that_shrinks_is_smoothed(
+    monkeypatch: pytest.MonkeyPatch, side: int, smoothed: bool
+) -> None:
+    asked = []
+
+    def spied(images: torch.Tensor, *given: Any, **kwargs: Any) -> torch.Tensor:
+        asked.append(kwargs["antialias"])
+        return interpolate(images, *given, **kwargs)
+
+    monkeypatch.setattr("src.training.predictor.interpolate", spied)
+    shown(crops(12), side)
+    assert asked == [smoothed]

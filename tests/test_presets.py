@@ -88,6 +88,16 @@ def test_flags_come_before_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     assert weights == "none"
 
 
+def test_a_switch_of_a_preset_is_turned_off_by_its_flag(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    preset = ("--config", str(write(tmp_path, "sync-bn = true")))
+    assert recipe(monkeypatch, "vgg16")[0].sync_bn is False
+    assert recipe(monkeypatch, "vgg16", "--sync-bn")[0].sync_bn is True
+    assert recipe(monkeypatch, "vgg16", *preset)[0].sync_bn is True
+    assert recipe(monkeypatch, "vgg16", *preset, "--no-sync-bn")[0].sync_bn is False
+
+
 @pytest.mark.parametrize("preset", ["paper", "ours"])
 @pytest.mark.parametrize("backbone", PAPER_BACKBONES)
 def test_the_presets_in_configs_hold_for_all_six(
@@ -114,6 +124,7 @@ def test_the_presets_in_configs_hold_for_all_six(
         ("--patience", "1.5", "'1.5' is no whole number"),
         ("--loader-workers", "-1", "-1 is less than 0"),
         ("--schedule", "linear", "invalid choice"),
+        ("--accumulate", "0", "0 is less than 1"),
     ],
 )
 def test_a_flag_out_of_bounds_is_refused(
@@ -136,9 +147,11 @@ def test_every_flag_of_a_recipe_has_its_bound(tmp_path: Path) -> None:
         'weights = "w.pth"\noptimizer = "sgd"\nlr = 1\nweight-decay = 0\n'
         'schedule = "constant"\nepochs = 3\npatience = 0\nbatch-size = 1\n'
         'input-px = 0\naugment = 2\nbn-stats = "running"\nseed = 0\n'
+        "accumulate = 4\nsync-bn = true\n"
     )
     preset = read_preset(write(tmp_path, text), set())
     assert {*preset} == {"weights"} | {
         name.replace("_", "-") for name in vars(Hyperparameters())
     }
     assert isinstance(preset["lr"], float)
+    assert preset["sync-bn"] is True

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -208,6 +209,16 @@ def test_a_history_has_a_line_an_epoch(tmp_path: Path) -> None:
     assert table["validation_loss"].tolist() == pytest.approx([2, 1, 2 / 3])
     assert table["lr"].tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert table["best"].tolist() == [False, True, False]
+
+
+def test_a_history_resumed_from_an_older_version_is_read(tmp_path: Path) -> None:
+    old = EpochMetrics.from_dict(epoch(1).to_dict())
+    assert "images_per_second" not in old.to_dict()
+    write_history([old, replace(epoch(2), images_per_second=12.5)], tmp_path)
+    rates = Run(tmp_path, CONFIG).history()["images_per_second"].tolist()
+    assert np.isnan(rates[0])
+    assert rates[1] == 12.5
+    read_history(tmp_path / "history.jsonl")
 
 
 def test_a_history_is_drawn_in_the_order_of_its_epochs(tmp_path: Path) -> None:

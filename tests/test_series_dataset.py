@@ -399,6 +399,18 @@ def test_a_larger_share_of_a_batch_weighs_more(monkeypatch: pytest.MonkeyPatch) 
     assert weights == pytest.approx([4 / 3, 2 / 3])
 
 
+def test_a_locators_parts_of_a_batch_weigh_as_many_sites_as_they_have() -> None:
+    sites = ([3], [3, 5, 7], [5], [2, 9])
+    some = SeriesDataset([canals(4.0 * np.arange(14), found) for found in sites])
+    [whole] = series_batches(some, 24, 1, 0, NOTHING)
+    parts = list(series_batches(some, 24, 1, 0, NOTHING, accumulate=2))
+    counts = [[len(target.targets) for target in part[1]] for part in parts]
+    total = sum(map(sum, counts))
+    assert total == sum(len(target.targets) for target in whole[1])
+    assert len(set(map(sum, counts))) == 2
+    assert [scale for *_, scale in parts] == [sum(part) / total for part in counts]
+
+
 def test_a_mirrored_axial_site_stays_on_its_very_pixel() -> None:
     images = np.zeros((2, 3, 224, 224), np.uint8)
     images[:, 1, 90, 60] = 255

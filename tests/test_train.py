@@ -91,13 +91,14 @@ def test_every_flag_lands_in_its_place(flags: Callable, cache: CropCache) -> Non
         *("--optimizer", "sgd", "--lr", 0.5, "--weight-decay", 0.25),
         *("--schedule", "constant", "--epochs", 7, "--patience", 3),
         *("--batch-size", 9, "--input-px", 64, "--augment", 0.75),
-        *("--bn-stats", "running", "--seed", 11),
+        *("--bn-stats", "running", "--seed", 11, "--accumulate", 3, "--sync-bn"),
     )
     config = configured(args, cache, "2")
     assert config.hyperparameters.to_dict() == {
         **{"optimizer": "sgd", "lr": 0.5, "weight_decay": 0.25, "augment": 0.75},
         **{"schedule": "constant", "epochs": 7, "patience": 3, "batch_size": 9},
-        **{"input_px": 64, "bn_stats": "running", "seed": 11},
+        **{"input_px": 64, "bn_stats": "running", "seed": 11, "accumulate": 3},
+        "sync_bn": True,
     }
     told = (config.task, config.backbone, config.split, config.fold, config.slices)
     assert told == ("condition", "vgg16", "row", "2", "repeat")
@@ -275,6 +276,87 @@ def test_severity_runs_are_calibrated_when_all_are_there(
     train.main()
     assert [what for what, *_ in made] == ["train", "train", "calibrate"]
     assert made[-1] == ("calibrate", "r")
+
+
+def test_only_one_of_the_runs_is_trained_and_nothing_calibrated(
+    flags: Callable, kit: Path, made: list[tuple]
+) -> None:
+    more = ("vgg16", "--folds", "all", "--jobs", 4, "--only", "vgg16", "3")
+    flags(*more, "--cache", kit, task="severity")
+    train.main()
+    assert made == [("train", "r", "vgg16", "3")]
+
+
+@pytest.mark.parametrize("only", [("vgg13", "0"), ("vgg11", "2"), ("0", "vgg11")])
+def test_only_names_a_run_of_the_command(
+    only: tuple, flags: Callable, kit: Path, made: list[tuple]
+) -> None:
+    flags("--cache", kit, "--folds", "0", "1", "--only", *only)
+    with pytest.raises(UserError, match=f"--only {' '.join(only)} is no run"):
+        train.main()
+    assert made == []
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Keep the commands that would run side by side; fail those that `fails` names."""
+    kept = SimpleNamespace(commands={}, fails={}, slots=None)
+
+    class Kept:
+        def __init__(self, slots: list, log: object) -> None:
+            kept.slots = slots
+
+        def run(self, commands: dict) -> dict[str, str]:
+            kept.commands = commands
+            return kept.fails
+
+    monkeypatch.setattr("src.training.jobs.SideBySide", Kept)
+    monkeypatch.setattr(
+        "src.training.jobs.slots", lambda jobs, runs, log: ["slot"] * min(jobs, runs)
+    )
+    return kept
+
+
+def test_runs_side_by_side_are_this_command_each_for_one_run(
+    flags: Callable, kit: Path, made: list[tuple], beside: SimpleNamespace
+) -> None:
+    flags("vgg16", "--folds", "1", "3", "--cache", kit, "--jobs", 3, task="severity")
+    train.main()
+    given = sys.argv[1:]
+    assert list(beside.commands.values()) == [
+        [sys.executable, train.__file__, *given, "--only", backbone, fold]
+        for backbone in ("vgg11", "vgg16")
+        for fold in ("1", "3")
+    ]
+    assert beside.slots == ["slot"] * 3
+    assert made == [("calibrate", "r")]  # once, when all have ended
+
+
+def test_failed_runs_are_named_after_the_others_were_calibrated(
+    flags: Callable, kit: Path, made: list[tuple], beside: SimpleNamespace
+) -> None:
+    flags("--folds", "1", "3", "--cache", kit, "--jobs", 2, task="severity")
+    beside.fails = {"vgg11 3": "killed by signal 9"}
+    name = "severity-vgg11-neighbours-study-fold3-seed0"
+    with pytest.raises(UserError, match=f"1 of 2 runs failed.*: {name}; run the same"):
+        train.main()
+    assert made == [("calibrate", "r")]
+    beside.fails = {"vgg11 1": "no room", "vgg11 3": "no room"}
+    with pytest.raises(UserError, match="2 of 2 runs failed"):
+        train.main()
+    assert len(made) == 1  # there is nothing to calibrate
+
+
+def test_side_by_side_is_not_for_tuning_nor_for_torchrun(
+    flags: Callable, kit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags("--cache", kit, "--jobs", 2, "--tune", 3)
+    with pytest.raises(UserError, match="--jobs 2 is not for --tune"):
+        train.main()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    flags("--cache", kit, "--jobs", 2)
+    with pytest.raises(UserError, match="--jobs is not for torchrun"):
+        train.main()
 
 
 def test_tuning_trains_and_calibrates_nothing(

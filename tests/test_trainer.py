@@ -1,10 +1,13 @@
 """The training loop: it learns, stops, keeps its best, and goes on after a kill."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ import torch
 from dataset_batches import plain_images, validate_crops
 from tiny_training import CPU, Scripted, same, tiny_model, tiny_trainer, weights_of
 from torch import nn
-from toy_crops import QUIET, crop_set, fit, train_epoch, trainer
+from toy_crops import QUIET, ToyTask, crop_set, fit, train_epoch, trainer
 
 from src.classification.crop_dataset import CropDataset
 from src.errors import UserError
@@ -24,7 +27,7 @@ from src.training.data_loading import Batch, BatchDataset, BatchKey
 from src.training.device import choose_precision
 from src.training.optimizers import OPTIMIZERS, lr_factor, make_optimizer
 from src.training.predictor import normalize
-from src.training.trainer import DivergedError, Trainer, Validation
+from src.training.trainer import DivergedError, Trainer, Validation, _copied
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Lever(nn.Module):
 class ByHand:
     """A dataset whose batches are given; it keeps what it is asked for."""
 
+    fixed_shape = True
+
     def __init__(self, *batches: Given) -> None:
         """Take an epoch's batches."""
         self.given = batches
@@ -78,7 +83,7 @@ class ByHand:
         self.split.append((order.tolist(), size))
         return [np.array([number, number]) for number in range(len(self))]
 
-    def loss_weight(self, rows: np.ndarray) -> float:
+    def loss_weight(self, rows: np.ndarray, epoch: int) -> float:
         """Count the rows."""
         return len(rows)
 
@@ -115,6 +120,80 @@ def test_a_step_goes_along_the_weighted_gradient_up_to_a_length_of_5(
     one = Trainer(Lever(), descent(), CPU, precision=precision)
     train_epoch(one, ByHand(Given(4, 1.0, force, weight)), 1)
     assert one.model.moved() == pytest.approx([-step[0], -step[1]], rel=1e-3)
+
+
+@pytest.mark.parametrize("weights", [None, (1.0, 2.0, 4.0)])
+@pytest.mark.parametrize("count", [24, 23])
+def test_the_parts_of_a_batch_take_the_step_of_the_whole(
+    count: int, weights: tuple[float, ...] | None
+) -> None:
+    crops, shown, models = replace(crop_set(count), weights=weights), [], []
+    for accumulate in (1, 4):
+        own = replace(QUIET, accumulate=accumulate, augment=0.5, schedule="cosine")
+        one = tiny_trainer(own, tiny_model(norm=False))
+        one.model.register_forward_hook(
+            lambda model, given, _: model.training and shown.append(len(given[0]))
+        )
+        fit(one, crops, Scripted([1.0] * 3))
+        models.append(weights_of(one.model))
+        assert one.epochs[-1].lr == pytest.approx(own.lr * lr_factor("cosine", 6, 5))
+    for name, value in models[0].items():
+        assert torch.allclose(models[1][name], value, atol=1e-6), name
+    assert set(shown[:6]) == {12, count - 12}
+    assert max(shown[6:]) == 3
+    assert sum(shown[:6]) == sum(shown[6:])
+
+
+def test_an_epochs_rate_is_of_its_training_pass_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = iter([0.0, 10.0, 14.0, 30.0])  # epoch, its pass, the pass' end, its end
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr("src.training.trainer.time", clock)
+    one = tiny_trainer(descent(epochs=1), Lever())
+    fit(one, ByHand(*[Given(4, 1.0)] * 9), Scripted([1.0]))
+    [epoch] = one.epochs
+    assert (epoch.images_per_second, epoch.seconds) == (9.0, 30.0)
+
+
+def test_a_bar_is_shown_for_each_epoch_and_told_of_each_batch() -> None:
+    told: list[Any] = []
+
+    @contextmanager
+    def bar(epoch: int) -> Iterator[Any]:
+        told.append(f"begin {epoch}")
+        yield lambda *given: told.append(given)
+        told.append("end")
+
+    one = tiny_trainer(descent(epochs=2), Lever())
+    task = ToyTask(
+        ByHand(Given(4, 1.0), Given(2, 1.0)), Scripted([2, 1]), one.hyperparameters
+    )
+    one.fit(task, epoch_bar=bar)
+    steps = [(1, 2, 4), (2, 2, 6), "end"]
+    assert told == ["begin 1", *steps, "begin 2", *steps]
+
+
+def test_the_best_weights_are_copied_on_their_own_device() -> None:
+    model = tiny_model().to("meta")  # which no tensor can be fetched from
+    copied = _copied(model)
+    assert {value.device.type for value in copied.values()} == {"meta"}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_norms_are_shared_by_all_processes_only_where_asked_for(
+    monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    shared = []
+
+    def share(model: nn.Module, device: torch.device) -> nn.Module:
+        shared.append(model)
+        return model
+
+    monkeypatch.setattr("src.training.distributed.sync_batch_norms", share)
+    model = Lever()
+    tiny_trainer(replace(QUIET, sync_bn=asked), model)
+    assert shared == ([model] if asked else [])
 
 
 def test_each_step_has_the_gradient_of_its_own_batch_alone() -> None:

@@ -50,7 +50,7 @@ class CropDataset(BatchDataset):
                 crops, classes = self.augment(crops, classes, *own)
         images = np.ascontiguousarray(select_slices(crops, self.slices))
         target = torch.from_numpy(np.array(classes))
-        return Batch(torch.from_numpy(images), target, key.loss_scale)
+        return Batch(torch.from_numpy(images), target, key.loss_scale, key.steps)
 
     def split_batches(self, order: np.ndarray, size: int) -> list[np.ndarray]:
         """Cut an order into batches; a last one too small for batch norm is skipped."""
@@ -58,7 +58,7 @@ class CropDataset(BatchDataset):
         parts = [order[start : start + size] for start in range(0, len(order), size)]
         return [part for part in parts if len(part) >= least]
 
-    def loss_weight(self, rows: np.ndarray) -> float:
+    def loss_weight(self, rows: np.ndarray, epoch: int) -> float:
         """Return the sum of the rows' class weights."""
         if self.weights is None:
             return float(len(rows))

@@ -69,7 +69,7 @@ class CropTask(CropTraining):
             seed=new.seed,
             flips=new.augment > 0,
         )
-        size = new.batch_size
+        size = new.part_size
         return replace(self, config=config, train=train, batch_size=size)
 
     def predict(self, model: Predictor) -> pd.DataFrame:
@@ -106,7 +106,7 @@ def make_crop_task(
         )
     own = config.hyperparameters
     sets = crop_datasets(cache, folds, config)
-    task = CropTask(config=config, table=cache.table, batch_size=own.batch_size, **sets)
+    task = CropTask(config=config, table=cache.table, batch_size=own.part_size, **sets)
     return task.with_hyperparameters(own)  # which gives the train crops augmentation
 
 

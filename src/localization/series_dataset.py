@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -107,6 +108,8 @@ class SeriesDataset(BatchDataset):
     augment: of training batches; seed: of the random choice of slices.
     """
 
+    fixed_shape: ClassVar[bool] = False  # a thin series gives fewer slices
+
     series: list[AnnotatedSeries]
     augment: KeypointAugmenter | None = None
     seed: int = 0
@@ -131,7 +134,7 @@ class SeriesDataset(BatchDataset):
             for stop, (images, *asked) in zip(stops, chosen, strict=True)
         )
         images = torch.from_numpy(np.concatenate([images for images, *_ in chosen]))
-        return Batch(images, HeatmapTargets(targets), key.loss_scale)
+        return Batch(images, HeatmapTargets(targets), key.loss_scale, key.steps)
 
     def split_batches(self, order: np.ndarray, size: int) -> list[np.ndarray]:
         """Cut an order of series into batches; size: in slices."""
@@ -140,9 +143,10 @@ class SeriesDataset(BatchDataset):
         parts = [order[start : start + each] for start in range(0, len(order), each)]
         return [part for part in parts if len(part) >= world]
 
-    def loss_weight(self, rows: np.ndarray) -> float:
-        """Count the series: a batch's loss is taken as a mean over them."""
-        return float(len(rows))
+    def loss_weight(self, rows: np.ndarray, epoch: int) -> float:
+        """Count the sites asked for: a batch's loss is taken as a mean over them."""
+        chosen = [(self.series[row], self._slices(int(row), epoch)) for row in rows]
+        return float(sum(np.isin(s.slices, some).sum() for s, some in chosen))
 
     def _evenly_spaced(self, series: AnnotatedSeries) -> np.ndarray:
         some = np.linspace(0, len(series.overview) - 1, MAX_SLICES).astype(int)
@@ -155,9 +159,7 @@ class SeriesDataset(BatchDataset):
 
         Returns them with their sites' targets, distances and points.
         """
-        series = self.series[number]
-        rng = np.random.default_rng(derive_seed(self.seed, epoch, number))
-        slices = _some_slices(series, rng)
+        series, slices = self.series[number], self._slices(number, epoch)
         asked = np.isin(series.slices, slices)
         images = stack_neighbours(series.overview, slices)
         points, targets = series.points[asked], series.targets[asked]
@@ -168,6 +170,11 @@ class SeriesDataset(BatchDataset):
             )
         distance_mm = series.distance_mm[np.ix_(asked, slices)]
         return images, targets, distance_mm, _shares(points)
+
+    def _slices(self, number: int, epoch: int) -> np.ndarray:
+        """Choose the slices of a series that an epoch shows."""
+        rng = np.random.default_rng(derive_seed(self.seed, epoch, number))
+        return _some_slices(self.series[number], rng)
 
 
 def stack_neighbours(overview: Overview, slices: np.ndarray) -> np.ndarray:

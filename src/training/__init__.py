@@ -13,9 +13,12 @@ optimizers    optimizers; the learning rate schedule with warmup
 batch_norm    batch norm statistics recomputed
 checkpoint    resumable training checkpoints
 distributed   several processes: DDP and reductions
+epoch_bar     progress of an epoch on a terminal
 device        device and number format (mixed precision)
 run_folder    run folders: config, history, weights, predictions
 run_lock      one training of a run at a time
+jobs          the runs of one command side by side
+step_time     the time of a training step, for an estimate
 train_run     one run from its task to its folder
 tuning        hyperparameter search with Optuna
 """

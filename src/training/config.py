@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -28,6 +28,8 @@ class Hyperparameters:
     input_px: side to which crops are scaled for the backbone, 0 for as they are;
     augment: strength of the augmentation, 0 for none; bn_stats: `recompute` the
     statistics before each evaluation, `running` for those of training, or `auto`.
+    accumulate: gradient accumulation, the parts of a batch that pass through the
+    network one after another; sync_bn: batch norm over all processes.
     """
 
     optimizer: str = "adamw"
@@ -41,6 +43,13 @@ class Hyperparameters:
     augment: float = 0.5
     bn_stats: str = "auto"
     seed: int = 0
+    accumulate: int = 1
+    sync_bn: bool = False
+
+    @property
+    def part_size(self) -> int:
+        """Rows that pass through the network at once, over all processes."""
+        return ceil(self.batch_size / self.accumulate)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the hyperparameters by name."""
@@ -92,7 +101,11 @@ class LevelSpacingRow(TypedDict):
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One row of a training's history; losses are mean cross entropies."""
+    """One row of a training's history; losses are mean cross entropies.
+
+    images_per_second: of the training pass, over all processes; None in an epoch of
+    an older version, which did not measure it.
+    """
 
     epoch: int
     train_loss: float
@@ -101,10 +114,11 @@ class EpochMetrics:
     lr: float
     seconds: float
     best: bool
+    images_per_second: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures by name."""
-        return asdict(self)
+        """Return the measured figures by name."""
+        return {name: held for name, held in asdict(self).items() if held is not None}
 
     @classmethod
     def from_dict(cls, held: dict[str, Any]) -> "EpochMetrics":

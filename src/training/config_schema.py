@@ -78,6 +78,10 @@ def _one_of(*allowed: str) -> Check:
     return lambda value: isinstance(value, str) and value in allowed
 
 
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -119,7 +123,7 @@ def _is_prior(value: Any) -> bool:
 
 def _is_hyperparameters(value: Any) -> bool:
     names = {field.name for field in fields(Hyperparameters)}
-    _require(value, _HYPERPARAMETERS, "hyperparameters.", names)
+    _require(value, _HYPERPARAMETERS, "hyperparameters.", names - _ADDED_LATER)
     return True
 
 
@@ -140,7 +144,11 @@ _HYPERPARAMETERS: dict[str, Check] = {
     "augment": _number(0, MAX_AUGMENT),
     "bn_stats": _one_of(*BN_STATS),
     "seed": _whole(0, math.inf),
+    "accumulate": _whole(1),
+    "sync_bn": _is_bool,
 }
+# Runs of older versions lack these: they were trained as the defaults say.
+_ADDED_LATER = {"accumulate", "sync_bn"}
 _CROP: dict[str, Check] = {
     "crop_px": _whole(1, 1024),
     "field_mm": _optional(_number(1, MAX_MM)),

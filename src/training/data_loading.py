@@ -6,7 +6,7 @@ training process, yields an epoch and rows; a worker turns them into tensors.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,13 +21,16 @@ PREFETCHED = 4  # batches that each worker keeps ready
 class BatchKey(NamedTuple):
     """The index of a batch: rows [n], and the epoch that their augmentation follows.
 
-    epoch: None for no augmentation. loss_scale: the factor of this process' mean loss,
-    so that averaged over the processes it is the mean of the whole batch.
+    epoch: None for no augmentation. loss_scale: the factor of these rows' mean loss,
+    so that averaged over the processes, and added up over the parts of a batch that
+    gradient accumulation cuts, it is the mean of the whole batch. steps: whether the
+    optimizer steps after it, as after the last part of a batch alone.
     """
 
     rows: np.ndarray
     epoch: int | None = None
     loss_scale: float = 1.0
+    steps: bool = True
 
 
 class Batch(NamedTuple):
@@ -36,10 +39,16 @@ class Batch(NamedTuple):
     images: torch.Tensor
     target: Any
     loss_scale: float
+    steps: bool = True
 
 
 class BatchDataset(Dataset[Batch], ABC):
-    """A map-style dataset that is indexed by whole batches."""
+    """A map-style dataset that is indexed by whole batches.
+
+    fixed_shape: whether all full batches have one shape.
+    """
+
+    fixed_shape: ClassVar[bool] = True
 
     @abstractmethod
     def __len__(self) -> int:
@@ -54,36 +63,62 @@ class BatchDataset(Dataset[Batch], ABC):
         """Cut an order of the rows into batches that leave no process idle."""
 
     @abstractmethod
-    def loss_weight(self, rows: np.ndarray) -> float:
+    def loss_weight(self, rows: np.ndarray, epoch: int) -> float:
         """Return the sum of weights over which the rows' mean loss is taken."""
 
 
 class EpochSampler(Sampler[BatchKey]):
     """This process's share of each batch of an epoch, in the epoch's random order."""
 
-    def __init__(self, dataset: BatchDataset, batch_size: int, seed: int) -> None:
-        """Deal out a dataset; batch_size: rows a step, over all processes."""
+    def __init__(
+        self, dataset: BatchDataset, batch_size: int, seed: int, accumulate: int = 1
+    ) -> None:
+        """Deal out a dataset.
+
+        batch_size: rows a step, over all processes; accumulate: the parts in which a
+        process takes its share of them.
+        """
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+        self.accumulate = accumulate
         self.epoch = 1
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 1, that the next pass deals out."""
         self.epoch = epoch
 
+    @property
+    def steps(self) -> int:
+        """Count the batches of an epoch, each a step of the optimizer."""
+        return len(self._batches(np.arange(len(self.dataset))))
+
     def __len__(self) -> int:
-        """Count the batches of an epoch."""
-        order = np.arange(len(self.dataset))
-        return len(self.dataset.split_batches(order, self.batch_size))
+        """Count the parts of an epoch's batches."""
+        return sum(map(self._parts, self._batches(np.arange(len(self.dataset)))))
 
     def __iter__(self) -> Iterator[BatchKey]:
-        """Yield a key for each batch."""
+        """Yield a key for each part of each batch."""
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self.dataset))
         rank, processes = distributed.rank(), distributed.world_size()
-        for batch in self.dataset.split_batches(order, self.batch_size):
+        for batch in self._batches(order):
             own = batch[rank::processes]
-            share = self.dataset.loss_weight(own) / self.dataset.loss_weight(batch)
-            yield BatchKey(own, self.epoch, share * processes)
+            whole = self.dataset.loss_weight(batch, self.epoch)
+            parts = np.array_split(own, self._parts(batch))
+            for number, rows in enumerate(parts, start=1):
+                share = self.dataset.loss_weight(rows, self.epoch) / whole
+                last = number == len(parts)
+                yield BatchKey(rows, self.epoch, share * processes, last)
+
+    def _batches(self, order: np.ndarray) -> list[np.ndarray]:
+        return self.dataset.split_batches(order, self.batch_size)
+
+    def _parts(self, batch: np.ndarray) -> int:
+        """Count a batch's parts: alike in every process, each of two rows or more.
+
+        Batch norm cannot train on one row.
+        """
+        own = len(batch) // distributed.world_size()
+        return max(1, min(self.accumulate, own // 2))
 
 
 def training_loader(
@@ -93,18 +128,20 @@ def training_loader(
     device: torch.device,
     workers: int = 0,
     start_method: str | None = None,
+    accumulate: int = 1,
 ) -> "DataLoader[Batch]":
     """Make the loader of a training's batches; its sampler chooses the epoch.
 
     workers: processes that make batches ahead, 0 for none; start_method: how they are
-    started, `fork` or `spawn`, as the platform does if None.
+    started, `fork` or `spawn`, as the platform does if None; accumulate: the parts in
+    which a batch comes.
     """
     if workers:
         # OpenCV's threads do not survive a fork: a worker would wait for them forever.
         _one_thread()
     return DataLoader(
         dataset,
-        sampler=EpochSampler(dataset, batch_size, seed),
+        sampler=EpochSampler(dataset, batch_size, seed, accumulate),
         batch_size=None,  # the sampler's keys are of whole batches
         collate_fn=_unchanged,  # type: ignore[arg-type]  # one batch, not a list
         num_workers=workers,

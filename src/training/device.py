@@ -10,6 +10,7 @@ from torch import nn
 
 from src.training import distributed
 
+EVALUATION_FACTOR = 4
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # as glibc's malloc.h numbers them
 
 
@@ -36,6 +37,19 @@ def choose_precision(device: torch.device, model: nn.Module) -> torch.dtype:
         return torch.bfloat16 if native else torch.float16
     mixed = _cpu_has_bfloat16() and not _is_grouped(model)
     return torch.bfloat16 if mixed else torch.float32
+
+
+def search_convolutions(device: torch.device, fixed_shape: bool) -> None:
+    """Let cuDNN time its algorithms once for each shape, where shapes are few."""
+    torch.backends.cudnn.benchmark = device.type == "cuda" and fixed_shape
+
+
+def evaluation_batch(batch_size: int, device: torch.device) -> int:
+    """Return how many rows to evaluate at once where so many train at once.
+
+    A GPU is filled by more of them, and without gradients has the memory.
+    """
+    return EVALUATION_FACTOR * batch_size if device.type == "cuda" else batch_size
 
 
 def _is_grouped(model: nn.Module) -> bool:

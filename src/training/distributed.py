@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import cast
 
 import torch
 from timm.utils import distribute_bn
@@ -136,6 +137,16 @@ def wrap_ddp(model: nn.Module, device: torch.device) -> Iterator[nn.Module]:
         yield wrapper
     finally:
         vars(wrapper).clear()
+
+
+def defer_sync(model: nn.Module) -> AbstractContextManager[None]:
+    """Keep gradients from the other processes within the block.
+
+    So all parts of a batch but the last add up in the process itself.
+    """
+    if isinstance(model, DistributedDataParallel):
+        return cast(AbstractContextManager[None], model.no_sync())
+    return nullcontext()
 
 
 def sync_batch_norms(model: nn.Module, device: torch.device) -> nn.Module:

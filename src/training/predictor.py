@@ -1,5 +1,7 @@
 """A model at inference on its device, in mixed precision where that is faster."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch.nn.functional import interpolate
 
 from src.training import distributed
 from src.training.data_loading import BatchDataset, unaugmented
-from src.training.device import choose_precision
+from src.training.device import choose_precision, evaluation_batch
 
 # Mean and deviation of the crops' pixels; the authors of the paper measured these.
 MEAN, STD = 0.2124, 0.1608
@@ -29,8 +31,7 @@ class Predictor:
         """Move the model to the device; precision: the device's fastest if None."""
         self.input_px, self.device = input_px, device
         self.precision = precision or choose_precision(device, model)
-        model = model.to(device).to(memory_format=torch.channels_last)
-        self.model = distributed.sync_batch_norms(model, device)
+        self.model = model.to(device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def outputs(self, images: torch.Tensor) -> torch.Tensor:
@@ -48,16 +49,29 @@ class Predictor:
         """Return the outputs [n, classes] for all rows of a dataset, on the CPU.
 
         The rows are divided among the processes, and each gets all outputs.
+        batch_size: rows that fit the device in training.
         """
         rank, processes = distributed.rank(), distributed.world_size()
         own = np.arange(len(dataset))[rank::processes]
         rows = own if len(own) else [0]  # more processes than rows: for its width
-        batches = unaugmented(dataset, rows, batch_size)
-        mine = torch.cat([self.outputs(batch.images) for batch in batches])
-        mine = mine[: len(own)]
+        mine = self._outputs_of(dataset, rows, batch_size)[: len(own)]
         every = mine.new_zeros(len(dataset), mine.shape[1])
         every[torch.from_numpy(own)] = mine
         return distributed.all_reduce_sum(every).cpu()
+
+    def _outputs_of(
+        self, dataset: BatchDataset, rows: Sequence[int] | np.ndarray, batch_size: int
+    ) -> torch.Tensor:
+        """Return the outputs of some rows, by larger batches where they fit."""
+        size = evaluation_batch(batch_size, self.device)
+        while True:
+            try:
+                batches = unaugmented(dataset, rows, size)
+                return torch.cat([self.outputs(batch.images) for batch in batches])
+            except torch.OutOfMemoryError:
+                if size <= batch_size:
+                    raise
+                size = batch_size
 
     def _images(self, crops: torch.Tensor) -> torch.Tensor:
         """Send uint8 crops to the device, a quarter of float32's bytes, then scale."""
@@ -68,7 +82,9 @@ class Predictor:
         if self.input_px in (0, images.shape[-1]):
             return images
         side = (self.input_px, self.input_px)
-        return interpolate(images, side, mode="bilinear", antialias=True)
+        # Where an image grows there is nothing to smooth: the same at thrice the speed.
+        shrinks = self.input_px < images.shape[-1]
+        return interpolate(images, side, mode="bilinear", antialias=shrinks)
 
     def _autocast(self, images: torch.Tensor) -> torch.autocast:
         """Compute in the model's precision, except on images too small for a CPU's."""

@@ -49,6 +49,14 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     text += "momentum is small"
     add("--bn-stats", choices=list(BN_STATS), default=own.bn_stats, help=text)
     add("--seed", type=non_negative_int, default=own.seed, help="random seed")
+    text = "gradient accumulation: parts of a batch that pass through the network one "
+    text += "after another, for a GPU too small for --batch-size; the gradient is the "
+    text += "whole batch's, but batch norm sees a part at a time"
+    accumulate = own.accumulate
+    add("--accumulate", type=positive_int, default=accumulate, metavar="N", help=text)
+    text = "batch norm over the crops of all GPUs instead of each GPU's own; slower"
+    switch = argparse.BooleanOptionalAction
+    add("--sync-bn", action=switch, default=own.sync_bn, help=text)
 
 
 def read_preset(path: Path, backbones: set[str]) -> dict[str, Any]:
@@ -94,12 +102,14 @@ def _checked(path: Path, values: dict[str, Any]) -> dict[str, Any]:
             f"{path} sets {unknown[0]!r}, which is no setting: use one of "
             f"{', '.join(sorted(flags))}"
         )
-    out = {}
+    out: dict[str, Any] = {}
     for name, value in values.items():
-        is_text = isinstance(flags[name], str)
-        if isinstance(value, bool) or isinstance(value, str) != is_text:
-            kind = "text in quotes" if is_text else "a number without quotes"
-            raise UserError(f"{path} sets {name} = {_toml(value)}: write {kind}")
+        expected = _kind(flags[name])
+        if _kind(value) != expected:
+            raise UserError(f"{path} sets {name} = {_toml(value)}: write {expected}")
+        if isinstance(value, bool):
+            out[name] = value
+            continue
         try:
             parsed = parser.parse_args([f"--{name}={value}"])
         except argparse.ArgumentError as error:
@@ -108,6 +118,13 @@ def _checked(path: Path, values: dict[str, Any]) -> dict[str, Any]:
             ) from error
         out[name] = getattr(parsed, name.replace("-", "_"))
     return out
+
+
+def _kind(value: Any) -> str:
+    """Say how a value of this kind is written in TOML."""
+    if isinstance(value, bool):
+        return "true or false without quotes"
+    return "text in quotes" if isinstance(value, str) else "a number without quotes"
 
 
 def _toml(value: Any) -> str:

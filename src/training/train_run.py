@@ -14,6 +14,7 @@ from src.training import distributed
 from src.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from src.training.config import EpochMetrics, Hyperparameters, RunConfig
 from src.training.device import choose_device
+from src.training.epoch_bar import epoch_bar
 from src.training.predictor import Predictor
 from src.training.run_folder import (
     CHECKPOINT_FILE,
@@ -25,7 +26,7 @@ from src.training.run_folder import (
     write_history,
 )
 from src.training.run_lock import run_lock
-from src.training.trainer import DivergedError, Task, Trainer
+from src.training.trainer import DivergedError, Task, Trainer, no_bar
 
 SAVE_EVERY_S = 60.0  # between checkpoints: VGG-16's is 2 GB
 
@@ -75,7 +76,7 @@ def _train_run(
         on_epoch(metrics)
 
     try:
-        trainer.fit(task, after)
+        trainer.fit(task, after, epoch_bar if distributed.rank() == 0 else no_bar)
     except DivergedError as error:
         raise DivergedError(f"{task.config.name} {error}") from error
     predictions = task.predict(trainer)
@@ -147,12 +148,13 @@ class CheckpointWriter:
 def epoch_printer(title: str) -> Callable[[EpochMetrics], None]:
     """Print a training's title and heading; return what prints a line an epoch."""
     say(f"\n{title}")
-    say("epoch  train loss  validation loss  validation top-1  seconds")
+    say("epoch  train loss  validation loss  validation top-1  seconds  images/s")
 
     def add(epoch: EpochMetrics) -> None:
         say(
             f"{epoch.epoch:5d}  {epoch.train_loss:10.4f}  {epoch.validation_loss:15.4f}"
             f"  {epoch.validation_top1:16.3f}  {epoch.seconds:7.1f}"
+            f"  {epoch.images_per_second or 0:8.0f}"
             f"{' *' if epoch.best else ''}"
         )
 

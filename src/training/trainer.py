@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -25,11 +26,18 @@ from src.training.data_loading import (
     EpochSampler,
     training_loader,
 )
-from src.training.device import keep_malloc_arena
+from src.training.device import keep_malloc_arena, search_convolutions
 from src.training.optimizers import load_optimizer, make_optimizer, make_scheduler
 from src.training.predictor import Predictor
 
 CLIP_NORM = 5.0
+OnBatch = Callable[[int, int, int], None]  # batches done, of how many; images so far
+EpochBar = Callable[[int], AbstractContextManager[OnBatch]]  # of an epoch's number
+
+
+def no_bar(epoch: int) -> AbstractContextManager[OnBatch]:
+    """Show nothing."""
+    return nullcontext(lambda done, total, images: None)
 
 
 class DivergedError(UserError):
@@ -73,6 +81,8 @@ class Trainer(Predictor):
         precision: the device's fastest if None. loader_workers: processes that make
         batches; they change no batch.
         """
+        if hyperparameters.sync_bn:
+            model = distributed.sync_batch_norms(model, device)
         super().__init__(model, hyperparameters.input_px, device, precision)
         keep_malloc_arena()
         self.hyperparameters, self.loader_workers = hyperparameters, loader_workers
@@ -91,17 +101,18 @@ class Trainer(Predictor):
         self,
         task: Task,
         on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+        epoch_bar: EpochBar = no_bar,
     ) -> None:
         """Train from the beginning, or resume after restore().
 
-        on_epoch is called after each new epoch. At the end the model holds the weights
-        of the least validation loss (early stopping); with patience 0, those of the
-        last epoch. Raises DivergedError after an epoch without a finite loss, and
-        UserError where the examples fill no batch.
+        on_epoch is called after each new epoch; epoch_bar shows one in progress. At
+        the end the model holds the weights of the least validation loss (early
+        stopping); with patience 0, those of the last epoch. Raises DivergedError after
+        an epoch without a finite loss, and UserError where the examples fill no batch.
         """
         loader = self.start(task)
         while not self._finished():
-            metrics = self._epoch(task, loader)
+            metrics = self._epoch(task, loader, epoch_bar)
             self.epochs.append(metrics)
             if metrics.best:
                 self.best = _copied(self.model)
@@ -113,14 +124,21 @@ class Trainer(Predictor):
         """Make the task's loader, and the schedule from where the history ends."""
         own = self.hyperparameters
         _require_batches(task.train, own.batch_size)
+        search_convolutions(self.device, task.train.fixed_shape)
         loader = training_loader(
-            task.train, own.batch_size, own.seed, self.device, self.loader_workers
+            task.train,
+            own.batch_size,
+            own.seed,
+            self.device,
+            self.loader_workers,
+            accumulate=own.accumulate,
         )
+        steps = _sampler(loader).steps
         self.scheduler = make_scheduler(
             self.optimizer,
             own.schedule,
-            done=len(self.epochs) * len(loader),
-            total=own.epochs * len(loader),
+            done=len(self.epochs) * steps,
+            total=own.epochs * steps,
         )
         return loader
 
@@ -132,21 +150,24 @@ class Trainer(Predictor):
         done = len(self.epochs) >= self.hyperparameters.epochs
         return done or 0 < self.hyperparameters.patience <= since_best
 
-    def _epoch(self, task: Task, loader: "DataLoader[Batch]") -> EpochMetrics:
+    def _epoch(
+        self, task: Task, loader: "DataLoader[Batch]", epoch_bar: EpochBar
+    ) -> EpochMetrics:
         start = time.perf_counter()
         number = len(self.epochs) + 1
-        train_loss = self.train_epoch(task, loader, number)
+        with epoch_bar(number) as on_batch:
+            train_loss = self.train_epoch(task, loader, number, on_batch)
         self._require_finite("train", train_loss, number)
         if needs_recompute(self.model, self.hyperparameters.bn_stats):
             self._recompute(task.train)
+        distributed.average_statistics(self.model)
         self.model.eval()
         loss, accuracy = task.validate(self)
         self._require_finite("validation", loss, number)
         improved = loss < min((e.validation_loss for e in self.epochs), default=np.inf)
         seconds = time.perf_counter() - start
-        return EpochMetrics(
-            number, train_loss, loss, accuracy, self.last_lr, seconds, improved
-        )
+        figures = (number, train_loss, loss, accuracy, self.last_lr, seconds, improved)
+        return EpochMetrics(*figures, self.images_per_second)
 
     def _require_finite(self, which: str, loss: float, epoch: int) -> None:
         if not math.isfinite(loss):
@@ -156,41 +177,57 @@ class Trainer(Predictor):
                 f"(here {self.hyperparameters.batch_size})"
             )
 
-    def train_epoch(self, task: Task, loader: "DataLoader[Batch]", epoch: int) -> float:
+    def train_epoch(
+        self,
+        task: Task,
+        loader: "DataLoader[Batch]",
+        epoch: int,
+        on_batch: OnBatch = lambda done, total, images: None,
+    ) -> float:
         """Pass over the training examples once; return their mean loss.
 
         The loss is summed on the device and read once, since a read waits for it.
         """
-        assert isinstance(loader.sampler, EpochSampler)
-        loader.sampler.set_epoch(epoch)
+        start = time.perf_counter()
+        _sampler(loader).set_epoch(epoch)
         batches = iter(loader)  # which draws from torch's generator
         # Drop-out follows from seed and epoch too, and differs between processes.
         seed = self.hyperparameters.seed
         torch.manual_seed(derive_seed(seed, epoch, distributed.rank()))
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
+        images, all_batches = 0, len(loader)
         with distributed.wrap_ddp(self.model, self.device) as model:
             model.train()
-            for batch in batches:
-                loss = self._step(task, model, batch)
+            for done, batch in enumerate(batches, start=1):
+                loss = self._backward(task, model, batch)
                 totals[0] += loss.double() * len(batch.images)
                 totals[1] += len(batch.images)
-                self.last_lr = float(self.scheduler.get_last_lr()[0])
-                self.scheduler.step()
+                if batch.steps:
+                    self._step()
+                images += len(batch.images)
+                on_batch(done, all_batches, images)
         total, count = distributed.all_reduce_sum(totals).tolist()
+        self.images_per_second = count / (time.perf_counter() - start)
         return total / count
 
-    def _step(self, task: Task, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """Take one optimizer step; return the loss, still on the device."""
-        self.optimizer.zero_grad(set_to_none=True)
+    def _backward(self, task: Task, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Add a batch's gradient; return its mean loss, still on the device."""
         target = batch.target.to(self.device, non_blocking=True)
-        with self._autocast(batch.images):
-            loss = task.loss(model(self._images(batch.images)), target)
-        self.scaler.scale(loss * batch.loss_scale).backward()
+        with nullcontext() if batch.steps else distributed.defer_sync(model):
+            with self._autocast(batch.images):
+                loss = task.loss(model(self._images(batch.images)), target)
+            self.scaler.scale(loss * batch.loss_scale).backward()
+        return loss.detach()
+
+    def _step(self) -> None:
+        """Take one step along the gradients, and let go of them."""
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss.detach()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.last_lr = float(self.scheduler.get_last_lr()[0])
+        self.scheduler.step()
 
     def _recompute(self, train: BatchDataset) -> None:
         """Recompute batch-norm statistics over unaugmented training examples."""
@@ -203,7 +240,6 @@ class Trainer(Predictor):
         first = next(images)
         with self._autocast(first):
             recompute_statistics(self.model, map(self._images, chain([first], images)))
-        distributed.average_statistics(self.model)
 
     def checkpoint(self, config: dict[str, Any]) -> Checkpoint:
         """Return the training's present state."""
@@ -249,7 +285,11 @@ def _require_batches(train: BatchDataset, size: int) -> None:
     )
 
 
+def _sampler(loader: "DataLoader[Batch]") -> EpochSampler:
+    assert isinstance(loader.sampler, EpochSampler)
+    return loader.sampler
+
+
 def _copied(model: nn.Module) -> Tensors:
-    return {
-        name: value.detach().cpu().clone() for name, value in model.state_dict().items()
-    }
+    """Copy a model's tensors, on their device: to fetch them would wait for it."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -37,4 +37,5 @@ def _content(path: Path) -> bytes:
     if path.name != "history.jsonl":
         return path.read_bytes()
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return json.dumps([row | {"seconds": 0} for row in rows]).encode()
+    timed = {"seconds": 0, "images_per_second": 0}
+    return json.dumps([row | timed for row in rows]).encode()

@@ -1,0 +1,140 @@
+"""The plan of a whole run: networks and batches for the machine it finds.
+
+What decides the results is chosen once and kept; how the work is shared out over cores
+and GPUs is chosen anew whenever the run is resumed.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from src.competition.folds import FOLDS
+from src.competition.tables import (
+    TEST_SERIES_FILE,
+    image_folder,
+    list_test_studies,
+    read_training,
+)
+from src.machine import Machine
+
+CROP_PX, SERIES_PX = 100, 160
+GPU_EPOCHS, CPU_EPOCHS = 12, 6
+ON_GPU = {
+    "location": ("resnet18",),
+    "severity": ("resnet18", "tf_efficientnet_lite0"),
+    "condition": ("paper",),
+}
+ON_CPU = {
+    "location": ("resnet10t",),
+    "severity": ("resnet10t",),
+    "condition": ("mnasnet0_75", "mnasnet1_0"),
+}
+# All folds of severity: its runs grade the test as an ensemble, calibrated by them.
+FOLDS_OF = {"location": "holdout", "severity": "all", "condition": "holdout"}
+GB_A_JOB, GB_A_WORKER = 4.0, 1.0
+CORES_A_JOB = 4  # fewer threads a run than this gain nothing from a second run
+LARGE_GPU_GB, SMALL_GPU_GB, SMALL_MEMORY_GB = 12.0, 6.0, 8.0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The size of a download; files: of the training studies' series."""
+
+    studies: int
+    series: int
+    files: int
+    points: int
+    test_studies: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """One call of train.py; backbones, folds: as its flags take them."""
+
+    task: str
+    backbones: tuple[str, ...]
+    folds: str
+    batch_size: int
+    epochs: int
+
+    @property
+    def px(self) -> int:
+        """The side of the images."""
+        return SERIES_PX if self.task == "location" else CROP_PX
+
+    @property
+    def runs_a_backbone(self) -> int:
+        """Count the folds."""
+        return FOLDS if self.folds == "all" else 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, in order; weights: as train.py takes them."""
+
+    weights: str
+    trainings: tuple[Training, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON holds it; of weights the name without its folder."""
+        trainings = [asdict(training) for training in self.trainings]
+        return {"weights": Path(self.weights).name, "trainings": trainings}
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How the work is shared out; it changes no result but for rounding."""
+
+    jobs: int
+    workers: int
+    loader_workers: int
+
+
+def count_download(data: Path, limit: int | None) -> Counts:
+    """Count what is to be prepared; limit: only the first studies.
+
+    Raises UserError for tables that cannot be read.
+    """
+    tables = read_training(data)
+    studies = sorted(tables.labels["study_id"].unique())[:limit]
+    series = tables.series[tables.series["study_id"].isin(studies)]
+    points = tables.points[tables.points["study_id"].isin(studies)]
+    images = image_folder(data, "train")
+    folders = (
+        images / str(study) / str(number)
+        for study, number in zip(series["study_id"], series["series_id"], strict=True)
+    )
+    files = sum(len(list(folder.glob("*.dcm"))) for folder in folders)
+    tests = len(list_test_studies(data)) if (data / TEST_SERIES_FILE).is_file() else 0
+    return Counts(len(studies), len(series), files, len(points), tests)
+
+
+def choose_plan(machine: Machine, weights: str, epochs: int | None) -> Plan:
+    """Choose networks, batches and epochs for a machine; epochs: None for its own."""
+    backbones = ON_GPU if machine.gpus else ON_CPU
+    most = epochs or (GPU_EPOCHS if machine.gpus else CPU_EPOCHS)
+    size = _batch_size(machine)
+    trainings = tuple(
+        Training(task, names, FOLDS_OF[task], size, most)
+        for task, names in backbones.items()
+    )
+    return Plan(weights, trainings)
+
+
+def _batch_size(machine: Machine) -> int:
+    if not machine.gpus:
+        short = (machine.memory_gb or SMALL_MEMORY_GB) < SMALL_MEMORY_GB
+        return 16 if short else 32
+    least = min(gpu.memory_gb for gpu in machine.gpus)
+    return 64 if least >= LARGE_GPU_GB else 32 if least >= SMALL_GPU_GB else 16
+
+
+def share_out(machine: Machine) -> Sharing:
+    """Choose how many processes do what, by GPUs, cores and memory."""
+    memory = machine.memory_gb or SMALL_MEMORY_GB
+    by_memory = max(1, int(memory / GB_A_JOB))
+    jobs = min(len(machine.gpus) or machine.cores // CORES_A_JOB, by_memory, FOLDS)
+    jobs = max(1, jobs)
+    workers = max(1, min(machine.cores, int(memory / GB_A_WORKER)))
+    loaders = max(1, min(6, machine.cores // jobs - 1)) if machine.gpus else 0
+    return Sharing(jobs, workers, loaders)

@@ -1,0 +1,337 @@
+"""The whole real run: its plan, its estimate, its stages and its summary."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from src.competition.folds import FOLDS
+from src.errors import UserError
+from src.kaggle import full_run
+from src.kaggle.run_estimate import (
+    Measured,
+    disk_gb,
+    duration,
+    estimate,
+    measure,
+    steps_a_run,
+)
+from src.kaggle.run_plan import (
+    Counts,
+    Plan,
+    Sharing,
+    Training,
+    choose_plan,
+    count_download,
+    share_out,
+)
+from src.kaggle.run_summary import as_markdown, outcome_counts, scores
+from src.machine import Gpu, Machine
+
+CPU = Machine("Linux", "a CPU", 16, 64.0, 500.0, ())
+T4 = Gpu("0", "Tesla T4", 16.1)
+PAIR = replace(CPU, gpus=(T4, T4._replace(token="1")))
+COUNTS = Counts(studies=10, series=30, files=600, points=250, test_studies=2)
+
+
+# The plan
+
+
+def test_a_gpu_trains_the_papers_networks_and_a_cpu_smaller_ones() -> None:
+    gpu, cpu = (choose_plan(machine, "imagenet", None) for machine in (PAIR, CPU))
+    tasks = ["location", "severity", "condition"]
+    for plan in (gpu, cpu):
+        assert [training.task for training in plan.trainings] == tasks
+        assert [t.folds for t in plan.trainings] == ["holdout", "all", "holdout"]
+    assert gpu.trainings[2].backbones == ("paper",)
+    assert "paper" not in cpu.trainings[2].backbones
+    for large, small in zip(gpu.trainings, cpu.trainings, strict=True):
+        assert small.epochs < large.epochs
+        assert small.batch_size < large.batch_size
+
+
+@pytest.mark.parametrize(
+    ("memories", "size"), [((16.1, 16.1), 64), ((16.1, 8.0), 32), ((4.0,), 16)]
+)
+def test_batches_fit_the_smallest_gpu(memories: tuple[float, ...], size: int) -> None:
+    gpus = tuple(T4._replace(memory_gb=memory) for memory in memories)
+    plan = choose_plan(replace(CPU, gpus=gpus), "none", 3)
+    assert {(t.batch_size, t.epochs) for t in plan.trainings} == {(size, 3)}
+
+
+def test_work_is_shared_out_by_gpus_cores_and_memory() -> None:
+    assert share_out(PAIR) == Sharing(jobs=2, workers=16, loader_workers=6)
+    assert share_out(CPU) == Sharing(jobs=4, workers=16, loader_workers=0)
+    assert share_out(replace(CPU, cores=2)) == Sharing(1, 2, 0)
+    assert share_out(replace(CPU, memory_gb=6.0)) == Sharing(1, 6, 0)
+
+
+def test_a_download_is_counted_as_it_will_be_prepared(phantom: Path) -> None:
+    counts = count_download(phantom, None)
+    files = list((phantom / "train_images").glob("*/*/*.dcm"))
+    tables = {
+        name: pd.read_csv(phantom / f"{name}.csv")
+        for name in ("train", "train_label_coordinates", "train_series_descriptions")
+    }
+    assert counts == Counts(
+        studies=len(tables["train"]),
+        series=len(tables["train_series_descriptions"]),
+        files=len(files),
+        points=len(tables["train_label_coordinates"]),
+        test_studies=len(list((phantom / "test_images").iterdir())),
+    )
+    first = sorted(tables["train"]["study_id"])[:2]
+    some = count_download(phantom, 2)
+    assert some.studies == 2
+    assert some.files == sum(f.parts[-3] in map(str, first) for f in files)
+    marked = tables["train_label_coordinates"]["study_id"].isin(first)
+    assert some.points == marked.sum()
+
+
+# The estimate
+
+PLAN = Plan(
+    "none",
+    (
+        Training("location", ("a",), "holdout", 8, 3),
+        Training("severity", ("a", "b"), "all", 16, 2),
+    ),
+)
+STEPS = [
+    {"a": {"seconds": 0.5, "parameters": 1e6}},
+    {
+        "a": {"seconds": 0.1, "parameters": 2e6},
+        "b": {"seconds": 0.3, "parameters": 3e6},
+    },
+]
+MEASURED = Measured(file_s=0.02, device="CPU", gpu=False, steps=STEPS)
+
+
+def test_times_are_counts_times_what_was_measured() -> None:
+    location, severity = PLAN.trainings
+    assert steps_a_run(location, COUNTS) == 3 * 3  # .8 of 30 series by 8
+    assert steps_a_run(severity, COUNTS) == 2 * 12  # .76 of 250 crops by 16: 11.9
+    told = seconds(MEASURED, Sharing(1, 4, 0))
+    assert told == {
+        "prepare": pytest.approx(600 * 0.02 / 4),
+        "location": pytest.approx(9 * 0.5),
+        "severity": pytest.approx(FOLDS * 24 * (0.1 + 0.3)),
+    }
+
+
+def test_an_estimate_says_what_it_is_the_product_of() -> None:
+    rows = estimate(PLAN, COUNTS, replace(MEASURED, gpu=True), Sharing(2, 4, 0))
+    assert rows["prepare"].basis == "600 files x 20.0 ms, 4 processes"
+    assert rows["location"].basis == "1 runs x 9 steps x 0.5 s, 2 GPUs"
+    assert rows["severity"].basis == "10 runs x 24 steps x 0.2 s, 2 GPUs"
+    assert [duration(s) for s in (None, 90.0, 7200.0)] == ["-", "1.5 min", "2.0 h"]
+
+
+def seconds(measured: Measured, sharing: Sharing) -> dict[str, float | None]:
+    rows = estimate(PLAN, COUNTS, measured, sharing)
+    return {name: row.seconds for name, row in rows.items()}
+
+
+def test_only_gpus_make_runs_side_by_side_faster() -> None:
+    alone = seconds(MEASURED, Sharing(1, 4, 0))
+    assert seconds(MEASURED, Sharing(2, 4, 0)) == alone
+    on_gpus = seconds(replace(MEASURED, gpu=True), Sharing(2, 4, 0))
+    assert on_gpus["severity"] == pytest.approx(alone["severity"] / 2)
+
+
+def test_what_was_not_measured_has_no_estimate() -> None:
+    nothing = Measured(None, "unknown", False, None)
+    told = seconds(nothing, Sharing(1, 4, 0))
+    assert told == dict.fromkeys(("prepare", "location", "severity"))
+
+
+def test_space_is_that_of_caches_weights_and_checkpoints() -> None:
+    weights = 1e6 + FOLDS * (2e6 + 3e6)
+    expected = 10 * 4.5e-3 + 4 * (2 * weights + 4 * 2 * 3e6) / 1e9
+    found = disk_gb(PLAN, COUNTS, MEASURED, Sharing(2, 4, 0))
+    assert found == pytest.approx(expected)
+
+
+def test_a_disk_that_is_too_small_is_refused() -> None:
+    full_run.require_space(499.0, CPU, Path("out"))
+    with pytest.raises(UserError, match=r"needs about 501\.0 GB .* 500\.0 GB free"):
+        full_run.require_space(501.0, CPU, Path("out"))
+
+
+@pytest.mark.slow
+def test_files_and_steps_are_timed_here(phantom: Path) -> None:
+    small = Plan("none", (Training("location", ("resnet10t",), "holdout", 2, 1),))
+    found = measure(phantom / "train_images", small)
+    assert 0 < found.file_s < 1
+    [[name, step]] = found.steps[0].items()
+    assert name == "resnet10t"
+    assert step["seconds"] > 0
+    assert step["parameters"] > 4e6  # resnet10t's own
+
+
+# The stages
+
+
+@pytest.fixture
+def start(phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Return what starts a run whose scripts are not run but write their results."""
+    monkeypatch.setattr(full_run, "describe_machine", lambda folder: CPU)
+    steps = [{"resnet10t": {"seconds": 0.1, "parameters": 5e6}}] * 2
+    steps += [dict.fromkeys(("mnasnet0_75", "mnasnet1_0"), steps[0]["resnet10t"])]
+    measured = Measured(0.01, "CPU", False, steps)
+    timed: list[Plan] = []
+    monkeypatch.setattr(
+        full_run, "measure", lambda images, plan: timed.append(plan) or measured
+    )
+    folder = tmp_path / "out"
+
+    def run(*flags: object, fails: str = "no stage") -> list[str]:
+        ran: list[str] = []
+
+        def call(command: list[str]) -> None:
+            ran.append(" ".join(command))
+            if fails in ran[-1]:
+                raise UserError("it exited with code 1")
+            for path in ("cache/check.csv", "cache/folds.csv", "report/metrics.json"):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_text("{}" if "json" in path else "what\nodd\n")
+            (folder / "submission.csv").write_text("row_id\n1_a\n")
+            for path in ("runs", "staged"):
+                (folder / path).mkdir(exist_ok=True)
+
+        monkeypatch.setattr(full_run, "call_script", call)
+        given = ["--data", phantom, "--folder", folder, "--weights", "none", *flags]
+        monkeypatch.setattr(sys, "argv", ["full_run", *map(str, given)])
+        full_run.main()
+        return ran
+
+    return SimpleNamespace(run=run, folder=folder, timed=timed)
+
+
+SCRIPTS = [
+    *("input_prep.py", "input_prep.py", "train.py", "train.py", "train.py"),
+    *("evaluate.py", "predict_submission.py", "-m"),
+]
+
+
+def test_the_stages_run_in_order_and_once(start: SimpleNamespace) -> None:
+    ran = start.run("--epochs", 2)
+    assert [command.split()[0] for command in ran] == SCRIPTS
+    assert "--check" in ran[0]
+    assert "--check" not in ran[1]
+    tasks = [re.search(r"--task (\w+)", command).group(1) for command in ran[2:5]]
+    assert tasks == ["location", "severity", "condition"]
+    assert all("--epochs 2 " in command for command in ran[2:5])
+    assert "--folds all" in ran[3]
+    assert "--kit-only" in ran[-1]
+    assert start.run("--epochs", 2) == []
+    assert len(start.timed) == 1  # for the estimate, on the same machine
+
+
+def test_a_failed_stage_stops_the_run_which_then_resumes_there(
+    start: SimpleNamespace,
+) -> None:
+    with pytest.raises(UserError, match="exited with code 1"):
+        start.run("--owner", "alice", fails="--task severity")
+    summary = json.loads((start.folder / full_run.SUMMARY_FILE).read_text())
+    finished = {row["stage"]: row["finished"] for row in summary["stages"]}
+    assert list(finished.values()) == [True] * 3 + [False] * 5
+    assert summary["scores"] == {}
+    ran = start.run("--owner", "alice")
+    assert [command.split()[0] for command in ran] == SCRIPTS[3:]
+    assert "--owner alice" in ran[-1]
+
+
+def test_a_finished_stage_whose_result_is_gone_runs_again(
+    start: SimpleNamespace,
+) -> None:
+    start.run()
+    (start.folder / "cache" / "folds.csv").unlink()
+    [again] = start.run()
+    assert again.startswith("input_prep.py")
+    assert "--check" not in again
+
+
+def test_another_request_is_refused_in_the_same_folder(start: SimpleNamespace) -> None:
+    start.run("--limit", 3)
+    with pytest.raises(UserError, match="other data or flags"):
+        start.run("--limit", 4)
+
+
+def test_a_resumed_run_keeps_its_networks_on_another_machine(
+    start: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError):
+        start.run(fails="--task location")
+    small = replace(CPU, cores=2, memory_gb=4.0)  # for which a batch would be 16
+    monkeypatch.setattr(full_run, "describe_machine", lambda folder: small)
+    location = start.run()[0]
+    assert "--batch-size 32 " in location
+    assert "--jobs 1 " in location
+
+
+# The summary
+
+
+def test_a_summary_has_the_scores_and_no_names(tmp_path: Path) -> None:
+    metrics = {
+        "condition": {
+            "resnet18": {"backbone": "resnet18", "top1": 0.5, "runs": [{"name": "x"}]}
+        },
+        "severity": {"score": 0.6, "floor": 0.7, "calibrated": {"score": 0.55}},
+        "location": {"Axial T2": {"median_mm": 3.5, "missed": 0.0}},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    found = scores(tmp_path)
+    assert found["condition"][0]["top1"] == 0.5
+    assert [row["score"] for row in found["severity"]] == [0.6, 0.55]
+    assert found["location"][0]["series"] == "Axial T2"
+    assert found["location"][0]["median_mm"] == 3.5
+    page = as_markdown({"scores": found})
+    assert "| Axial T2 | 3.500 |" in page
+    assert "| resnet18 | 0.500 |" in page
+    assert scores(tmp_path / "absent") == {}
+
+
+def test_outcomes_are_counted_and_no_study_is_named(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    check = pd.DataFrame(
+        {"study_id": [987654, 987654, 3], "what": ["b", "a", "b"], "detail": "987654"}
+    )
+    check.to_csv(cache / "check.csv", index=False)
+    crops = pd.DataFrame({"study_id": [987654] * 4})
+    crops.to_csv(cache / "crops.csv", index=False)
+    (tmp_path / "runs" / ".unfinished").mkdir(parents=True)
+    (tmp_path / "runs" / "one").mkdir()
+    for run in (".unfinished", "one"):
+        (tmp_path / "runs" / run / "config.json").touch()
+    found = outcome_counts(cache, tmp_path / "runs", tmp_path / "submission.csv")
+    assert found["check_findings"] == {"a": 1, "b": 2}
+    assert (found["crops"], found["rejects"], found["runs"]) == (4, None, 1)
+    assert "987654" not in json.dumps(found) + as_markdown({"outcome": found})
+
+
+def test_a_summary_tells_neither_folder_nor_study(
+    start: SimpleNamespace, phantom: Path
+) -> None:
+    start.run()
+    texts = [
+        (start.folder / name).read_text()
+        for name in (full_run.SUMMARY_FILE, "submission-summary.md")
+    ]
+    for text in texts:
+        assert "a CPU" in text  # the hardware
+        for study in (phantom / "train_images").iterdir():
+            assert study.name not in text
+        for part in (str(start.folder), str(phantom), str(Path.home())):
+            assert part not in text
+    plan = json.loads(texts[0])["plan"]
+    assert [each["task"] for each in plan] == ["location", "severity", "condition"]
+    assert asdict(count_download(phantom, None)) == json.loads(texts[0])["counts"]

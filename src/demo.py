@@ -13,7 +13,7 @@ from src.script_calls import call_script
 # For less than four minutes on two cores: small images, and few epochs where the
 # phantom's labels are soon learnt.
 CROP_PX, LOCATION_PX = 64, 128
-EPOCHS = {"condition": 6, "location": 8, "severity": 5}
+EPOCHS = {"condition": 6, "location": 7, "severity": 8}
 BACKBONES = ("mnasnet0_75", "mnasnet1_0")
 SMALL_BACKBONE = ("--backbone", "resnet10t")
 

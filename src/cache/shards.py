@@ -132,7 +132,10 @@ def read_shard(path: Path, names: Iterable[str] | None = None) -> Arrays:
     Raises one of UNREADABLE.
     """
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in names or arrays.files}
+        found = {name: arrays[name] for name in names or arrays.files}
+    if not all(isinstance(value, np.ndarray) for value in found.values()):
+        raise ValueError("a member that is no array")  # numpy gives its bytes
+    return found
 
 
 def write_array(

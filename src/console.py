@@ -32,7 +32,12 @@ def say(sentence: str) -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator[OnProgress]:
-    """Yield what updates a progress bar on a terminal."""
+    """Yield what updates a progress bar on a terminal, and elsewhere does nothing."""
+    # rich would draw the bar in a notebook too, where every frame stays in the output,
+    # and some of its versions print an empty line even for a bar that is disabled.
+    if not sys.stdout.isatty():
+        yield lambda done, total, note="": None
+        return
     columns = (
         "{task.description}",
         BarColumn(),
@@ -40,9 +45,7 @@ def progress(title: str) -> Iterator[OnProgress]:
         "{task.fields[note]}",
         TimeRemainingColumn(),
     )
-    # rich would draw the bar in a notebook too, where every frame stays in the output.
-    quiet = not sys.stdout.isatty()
-    with Progress(*columns, console=_console, transient=True, disable=quiet) as bar:
+    with Progress(*columns, console=_console, transient=True) as bar:
         task = bar.add_task(title, total=None, note="")
         yield lambda done, total, note="": bar.update(
             task, completed=done, total=total, note=note

@@ -143,10 +143,12 @@ def test_a_run_beside_its_own_copy_finds_what_it_finds_alone(
     assert set(both["run"]) == {"holdout"}
     errors = both["error_mm"].to_numpy(float)
     assert pd.notna(errors).sum() > 5
-    assert errors == pytest.approx(alone.loc[both.index, "error_mm"], nan_ok=True)
+    # Two equal scores are averaged in float32.
+    expected = alone.loc[both.index, "error_mm"]
+    assert errors == pytest.approx(expected, abs=1e-4, nan_ok=True)
     shutil.copytree(run_folder(made, 1), tmp_path / "other")
     mixed = together(made, tmp_path)["error_mm"].to_numpy(float)
-    assert mixed != pytest.approx(errors, nan_ok=True)
+    assert mixed != pytest.approx(errors, abs=1e-4, nan_ok=True)
 
 
 def test_a_holdout_run_does_not_help_where_it_has_trained(

@@ -76,15 +76,16 @@ def series_type(series: Series, words: str) -> SeriesType:
     named = _DESCRIPTION_OF.get(normalise(words))
     said_plane, said_contrast = plane_in(words), contrast_in(words)
     plane = plane_of(series.headers)
+    if named and plane and plane != said_plane:
+        said_contrast = None  # the row is another series', and so is its contrast
     contrast = contrast_of(series.headers) or said_contrast
-    if contrast is None and (plane or said_plane) == "axial":
-        contrast = "T2"  # the only axial contrast that the competition knows
-    found = None
-    if said_plane != "coronal":
-        found = TYPE_OF.get((plane or said_plane or "", contrast or ""))
+    shown = plane or said_plane
+    # T2 is the only axial contrast that the competition knows.
+    assumed = contrast or ("T2" if shown == "axial" else "")
+    found = TYPE_OF.get((shown or "", assumed)) if said_plane != "coronal" else None
     if found is not None and found == named:
         return SeriesType(found)
-    return SeriesType(found, _reason(words, plane or said_plane, contrast, found))
+    return SeriesType(found, _reason(words, shown, contrast, found))
 
 
 def _reason(

@@ -10,8 +10,8 @@ from src.command_line import make_parser, positive_int, run_script
 from src.console import say, show_table
 from src.script_calls import call_script
 
-# For less than four minutes on two cores: small images, and few epochs where the
-# phantom's labels are soon learnt.
+# For less than four minutes on two cores: small images, and few epochs where a training
+# on phantoms converges early.
 CROP_PX, LOCATION_PX = 64, 128
 EPOCHS = {"condition": 6, "location": 7, "severity": 8}
 BACKBONES = ("mnasnet0_75", "mnasnet1_0")

@@ -22,9 +22,9 @@ WHOLE = description(
 GONE = object()
 HUGE = 10**400
 DAMAGES = [GONE, None, True, -1, HUGE, float("nan"), float("inf"), "", "no", [], {}]
-LEARNT = {"canal_offsets", "level_spacing"}
+FITTED = {"canal_offsets", "level_spacing"}
 ADDED_LATER = {"hyperparameters.accumulate", "hyperparameters.sync_bn"}
-OPTIONAL = LEARNT | {"limit", "crop.field_mm"}
+OPTIONAL = FITTED | {"limit", "crop.field_mm"}
 
 
 def paths(held: Any, path: tuple = ()) -> Iterator[tuple]:
@@ -59,11 +59,11 @@ def is_allowed(path: tuple, damage: object) -> bool:
     if name == "hyperparameters.sync_bn":
         return damage is True
     if damage is GONE:  # a key with a default, or a row
-        return name in LEARNT or (path[0] in LEARNT and path[1:] == (0,))
+        return name in FITTED or (path[0] in FITTED and path[1:] == (0,))
     if damage is None:
         return name in OPTIONAL
     if damage == []:
-        return name in LEARNT
+        return name in FITTED
     if damage == -1:
         return "mean_mm" in path and path[-1] in (0, 1, 2)
     if damage == "no":

@@ -28,7 +28,7 @@ from src.cache.series_facts import (
     read_series_facts,
 )
 from src.cache.study_checks import STUDY_CHECKS, Download
-from src.competition.tables import SERIES_COLUMNS, image_folder
+from src.competition.tables import SERIES_COLUMNS, image_folder, numbered_folders
 from src.errors import UserError
 from src.imaging.series import is_system_file
 from src.workers import Progress
@@ -137,15 +137,9 @@ def _numbered(folder: Path) -> tuple[set[int], int]:
     """Return a folder's numbered folders, and the number of its other entries."""
     if not folder.is_dir():
         return set(), 0
-    entries = [entry for entry in folder.iterdir() if not is_system_file(entry.name)]
-    numbers = {
-        int(entry.name) for entry in entries if _is_id(entry.name) and entry.is_dir()
-    }
-    return numbers, len(entries) - len(numbers)
-
-
-def _is_id(name: str) -> bool:
-    return name.isdecimal() and name == str(int(name)) and len(name) <= 18
+    numbers = numbered_folders(folder)
+    shown = [entry for entry in folder.iterdir() if not is_system_file(entry.name)]
+    return numbers, len(shown) - len(numbers)
 
 
 def _odd_entries(count: int, file: str, study: int | None = None) -> Iterator[Finding]:

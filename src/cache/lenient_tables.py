@@ -13,8 +13,7 @@ import pandas as pd
 
 from src.cache.finding import Finding
 from src.competition import tables
-from src.competition.constants import CONDITIONS, LEVELS
-from src.competition.csv_schema import ColumnParser, read_text
+from src.competition.csv_schema import ColumnParser, any_text, read_text
 from src.errors import UserError
 
 UNREADABLE = "table not readable"
@@ -62,14 +61,14 @@ def read_leniently(root: Path) -> tuple[DownloadTables, list[Finding]]:
     reader = _LenientReader(root)
     labels = reader.read(tables.LABEL_FILE, tables.LABEL_COLUMNS)
     found = DownloadTables(
-        labels=None if labels is None else _long(labels),
+        labels=None if labels is None else tables.labels_by_site(labels),
         points=reader.read(tables.POINT_FILE, tables.POINT_COLUMNS),
         series={
             split: reader.read(SERIES_FILES[split], tables.TEST_SERIES_COLUMNS)
             for split in SPLITS
         },
     )
-    samples = reader.read(tables.SAMPLE_FILE, {"row_id": _keep_text})
+    samples = reader.read(tables.SAMPLE_FILE, {"row_id": any_text})
     if samples is not None:
         studies = samples["row_id"].str.extract("^([0-9]{1,18})_", expand=False)
         found.samples = set(studies.dropna().astype("int64"))
@@ -147,10 +146,6 @@ class _LenientReader:
         self.findings.append(Finding(None, None, name, what, detail))
 
 
-def _keep_text(text: pd.Series, _source: str) -> pd.Series:
-    return text
-
-
 def _bad_cells(text: pd.Series, parse: ColumnParser) -> pd.Series:
     """Return which cells a column's parser refuses."""
     return text.isin(list(_refused(text.drop_duplicates(), parse)))
@@ -173,20 +168,3 @@ def _id_or_none(text: pd.DataFrame, line: int, column: str) -> int | None:
     """Return the id on a line of a table that may lack the column or the number."""
     value = str(text.at[line, column]) if column in text else ""
     return int(value) if value.isdecimal() and len(value) <= 18 else None
-
-
-def _long(wide: pd.DataFrame) -> pd.DataFrame:
-    """Turn a row a study into a row a label, as tables.read_labels does."""
-    parts = [
-        pd.DataFrame(
-            {
-                "study_id": wide["study_id"],
-                "condition": condition,
-                "level": level,
-                "severity": wide[f"{condition}_{level}"],
-            }
-        )
-        for condition in CONDITIONS
-        for level in LEVELS
-    ]
-    return pd.concat(parts, ignore_index=True)

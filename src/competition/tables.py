@@ -4,6 +4,7 @@ Conditions, levels and severities come out in the submission's spelling (`l4_l5`
 as int64.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -88,7 +89,11 @@ def read_labels(path: Path) -> pd.DataFrame:
 
     A study has 25 rows in the submission's order; an empty label is missing.
     """
-    wide = read_csv(path, LABEL_COLUMNS, key=["study_id"])
+    return labels_by_site(read_csv(path, LABEL_COLUMNS, key=["study_id"]))
+
+
+def labels_by_site(wide: pd.DataFrame) -> pd.DataFrame:
+    """Turn a row a study, LABEL_COLUMNS, into a row a label, as read_labels has it."""
     pairs = np.array(list(product(CONDITIONS, LEVELS)))
     condition, level = np.tile(pairs, (len(wide), 1)).T
     return pd.DataFrame(
@@ -164,6 +169,17 @@ def image_folder(root: Path, split: Literal["train", "test"]) -> Path:
     return root / f"{split}_images"
 
 
+def numbered_folders(folder: Path) -> set[int]:
+    """Return the ids that name a folder's folders; none where it is no folder."""
+    entries = folder.iterdir() if folder.is_dir() else ()
+    names = {entry.name for entry in entries if entry.is_dir()}
+    return {
+        int(name)
+        for name in names
+        if re.fullmatch(WHOLE_NUMBER, name) and name == str(int(name))
+    }
+
+
 def list_test_studies(root: Path, series: pd.DataFrame | None = None) -> list[int]:
     """List the studies to predict, ascending: those with a series row or a folder.
 
@@ -172,10 +188,7 @@ def list_test_studies(root: Path, series: pd.DataFrame | None = None) -> list[in
     if series is None:
         series = read_test_series(root)
     folder = image_folder(root, "test")
-    entries = folder.iterdir() if folder.is_dir() else ()
-    names = {entry.name for entry in entries if entry.is_dir()}
-    numbered = {int(n) for n in names if n.isdecimal() and n == str(int(n))}
-    studies = numbered.union(series["study_id"].tolist())
+    studies = numbered_folders(folder).union(series["study_id"].tolist())
     if not studies:
         raise UserError(
             f"{root} lists no test study: neither a row of {TEST_SERIES_FILE} nor a "

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from src.competition.constants import SERIES_DESCRIPTIONS
+from src.competition.tables import numbered_folders
 from src.errors import UserError, shown_name, without_folder
 from src.imaging.overview import Overview, joined, overview_of
 from src.imaging.series import Series, read_series
@@ -121,15 +122,9 @@ def _undescribed(folder: Path, listed: pd.DataFrame) -> list[tuple[int, str]]:
     others = listed[~listed["series_description"].isin(SERIES_DESCRIPTIONS)]
     words = others["series_description"].fillna("").astype(str)
     of_rows = list(zip(others["series_id"].astype(int), words, strict=True))
-    if not folder.is_dir():
-        return of_rows
-    found = sorted(int(e.name) for e in folder.iterdir() if _is_numbered_folder(e))
+    found = sorted(numbered_folders(folder))
     listed_ids = set(listed["series_id"].astype(int))
     return [*of_rows, *((number, "") for number in found if number not in listed_ids)]
-
-
-def _is_numbered_folder(entry: Path) -> bool:
-    return entry.is_dir() and entry.name.isdecimal()
 
 
 def _describe_rejects(series_id: int, rejected: dict[str, str]) -> str:

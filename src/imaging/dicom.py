@@ -37,8 +37,10 @@ CONTRAST_TAGS = [
     *("SeriesInstanceUID", "ImageType", "EchoTime", "EchoNumbers", "InversionTime"),
     *("FlipAngle", "TemporalPositionIdentifier", "AcquisitionNumber"),
 ]
+# What tells T1 from T2, in series_type.py.
+WEIGHTING_TAGS = ["EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence"]
 TAGS = [
-    *(*SHAPE_TAGS, *GREY_TAGS, *PLANE_TAGS, *CONTRAST_TAGS),
+    *(*SHAPE_TAGS, *GREY_TAGS, *PLANE_TAGS, *CONTRAST_TAGS, *WEIGHTING_TAGS),
     *(*BIT_TAGS, *PADDING_TAGS, "PixelData"),
 ]
 TAG_NUMBERS: list[BaseTag | int] = [int(tag_of(name)) for name in TAGS]

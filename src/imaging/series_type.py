@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from src.competition.constants import (
@@ -24,8 +23,9 @@ from src.competition.constants import (
     SERIES_DESCRIPTIONS,
     normalise,
 )
-from src.imaging.dicom import SliceHeader
+from src.imaging.dicom import WEIGHTING_TAGS, SliceHeader
 from src.imaging.dicom_errors import DicomError, translate_errors
+from src.imaging.dicom_tags import read_tags
 from src.imaging.series import Series
 
 Plane = Literal["sagittal", "coronal", "axial"]
@@ -56,7 +56,6 @@ CONTRAST_WORDS: dict[Contrast, str] = {
     "T2": r"t2|stir|tirm",
 }
 MAX_WORDS_SHOWN = 40
-CONTRAST_TAGS = ["EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence"]
 
 
 @dataclass(frozen=True)
@@ -144,10 +143,11 @@ def plane_of(
 
 def contrast_of(headers: Sequence[SliceHeader]) -> Contrast | None:
     """Return the contrast by the middle slice's header, or None where it is unsure."""
-    path = headers[len(headers) // 2].path
+    middle = headers[len(headers) // 2]
+    path, file = middle.path, middle.file
     try:
         with translate_errors(path):
-            tags = dcmread(path, stop_before_pixels=True, specific_tags=CONTRAST_TAGS)
+            tags = file.dataset() if file else read_tags(path, WEIGHTING_TAGS, False)
             return contrast_of_tags(tags)
     except DicomError:
         return None
@@ -162,7 +162,7 @@ def contrast_of_tags(tags: Dataset) -> Contrast | None:
     time, which nulls fat. A gradient echo's contrast depends on its flip angle too.
     """
     echo, repetition, inversion = (
-        _milliseconds(tags, name) for name in CONTRAST_TAGS[:3]
+        _milliseconds(tags, name) for name in WEIGHTING_TAGS[:3]
     )
     if echo is None or repetition is None or "GR" in str(tags.get("ScanningSequence")):
         return None

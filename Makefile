@@ -50,6 +50,7 @@ paper: $(VENV)/.ready ## the paper's experiment on DATA, in full: hours, better 
 	$(BIN)/python evaluate.py --cache cache --runs runs --out report
 
 bench: $(VENV)/.ready ## speed on the demo against plain code and bounds: docs/benchmarks.md
+	test -d $(DEMO)/report || $(BIN)/python -m src.demo --folder $(DEMO) --studies $(STUDIES)
 	$(BIN)/python -m benchmarks.prep_speed --data $(DEMO)/data --write
 	$(BIN)/python -m benchmarks.training_speed --cache $(DEMO)/cache --write
 	$(BIN)/python -m benchmarks.inference_speed --data $(DEMO)/data --runs $(DEMO)/runs --write

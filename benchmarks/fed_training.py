@@ -26,7 +26,7 @@ Loader = DataLoader[Batch]
 
 def crop_set(cache: CropCache, rows: np.ndarray, augment: float = 0.0) -> CropDataset:
     """Make a condition set of some of the cache's rows, repeats allowed."""
-    table = cache.table.iloc[rows]
+    table = cache.sites.iloc[rows]
     classes = CROP_LABELS["condition"].classes(table)
     made = CropDataset(cache.crops, rows, classes, is_axial(table), "neighbours")
     return replace(made, augment=Augmenter(augment, seed=0, mirrors=True))

@@ -239,8 +239,8 @@ def compare_formats(
     cache: CropCache, epochs: int, seeds: int, device: torch.device
 ) -> list[dict[str, object]]:
     """Train the same network in each number format; the last fifth of studies tests."""
-    studies = sorted(cache.table["study_id"].unique())
-    tested = cache.table["study_id"].isin(studies[-max(1, len(studies) // 5) :])
+    studies = sorted(cache.sites["study_id"].unique())
+    tested = cache.sites["study_id"].isin(studies[-max(1, len(studies) // 5) :])
     train = crop_set(cache, np.flatnonzero(~tested))
     test = crop_set(cache, np.flatnonzero(tested))
     rows = []

@@ -6,13 +6,19 @@ The location and severity runs of a folder predict some test studies, as
 predict_submission.py does; severity runs are repeated until there are --graders. By
 turns with it come its two parts: reading a study's files, and the networks alone on
 what was read, which is the bound of any pipeline with these networks.
+
+    python -m benchmarks.inference_speed --data demo/data --runs demo/runs --memory
+
+shows whether memory grows with the studies: linked copies of the test studies, 10, 100
+and 400 of them (--counts), are predicted in a process each.
 """
 
 import argparse
-import resource
-import sys
+import multiprocessing
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -22,7 +28,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.measure import BENCHMARKS, Row, alternate, ratios, spread, write_table
+from benchmarks.measure import (
+    BENCHMARKS,
+    Row,
+    alternate,
+    peak_megabytes,
+    ratios,
+    spread,
+    write_table,
+)
 from src.command_line import make_parser, positive_int, run_script
 from src.competition.constants import CONDITIONS, LEVELS
 from src.competition.tables import image_folder, list_test_studies, read_test_series
@@ -31,9 +45,11 @@ from src.errors import UserError
 from src.inference.fallback_prior import choose_prior
 from src.inference.findings import prior_findings
 from src.inference.pipeline import StudyPipeline, load_pipeline
+from src.inference.predict_studies import OutputFiles, predict_all_studies
 from src.inference.study import Study, read_study
 from src.localization.series_dataset import score_slices
 from src.models.backbones import CHANNELS
+from src.training.device import keep_malloc_arena
 from src.training.run_folder import read_runs
 
 SITES = len(CONDITIONS) * len(LEVELS)
@@ -48,6 +64,10 @@ def parse() -> argparse.Namespace:
     add("--studies", type=positive_int, default=3, help="test studies a turn")
     add("--graders", type=positive_int, default=10, help="severity networks")
     add("--turns", type=positive_int, default=5, help="turns, after one for warmth")
+    text = "instead: peak memory and s a study over --counts linked test studies"
+    add("--memory", action="store_true", help=text)
+    text = "studies of each row of --memory"
+    add("--counts", type=positive_int, nargs="+", default=[10, 100, 400], help=text)
     add("--write", action="store_true", help=f"put the table into {BENCHMARKS}")
     return parser.parse_args()
 
@@ -148,15 +168,83 @@ def compare(
     return rows, median(whole)
 
 
-def peak_megabytes() -> float:
-    """Return the most memory that this process has had, in MB."""
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return held / (2**20 if sys.platform == "darwin" else 2**10)
+def memory_row(data: Path, runs: Path, graders: int, count: int) -> Row:
+    """Predict linked copies of the test studies; a table's row of what that took.
+
+    To be run in a process of its own, whose peak memory counts.
+    """
+    keep_malloc_arena()
+    pipeline = load_pipeline(runs, read_runs(runs), lambda sentence: None)
+    pipeline = with_graders(pipeline, graders, runs)
+    with tempfile.TemporaryDirectory() as made:
+        images = Path(made) / "images"
+        series = link_copies(data, images, count)
+        studies = sorted(series["study_id"].unique().tolist())
+        prior = prior_findings(studies, choose_prior(read_runs(runs), data)[0], "")
+        outputs = OutputFiles(
+            Path(made) / "submission.csv", Path(made) / "findings.csv"
+        )
+        start = time.perf_counter(), time.process_time()
+        findings = predict_all_studies(
+            prior, images, series, pipeline, outputs, float("inf")
+        )
+        wall_s, processor_s = (
+            time.perf_counter() - start[0],
+            time.process_time() - start[1],
+        )
+    return {
+        "studies": count,
+        "peak MB": round(peak_megabytes()),
+        "s a study": f"{wall_s / count:.2f}",
+        "CPU s a study": f"{processor_s / count:.2f}",
+        "sites found": int((findings["source"] != "prior").sum()),
+    }
+
+
+def link_copies(data: Path, images: Path, count: int) -> pd.DataFrame:
+    """Link the test studies into a folder, again and again under new ids.
+
+    Returns study_id, series_id and series_description of the copies, numbered from 1.
+    """
+    series, folder = read_test_series(data), image_folder(data, "test")
+    originals = cycle(list_test_studies(data))
+    images.mkdir(parents=True)
+    copies = []
+    for number, study_id in zip(range(1, count + 1), originals, strict=False):
+        (images / str(number)).symlink_to((folder / str(study_id)).resolve())
+        rows = series[series["study_id"] == study_id]
+        copies.append(rows.assign(study_id=number))
+    return pd.concat(copies, ignore_index=True)
+
+
+def memory_rows(
+    data: Path, runs: Path, graders: int, counts: Sequence[int]
+) -> list[Row]:
+    """Return a row for each number of studies, from a new process each."""
+    rows = []
+    for count in counts:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, context) as process:
+            rows.append(process.submit(memory_row, data, runs, graders, count).result())
+    return rows
+
+
+def report_memory(args: argparse.Namespace) -> None:
+    """Show the table of --memory, and write it where asked."""
+    rows = memory_rows(args.data, args.runs, args.graders, args.counts)
+    setting = f"Linked copies of the test studies, {args.graders} graders"
+    show_table(setting, rows)
+    if args.write:
+        write_table("Memory of inference", rows, note=f"{setting}; a process a row.")
 
 
 def main() -> None:
     """Time inference, show the table, and write it where asked."""
     args = parse()
+    keep_malloc_arena()  # as predict_submission.py does
+    if args.memory:
+        report_memory(args)
+        return
     pipeline = load_pipeline(args.runs, read_runs(args.runs), say)
     pipeline = with_graders(pipeline, args.graders, args.runs)
     some = jobs(args.data, args.runs, args.studies)

@@ -4,21 +4,28 @@ The named pieces of work alternate in one run, so that a change in the machine's
 meets all of them, and a ratio is taken within a turn.
 """
 
-import os
 import platform
-import re
+import resource
+import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 from src.console import cell
 from src.files import write_text
+from src.machine import cores, cpu_model, gpus
 
 Row = Mapping[str, object]
 
 BENCHMARKS = Path("docs/benchmarks.md")
-HEADING = "# Benchmarks\n\nWritten by `make bench`; no figure here is typed by hand.\n"
+HEADING = """# Benchmarks
+
+How fast the kit prepares, trains and predicts, beside plain code and each bound:
+written by `make bench`, no figure is typed by hand.
+"""
 
 
 def wall_seconds(work: Callable[[], object]) -> float:
@@ -83,22 +90,30 @@ def ratio_row(
     return {"": name, "a second": spread(values, 0), **compared}
 
 
-def machine() -> str:
-    """Describe the machine in a line: its processor, the cores to use, the versions."""
-    cores = (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count()
-    )
-    return f"{_processor()}, {cores} cores, Python {platform.python_version()}"
-
-
-def _processor() -> str:
-    try:
-        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+def peak_megabytes() -> float:
+    """Return the most memory that this process has had, in MB."""
+    try:  # getrusage would count what a spawned process' parent had before it, too
+        status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return held / (2**20 if sys.platform == "darwin" else 2**10)
+    kilobytes = next(line.split()[1] for line in status if line.startswith("VmHWM:"))
+    return int(kilobytes) / 2**10
+
+
+def machine() -> str:
+    """Describe the machine in a line: processor, cores to use, GPUs, versions."""
+    cards = ", ".join(gpu.model for gpu in gpus()) or "no GPU"
+    return (
+        f"{cpu_model()}, {cores()} cores, {cards}, Python {platform.python_version()}, "
+        f"torch {version('torch')}"
+    )
+
+
+def command() -> str:
+    """Return the command that runs this benchmark."""
+    module = f"benchmarks.{Path(sys.argv[0]).stem}"
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def write_table(
@@ -106,14 +121,16 @@ def write_table(
 ) -> None:
     """Put a table into its section of a Markdown file; other sections stay.
 
-    rows: with the same keys; note: a sentence above the table, as the command.
+    Above the table stand the machine, the command that this process runs, and a note.
+    rows: with the same keys; note: what was measured, in which number format.
     """
     begin, end = f"<!-- begin {section} -->", f"<!-- end {section} -->"
     lines = [
         begin,
         f"## {section}",
         "",
-        f"{machine()}. {note}".strip(),
+        f"{machine()}; `{command()}`.",
+        *(["", note] if note else []),
         "",
         *_markdown(rows),
         "",

@@ -6,24 +6,22 @@ The paper's loop reads a point's file, scales it to 8 bits, cuts 50 pixels each 
 stretches that to 100 x 100 and writes a PNG: one slice a crop, where ours has three.
 The floor is what no cache can do without: the header of every file of a series, and the
 pixels of the slices that it shows, as pydicom reads and decodes them. All of it runs in
-this process and takes turns; what is measured is CPU time.
+this process and takes turns; what is measured is CPU time. Beside them: two workers
+against one, ever more studies (docs/growth.svg), from both an estimate for the whole
+competition, and the time of input_prep.py --check.
 """
 
 import argparse
-import resource
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 from pydicom import dcmread
 
+from benchmarks.linked_studies import Prepared, first_studies, into_new_folder
 from benchmarks.measure import (
     BENCHMARKS,
     Row,
@@ -34,12 +32,17 @@ from benchmarks.measure import (
     wall_seconds,
     write_table,
 )
-from src.cache.build_crops import build_cache
-from src.cache.overview_cache import build_overviews
+from benchmarks.prep_growth import (
+    Size,
+    basis,
+    check_times,
+    extrapolate,
+    gain_of_two,
+    grow,
+    plot_growth,
+)
 from src.command_line import make_parser, positive_int, run_script
-from src.competition.tables import Competition, image_folder, read_training
 from src.console import say, show_table
-from src.imaging.crops import CropSpec
 from src.imaging.series import read_series
 from src.workers import worker_pool
 
@@ -50,33 +53,10 @@ FLOOR_TAGS = [
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("RescaleSlope", "RescaleIntercept"),
 ]
-GROWTH = (1, 2, 4, 8)
-PARTS = ["crops", "overviews", "workers", "growth"]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A competition's tables and the folder of its images."""
-
-    tables: Competition
-    images: Path
-
-    def crops(self, cache: Path, workers: ProcessPoolExecutor | None = None) -> None:
-        """Make the crop cache."""
-        held = self.tables
-        parts = (held.points, held.labels, held.series, self.images)
-        build_cache(*parts, cache, CropSpec(), workers)
-
-    def overviews(
-        self, cache: Path, workers: ProcessPoolExecutor | None = None
-    ) -> None:
-        """Make the overviews."""
-        build_overviews(self.tables.series, self.images, cache, workers)
-
-    def folders(self) -> list[Path]:
-        """List the folders of the series that have a point."""
-        keys = self.tables.points[["study_id", "series_id"]].drop_duplicates()
-        return [self.images / str(a) / str(b) for a, b in keys.itertuples(index=False)]
+PARTS = ["crops", "overviews", "workers", "growth", "check"]
+GROWTH_PLOT = BENCHMARKS.parent / "growth.svg"
+GROWTH_NOTE = "linked copies, both caches in a fresh process a size, each size once"
+GROWTH_FIGURE = f"![Time a study and peak memory]({GROWTH_PLOT.name})"
 
 
 def parse() -> argparse.Namespace:
@@ -89,28 +69,6 @@ def parse() -> argparse.Namespace:
     add("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     add("--write", action="store_true", help=f"write the tables to {BENCHMARKS}")
     return parser.parse_args()
-
-
-def first_studies(data: Path, count: int) -> Prepared:
-    """Read the tables of the first studies."""
-    whole = read_training(data)
-    studies = sorted(whole.labels["study_id"].unique())[:count]
-    return Prepared(_with_studies(whole, studies), image_folder(data, "train"))
-
-
-def _with_studies(whole: Competition, studies: Sequence[int]) -> Competition:
-    kept = {
-        name: table[table["study_id"].isin(studies)].reset_index(drop=True)
-        for name, table in vars(whole).items()
-        if name != "root"
-    }
-    return Competition(whole.root, **kept)
-
-
-def into_new_folder(make: Callable[[Path], None]) -> None:
-    """Make a cache from nothing, and remove it."""
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder) / "cache")
 
 
 def paper_loop(prepared: Prepared) -> None:
@@ -194,74 +152,63 @@ def rates(
     ]
 
 
-def compare_workers(prepared: Prepared, turns: int) -> list[Row]:
-    """Measure both caches on one and on two workers, by the clock."""
+Times = Mapping[str, Mapping[str, Sequence[float]]]  # seconds by work and by workers
+
+
+def time_workers(prepared: Prepared, turns: int) -> Times:
+    """Time both caches on one and on two workers, by the clock."""
     with worker_pool(1) as one, worker_pool(2) as two:
-        return [
-            _gain(name, partial(make, workers=one), partial(make, workers=two), turns)
+        return {
+            name: alternate(
+                {
+                    text: partial(
+                        wall_seconds,
+                        partial(into_new_folder, partial(make, workers=pool)),
+                    )
+                    for text, pool in (("one", one), ("two", two))
+                },
+                turns,
+            )
             for name, make in (
                 ("crops", prepared.crops),
                 ("overviews", prepared.overviews),
             )
-        ]
+        }
 
 
-def _gain(
-    name: str, one: Callable[[Path], None], two: Callable[[Path], None], turns: int
-) -> Row:
-    named = {
-        workers: partial(wall_seconds, partial(into_new_folder, make))
-        for workers, make in (("one worker, s", one), ("two workers, s", two))
-    }
-    first, second = (seconds := alternate(named, turns)).values()
-    shown = {workers: spread(values) for workers, values in seconds.items()}
-    return {"": name, **shown, "gain": spread(ratios(first, second))}
+def worker_rows(times: Times) -> list[Row]:
+    """Show the seconds, and the gain of two workers turn by turn."""
+    return [
+        {
+            "": name,
+            "one worker, s": spread(seconds["one"]),
+            "two workers, s": spread(seconds["two"]),
+            "gain": spread(ratios(seconds["one"], seconds["two"])),
+        }
+        for name, seconds in times.items()
+    ]
 
 
-def linked_copies(prepared: Prepared, copies: int, folder: Path) -> Prepared:
-    """Make a competition of so many copies of every study, linked to the same files."""
-    tables: dict[str, list[pd.DataFrame]] = {}
-    for copy in range(copies):
-        for name, table in vars(prepared.tables).items():
-            if name != "root":
-                moved = table.assign(study_id=table["study_id"] * 10 + copy)
-                tables.setdefault(name, []).append(moved)
-        for study in prepared.tables.labels["study_id"].unique():
-            link = folder / str(study * 10 + copy)
-            link.symlink_to((prepared.images / str(study)).resolve())
-    joined = {name: pd.concat(t, ignore_index=True) for name, t in tables.items()}
-    return Prepared(Competition(prepared.tables.root, **joined), folder)
+class Tables:
+    """Shows each table, and writes it where asked."""
 
+    def __init__(self, write: bool, turns: int, studies: int) -> None:
+        """Take what every table's note says."""
+        self.write = write
+        self.turns = f"{studies} studies; median, least and greatest of {turns} turns"
 
-def grow(prepared: Prepared) -> list[Row]:
-    """Make both caches of ever more linked studies, each in a process of its own."""
-    rows: list[Row] = []
-    for copies in GROWTH:
-        with tempfile.TemporaryDirectory() as folder:
-            more = linked_copies(prepared, copies, Path(folder))
-            with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
-                seconds, peak = fresh.submit(_time_and_memory, more).result()
-        studies = more.tables.labels["study_id"].nunique()
-        rows.append(
-            {
-                "studies": studies,
-                "crops": len(more.tables.points),
-                "CPU s a study": round(seconds / studies, 4),
-                "peak memory, MB": round(peak),
-            }
-        )
-    return rows
+    def add(
+        self, part: str, rows: Sequence[Row], note: str | None = None, figure: str = ""
+    ) -> None:
+        """Show a part's table.
 
-
-def _time_and_memory(prepared: Prepared) -> tuple[float, float]:
-    """Make both caches; return CPU seconds, and the process' peak memory in MB."""
-
-    def make(cache: Path) -> None:
-        prepared.crops(cache)
-        prepared.overviews(cache)
-
-    seconds = cpu_seconds(partial(into_new_folder, make))
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        note: in place of the turns; figure: Markdown, written above the table.
+        """
+        text = self.turns if note is None else note
+        show_table(f"Prep: {part}", rows)
+        say(text)
+        if self.write:
+            write_table(f"Prep: {part}", rows, note=f"{text}. {figure}".strip())
 
 
 def main() -> None:
@@ -269,20 +216,29 @@ def main() -> None:
     args = parse()
     cv2.setNumThreads(1)
     prepared = first_studies(args.data, args.studies)
-    parts: dict[str, Callable[[], list[Row]]] = {
-        "crops": partial(compare_crops, prepared, args.turns),
-        "overviews": partial(compare_overviews, prepared, args.turns),
-        "workers": partial(compare_workers, prepared, args.turns),
-        "growth": partial(grow, prepared),
-    }
-    size = f"{args.studies} studies; median, least and greatest of {args.turns} turns"
-    command = f"python -m benchmarks.prep_speed --data {args.data} --write"
-    for part in args.parts:
-        rows = parts[part]()
-        show_table(f"Prep: {part}", rows)
+    tables = Tables(args.write, args.turns, args.studies)
+    sizes: list[Size] = []
+    times: Times = {}
+    if "crops" in args.parts:
+        tables.add("crops", compare_crops(prepared, args.turns))
+    if "overviews" in args.parts:
+        tables.add("overviews", compare_overviews(prepared, args.turns))
+    if "workers" in args.parts:
+        times = time_workers(prepared, args.turns)
+        tables.add("workers", worker_rows(times))
+    if "growth" in args.parts:
+        sizes = grow(args.data, args.studies)
         if args.write:
-            write_table(f"Prep: {part}", rows, note=f"{size}; `{command}`.")
-    say(size)
+            plot_growth(sizes, GROWTH_PLOT)
+        rows = [size.row() for size in sizes]
+        tables.add("growth", rows, GROWTH_NOTE, GROWTH_FIGURE)
+    if sizes and times:
+        one, two = ([each[w] for each in times.values()] for w in ("one", "two"))
+        gain, last = gain_of_two(one, two), sizes[-1]
+        rows = extrapolate(last.wall_s / last.studies, gain)
+        tables.add("whole competition", rows, basis(sizes, gain))
+    if "check" in args.parts:
+        tables.add("check", check_times(args.data, args.studies, args.turns))
 
 
 if __name__ == "__main__":

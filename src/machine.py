@@ -39,7 +39,7 @@ def describe_machine(folder: Path) -> Machine:
     """Look at this machine, and at the free space of the disk that holds a folder."""
     return Machine(
         f"{platform.system()} {platform.release()} {platform.machine()}",
-        _cpu_model(),
+        cpu_model(),
         cores(),
         _memory_gb(),
         shutil.disk_usage(_existing(folder)).free / 1e9,
@@ -95,7 +95,8 @@ def _memory_gb() -> float | None:
     return min(found, int(limit) if limit.isdecimal() else found) / 1e9
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """Return the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 
 from src.competition.folds import FOLDS
 from src.errors import UserError
-from src.kaggle import full_run
+from src.kaggle import full_run, run_estimate
 from src.kaggle.run_estimate import (
     Measured,
     disk_gb,
@@ -33,6 +34,7 @@ from src.kaggle.run_plan import (
 )
 from src.kaggle.run_summary import as_markdown, outcome_counts, scores
 from src.machine import Gpu, Machine
+from src.training import step_time
 
 CPU = Machine("Linux", "a CPU", 16, 64.0, 500.0, ())
 T4 = Gpu("0", "Tesla T4", 16.1)
@@ -57,12 +59,31 @@ def test_a_gpu_trains_the_papers_networks_and_a_cpu_smaller_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("memories", "size"), [((16.1, 16.1), 64), ((16.1, 8.0), 32), ((4.0,), 16)]
+    ("memories", "parts"),
+    # By hand, of the six: VGG16, 134.3 M x 16 bytes + 1.5 x n x 8.5 MB + 1.5 GB.
+    # 64 images: 4.46 GB; 32: 4.06 GB; 22: 3.93 GB.
+    [((16.1, 16.1), 1), ((16.1, 4.4), 2), ((4.0,), 3), ((0.0,), 3)],
 )
-def test_batches_fit_the_smallest_gpu(memories: tuple[float, ...], size: int) -> None:
+def test_a_batch_too_large_for_the_smallest_gpu_comes_in_parts(
+    memories: tuple[float, ...], parts: int
+) -> None:
     gpus = tuple(T4._replace(memory_gb=memory) for memory in memories)
     plan = choose_plan(replace(CPU, gpus=gpus), "none", 3)
-    assert {(t.batch_size, t.epochs) for t in plan.trainings} == {(size, 3)}
+    assert {(t.batch_size, t.epochs) for t in plan.trainings} == {(64, 3)}
+    assert [t.accumulate for t in plan.trainings] == [1, 1, parts]
+
+
+@pytest.mark.parametrize(
+    ("memory", "parts"),
+    # By hand, of 32 images: 0.0255, 0.0072 and 0.015 GB each beside 1.6, 1.6, 1.5 GB.
+    [(64.0, [1, 1, 1]), (4.0, [1, 1, 1]), (None, [1, 1, 1]), (1.7, [8, 2, 4])],
+)
+def test_a_cpu_takes_a_batch_in_parts_only_if_its_memory_is_short(
+    memory: float | None, parts: list[int]
+) -> None:
+    trainings = choose_plan(replace(CPU, memory_gb=memory), "none", None).trainings
+    assert {training.batch_size for training in trainings} == {32}
+    assert [training.accumulate for training in trainings] == parts
 
 
 def test_work_is_shared_out_by_gpus_cores_and_memory() -> None:
@@ -175,6 +196,38 @@ def test_files_and_steps_are_timed_here(phantom: Path) -> None:
     assert step["parameters"] > 4e6  # resnet10t's own
 
 
+def test_steps_are_timed_in_the_plans_parts(
+    phantom: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict] = []
+
+    def time_steps(networks: list[dict]) -> dict:
+        asked.extend(networks)
+        return {"device": "CPU", "gpu": False, "steps": None}
+
+    monkeypatch.setattr(run_estimate, "_time_steps", time_steps)
+    parts = replace(PLAN.trainings[1], accumulate=3)
+    measure(phantom / "train_images", Plan("none", (PLAN.trainings[0], parts)))
+    assert [each["accumulate"] for each in asked] == [1, 3]
+    assert [each["batch_size"] for each in asked] == [8, 16]
+
+
+def test_a_timed_steps_batch_passes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    steps: list[object] = []
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 5))
+    model.register_forward_hook(lambda _, given, __: shown.append(len(given[0])))
+    monkeypatch.setattr(step_time, "build", lambda name, outputs: model)
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda *given: steps.append(step(*given))
+    )
+    monkeypatch.setattr(torch.optim.Adam, "step", torch.optim.AdamW.step)
+    step_time.time_all("condition", ["resnet18"], batch_size=6, px=8, accumulate=2)
+    assert shown == [3, 3] * (1 + step_time.STEPS)
+    assert len(steps) == 1 + step_time.STEPS
+
+
 # The stages
 
 
@@ -228,6 +281,7 @@ def test_the_stages_run_in_order_and_once(start: SimpleNamespace) -> None:
     tasks = [re.search(r"--task (\w+)", command).group(1) for command in ran[2:5]]
     assert tasks == ["location", "severity", "condition"]
     assert all("--epochs 2 " in command for command in ran[2:5])
+    assert all("--batch-size 32 --accumulate 1 " in command for command in ran[2:5])
     assert "--folds all" in ran[3]
     assert "--kit-only" in ran[-1]
     assert start.run("--epochs", 2) == []
@@ -269,11 +323,40 @@ def test_a_resumed_run_keeps_its_networks_on_another_machine(
 ) -> None:
     with pytest.raises(UserError):
         start.run(fails="--task location")
-    small = replace(CPU, cores=2, memory_gb=4.0)  # for which a batch would be 16
+    small = replace(CPU, cores=2, memory_gb=4.0, gpus=(T4,))  # a batch would be 64
     monkeypatch.setattr(full_run, "describe_machine", lambda folder: small)
     location = start.run()[0]
     assert "--batch-size 32 " in location
     assert "--jobs 1 " in location
+
+
+def test_the_memory_of_a_step_is_told(
+    start: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    small = replace(CPU, memory_gb=1.7)
+    monkeypatch.setattr(full_run, "describe_machine", lambda folder: small)
+    ran = start.run()
+    assert [re.search(r"--accumulate (\d+)", each).group(1) for each in ran[2:5]] == [
+        *("8", "2", "4")
+    ]
+    told = " ".join(capsys.readouterr().out.split())
+    assert "location 1.7 GB (batch 32 in 8 parts), severity 1.7 GB" in told
+    assert "of 1.7 GB" in told
+
+
+def test_a_plan_from_before_accumulation_has_whole_batches(
+    start: SimpleNamespace,
+) -> None:
+    start.run()
+    path = start.folder / full_run.STATE_FILE
+    held = json.loads(path.read_text())
+    for training in held["plan"]["trainings"]:
+        del training["accumulate"]
+    path.write_text(json.dumps(held))
+    progress = full_run.Progress(path, held["request"], Plan("none", ()))
+    assert [each.accumulate for each in progress.plan.trainings] == [1, 1, 1]
 
 
 # The summary

@@ -8,12 +8,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 
+import train as train_py
 from src import machine
+from src.errors import UserError
 from src.machine import Gpu
-from src.training.jobs import SHARED_THREADS, SideBySide, Slot, slots
+from src.training.jobs import GRACE_S, SHARED_THREADS, SideBySide, Slot, slots
 
 ROOT = Path(__file__).parents[1]
 
@@ -168,6 +172,143 @@ def test_an_interrupt_ends_the_runs_and_starts_no_more(
             os.kill(pid, 0)
 
 
+# A parent that runs commands side by side and is sent signals. Each run touches its
+# file, then ends a little after SIGTERM with a second file.
+PARENT = """
+import sys
+from src.training import jobs
+jobs.GRACE_S = float(sys.argv[3])
+run = [sys.executable, "-c", sys.argv[2], sys.argv[1]]
+jobs.SideBySide([{}, {}], print).run({name: [*run, name] for name in "abc"})
+"""
+RUN = """
+import os, pathlib, signal, sys, time
+folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+def end(*_):
+    time.sleep(0.5)
+    (folder / f"{name}.ended").touch()
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+(folder / name).write_text(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+STUBBORN = """
+import os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+(pathlib.Path(sys.argv[1]) / sys.argv[2]).write_text(str(os.getpid()))
+time.sleep(20)
+"""
+
+
+def terminate(folder: Path, run: str, grace_s: float, times: int) -> float:
+    """Send SIGTERM to a parent of two runs; return the seconds until it has ended."""
+    command = [sys.executable, "-c", PARENT, str(folder), run, str(grace_s)]
+    parent = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)  # a file is there just before it is written
+    sent = time.monotonic()
+    for _ in range(times):
+        parent.terminate()
+        time.sleep(0.2)
+    told, _ = parent.communicate(timeout=30)
+    assert parent.returncode == -signal.SIGTERM
+    assert told == "Terminated; run the same command again to resume.\n"
+    for path in folder.glob("?"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.read_text()), 0)
+    return time.monotonic() - sent
+
+
+def test_a_terminated_command_ends_its_runs_and_then_itself(tmp_path: Path) -> None:
+    assert terminate(tmp_path, RUN, GRACE_S, 1) < GRACE_S  # the runs are told at once
+    ended = {path.name for path in tmp_path.iterdir()}
+    assert ended == {*("a", "a.ended", "b", "b.ended")}
+
+
+def test_runs_that_ignore_it_are_killed_whatever_else_is_sent(tmp_path: Path) -> None:
+    assert terminate(tmp_path, STUBBORN, 1.0, 2) < 10
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_after_the_runs_a_signal_does_what_it_did() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    SideBySide([{}], print).run({"a": script("pass")})
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_runs_start_from_any_thread() -> None:
+    failed: list[dict[str, str]] = []
+    sides = SideBySide([{}], lambda line: None)
+    other = threading.Thread(
+        target=lambda: failed.append(sides.run({"a": script("pass")}))
+    )
+    other.start()
+    other.join()
+    assert failed == [{}]
+
+
+# Which runs train.py starts
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The commands that --jobs starts, by label, none of which is run."""
+    commands: dict[str, list[str]] = {}
+    monkeypatch.setattr(
+        SideBySide, "run", lambda _, given: commands.update(given) or {}
+    )
+    monkeypatch.setattr(train_py, "configure", lambda *given: Named(given[-1]))
+    monkeypatch.setattr(train_py, "finish", lambda args: print("finish"))
+
+    def finished(runs: Path, config: Named) -> bool:
+        if config.name == "2":
+            raise UserError("this folder holds another run")
+        return (runs / config.name).is_dir()
+
+    monkeypatch.setattr("src.training.run_folder.is_finished", finished)
+    return commands
+
+
+class Named(NamedTuple):
+    """A configuration of which nothing but the name counts."""
+
+    name: str
+
+
+def side_by_side(runs: Path, *folds: str) -> None:
+    train_py.train_side_by_side(
+        SimpleNamespace(
+            backbone=["resnet10t"], folds=folds, only=None, runs=runs, jobs=2
+        ),
+        None,
+        None,
+    )
+
+
+def test_finished_runs_are_told_and_not_started(
+    started: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "0").mkdir()
+    side_by_side(tmp_path, "0", "1", "2")
+    assert list(started) == ["resnet10t 1", "resnet10t 2"]
+    told = capsys.readouterr().out
+    assert f"{tmp_path / '0'} exists: not trained again\n" in told
+    assert told.count("not trained again") == 1
+
+
+def test_a_command_whose_runs_are_all_finished_only_finishes(
+    started: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "0").mkdir()
+    side_by_side(tmp_path, "0")
+    assert started == {}
+    assert capsys.readouterr().out.splitlines()[1:] == ["finish"]
+
+
 # train.py --jobs as a user runs it
 
 
@@ -222,6 +363,11 @@ def test_runs_side_by_side_are_the_same_bytes_and_survive_a_failed_one(
             paths = [runs / name.format(fold) / file for runs in (apart, beside)]
             first, second = (path.read_bytes() for path in paths)
             assert first == second, file
+    again = train(cache, beside, *flags[:3], "--jobs", 2, **pinned)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("exists: not trained again") == 2
+    assert "FAILED" not in again.stdout
+    assert " | " not in again.stdout  # a line of a run's own process
     calibrations = [runs / "calibration.json" for runs in (apart, beside)]
     first, second = (path.read_bytes() for path in calibrations)
     assert first == second

@@ -1,11 +1,23 @@
 """The benchmarks' frame: turns, ratios and the tables that they write."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from benchmarks.measure import alternate, ratios, spread, write_table
+from benchmarks import measure
+from benchmarks.measure import (
+    alternate,
+    machine,
+    ratios,
+    spread,
+    write_table,
+)
+from src.machine import Gpu
 
 
 def test_pieces_take_turns_and_warm_ups_do_not_count() -> None:
@@ -44,6 +56,56 @@ def test_a_table_replaces_its_own_section_only(tmp_path: Path) -> None:
     rows = [line for line in lines if line.startswith("| ") and "rate" not in line]
     assert rows == ["| --- | ---: |", "| z\\| | - |", "| --- | ---: |", "| y | 2 |"]
     assert any(line.endswith("`command`.") for line in lines)
+
+
+def test_a_table_says_once_where_and_by_what_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "cpu_model", lambda: "a CPU")
+    monkeypatch.setattr(measure, "cores", lambda: 3)
+    argv = ["/there/benchmarks/prep_speed.py", "--data", "my data", "--write"]
+    monkeypatch.setattr(sys, "argv", argv)
+    path = tmp_path / "benchmarks.md"
+    write_table("first", [{"": "x", "rate": 1.5}], path, note="In float32.")
+    text = path.read_text()
+    title, _, about = text.splitlines()[:3]
+    assert title == "# Benchmarks"
+    assert about  # what the file is
+    assert text.count("a CPU, 3 cores, ") == text.count("In float32.") == 1
+    assert f"torch {torch.__version__.split('+')[0]}" in text
+    assert "`python -m benchmarks.prep_speed --data 'my data' --write`" in text
+
+
+def test_a_machines_line_names_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "gpus", lambda: (Gpu("0", "Tesla T4", 16.0),) * 2)
+    assert ", Tesla T4, Tesla T4, " in machine()
+    monkeypatch.setattr(measure, "gpus", tuple)
+    assert ", no GPU, " in machine()
+
+
+PEAK = """
+import numpy as np
+from benchmarks.measure import peak_megabytes
+before = peak_megabytes()
+held = np.ones(300 * 2**20, np.uint8)
+del held
+print(before, peak_megabytes())
+"""
+
+
+def test_peak_memory_is_the_most_that_a_process_held_itself() -> None:
+    held = np.ones(400 * 2**20, np.uint8)  # by this one, which starts it
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    del held
+    before, after = map(float, done.stdout.split())
+    assert before < 300
+    assert after - before == pytest.approx(300, abs=25)
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -1,12 +1,16 @@
 """What the prep benchmark holds the cache against."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from dicom_files import SAGITTAL, plane, write_series
 
-from benchmarks.prep_speed import Prepared, files_of_crops, floor, linked_copies
+from benchmarks import prep_speed
+from benchmarks.linked_studies import Prepared
+from benchmarks.prep_speed import files_of_crops, floor
 from src.competition.tables import Competition
 
 PIXELS = np.arange(30, dtype="u2").reshape(5, 6)
@@ -30,8 +34,24 @@ def test_the_floor_decodes_the_marked_slice_and_its_neighbours(tmp_path: Path) -
     floor(files)
 
 
-def test_linked_copies_are_studies_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "more").mkdir()
-    more = linked_copies(prepared(tmp_path / "one"), 3, tmp_path / "more")
-    assert more.tables.points["study_id"].tolist() == [70, 71, 72]
-    assert all((folder / "5.dcm").is_file() for folder in more.folders())
+def test_the_benchmark_writes_every_table_and_the_plot(
+    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = {}
+    monkeypatch.setattr(
+        prep_speed,
+        "write_table",
+        lambda section, rows, note: written.update({section: (rows, note)}),
+    )
+    monkeypatch.setattr(prep_speed, "GROWTH_PLOT", tmp_path / "growth.svg")
+    flags = ["--data", str(phantom), "--studies", "1", "--turns", "1", "--write"]
+    monkeypatch.setattr(sys, "argv", ["prep_speed", *flags])
+    grow = prep_speed.grow
+    monkeypatch.setattr(prep_speed, "grow", lambda *given: grow(*given, copies=(1, 2)))
+    prep_speed.main()
+    parts = ("crops", "overviews", "workers", "growth", "whole competition", "check")
+    assert list(written) == [f"Prep: {part}" for part in parts]
+    assert "![" in written["Prep: growth"][1]
+    assert (tmp_path / "growth.svg").is_file()
+    assert "1,975 studies x" in written["Prep: whole competition"][1]
+    assert "1 studies; median" in written["Prep: check"][1]

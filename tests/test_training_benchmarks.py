@@ -16,6 +16,7 @@ from benchmarks import fed_training, gpu_table2, training_speed
 from benchmarks.fed_training import FedTraining, ResidentBatch, WaitClock
 from benchmarks.gpu_table2 import peak_of, repeated
 from benchmarks.plain_loop import PlainLoop, PngCrops, plain_loader
+from benchmarks.training_speed import FED, Setting, Trained, summary
 from src.cache.build_crops import build_cache
 from src.cache.overview_cache import build_overviews
 from src.classification.crop_task import CropTraining
@@ -163,9 +164,48 @@ def test_the_training_benchmark_writes_its_tables(
         lambda section, rows, note: written.update({section: rows}),
     )
     flags = ["--cache", str(cache), "--backbone", "mnasnet0_5", "--batch-size", "4"]
-    small = ["--steps", "1", "--turns", "1", "--write"]
+    small = ["--steps", "1", "--turn-seconds", "0.01", "--turns", "1", "--write"]
     monkeypatch.setattr(sys, "argv", ["training_speed", *flags, *small])
     training_speed.main()
     assert set(written) == {"Feeding", "Training"}
     assert len(written["Feeding"]) == 4
-    assert [row["backbone"] for row in written["Training"]] == ["mnasnet0_5"]
+    names = ["mnasnet0_5", "median of 1", "least of 1"]
+    assert [row["backbone"] for row in written["Training"]] == names
+    keys = {tuple(row) for row in written["Training"]}
+    assert len(keys) == 1
+
+
+def trained(plain: float, fed: float, bound: float, **also: float) -> Trained:
+    """One turn of a backbone."""
+    rates = {"plain": plain, "ours": fed, "workers": fed, "resident": bound, **also}
+    return Trained("x", torch.bfloat16, 2, {name: [r] for name, r in rates.items()})
+
+
+def test_a_backbones_bounds_are_those_of_one_turn() -> None:
+    one = trained(5.0, 8.0, 10.0, augmentation=40.0, float32=6.0)
+    assert one.over_plain() == [1.6]
+    assert one.in_float32() == [1.2]
+    assert one.of_bound() == [0.8]
+    # 1/8 s an image, of 1/10 s for the step and 1/40 s for the augmentation.
+    assert one.of_bound_and_augmentation() == [pytest.approx(1.0)]
+    same = trained(5.0, 8.0, 10.0, augmentation=40.0)  # a format that is float32
+    assert same.in_float32() == same.over_plain()
+
+
+def test_the_summary_has_median_and_least_of_the_backbones() -> None:
+    some = [trained(1.0, fed, 4.0, augmentation=9.0, float32=1.5) for fed in (2, 3, 1)]
+    middle, least = summary(some)
+    assert (middle["backbone"], least["backbone"]) == ("median of 3", "least of 3")
+    assert (middle["of the plain loop"], least["of the plain loop"]) == ("2.00", "1.00")
+    assert (middle["of it in float32"], middle[FED]) == ("1.50", "0.50")
+    assert least[FED] == "0.25"
+    assert middle["format"] is None
+    assert list(middle) == list(some[0].row())
+
+
+@pytest.mark.parametrize(
+    ("rate", "steps"), [(8.0, 4), (1.0, 2), (1000.0, 32)], ids=["fits", "slow", "fast"]
+)
+def test_a_turn_has_as_many_steps_as_fill_it(rate: float, steps: int) -> None:
+    setting = Setting(batch_size=5, steps=2, turns=5, turn_s=2.5)  # 8 x 2.5 / 5
+    assert setting.steps_of(lambda: rate) == steps

@@ -18,6 +18,7 @@ run_inference     what the inference notebook runs
 run_training      what the training notebook runs
 full_run          a download to a submission, a report and a kit
 run_plan          the full run's networks, batches and processes
+step_memory       what a training step needs, estimated
 run_estimate      its time and space, from what is measured here
 run_summary       its summary, to paste into an issue
 notebook_display  tables and pictures in the notebook

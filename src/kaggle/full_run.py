@@ -10,6 +10,7 @@ and neither patient data nor study ids: paste them into an issue.
 """
 
 import argparse
+import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ from src.kaggle.run_summary import (
     versions,
     write_summary,
 )
+from src.kaggle.step_memory import device_gb, step_gb
 from src.machine import Machine, describe_machine
 from src.script_calls import call_script
 
@@ -158,6 +160,7 @@ def main() -> None:
     rows = estimate(plan, counts, measured, sharing)
     stages = list_stages(args, plan, sharing)
     show_estimate(rows, counts, measured)
+    show_memory(plan, machine)
     if not progress.begun:
         require_space(disk_gb(plan, counts, measured, sharing), machine, args.folder)
     try:
@@ -241,6 +244,7 @@ def training_command(
         "--folds": training.folds,
         "--epochs": training.epochs,
         "--batch-size": training.batch_size,
+        "--accumulate": training.accumulate,
         "--jobs": sharing.jobs,
         "--loader-workers": sharing.loader_workers,
     }
@@ -266,6 +270,20 @@ def show_estimate(
         f"An estimate by what was timed here ({TRIED_FILES} files; steps on noise, "
         f"on: {measured.device}), if every epoch is trained; without augmentation, "
         "validation, check, report, prediction and bundle"
+    )
+
+
+def show_memory(plan: Plan, machine: Machine) -> None:
+    """Show what a step of each training may need, and which batches come in parts."""
+    needs = []
+    for each in plan.trainings:
+        images = math.ceil(each.batch_size / each.accumulate)
+        gb = step_gb(each.task, each.backbones, images, bool(machine.gpus))
+        parts = f" in {each.accumulate} parts" if each.accumulate > 1 else ""
+        needs.append(f"{each.task} {gb:.1f} GB (batch {each.batch_size}{parts})")
+    say(
+        f"Memory of a step, estimated from parameters and image sizes: "
+        f"{', '.join(needs)}; of {device_gb(machine):.1f} GB"
     )
 
 

@@ -50,6 +50,7 @@ def measure(images: Path, plan: Plan) -> Measured:
         {
             **{"task": training.task, "backbones": training.backbones},
             **{"batch_size": training.batch_size, "px": training.px},
+            **{"accumulate": training.accumulate},
         }
         for training in plan.trainings
     ]

@@ -15,10 +15,12 @@ from src.competition.tables import (
     list_test_studies,
     read_training,
 )
+from src.kaggle.step_memory import parts_that_fit
 from src.machine import Machine
 
 CROP_PX, SERIES_PX = 100, 160
 GPU_EPOCHS, CPU_EPOCHS = 12, 6
+GPU_BATCH, CPU_BATCH = 64, 32  # the presets'; a GPU too small takes them in parts
 ON_GPU = {
     "location": ("resnet18",),
     "severity": ("resnet18", "tf_efficientnet_lite0"),
@@ -33,7 +35,7 @@ ON_CPU = {
 FOLDS_OF = {"location": "holdout", "severity": "all", "condition": "holdout"}
 GB_A_JOB, GB_A_WORKER = 4.0, 1.0
 CORES_A_JOB = 4  # fewer threads a run than this gain nothing from a second run
-LARGE_GPU_GB, SMALL_GPU_GB, SMALL_MEMORY_GB = 12.0, 6.0, 8.0
+SMALL_MEMORY_GB = 8.0  # taken where the memory is not known
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class Training:
-    """One call of train.py; backbones, folds: as its flags take them."""
+    """One call of train.py; all but `task` as its flags take them."""
 
     task: str
     backbones: tuple[str, ...]
     folds: str
     batch_size: int
     epochs: int
+    accumulate: int = 1
 
     @property
     def px(self) -> int:
@@ -113,20 +116,15 @@ def choose_plan(machine: Machine, weights: str, epochs: int | None) -> Plan:
     """Choose networks, batches and epochs for a machine; epochs: None for its own."""
     backbones = ON_GPU if machine.gpus else ON_CPU
     most = epochs or (GPU_EPOCHS if machine.gpus else CPU_EPOCHS)
-    size = _batch_size(machine)
+    size = GPU_BATCH if machine.gpus else CPU_BATCH
     trainings = tuple(
-        Training(task, names, FOLDS_OF[task], size, most)
+        Training(
+            *(task, names, FOLDS_OF[task], size, most),
+            accumulate=parts_that_fit(task, names, size, machine),
+        )
         for task, names in backbones.items()
     )
     return Plan(weights, trainings)
-
-
-def _batch_size(machine: Machine) -> int:
-    if not machine.gpus:
-        short = (machine.memory_gb or SMALL_MEMORY_GB) < SMALL_MEMORY_GB
-        return 16 if short else 32
-    least = min(gpu.memory_gb for gpu in machine.gpus)
-    return 64 if least >= LARGE_GPU_GB else 32 if least >= SMALL_GPU_GB else 16
 
 
 def share_out(machine: Machine) -> Sharing:

@@ -1,17 +1,21 @@
 """The runs of one command side by side, each in a process of its own.
 
-A run that fails, even one killed for its memory, costs only itself.
+A run that fails, even one killed for its memory, costs only itself. A command that is
+interrupted or terminated ends its runs first.
 """
 
 import os
 import queue
+import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import FrameType
 
 from src import machine
 from src.workers import THREADS
@@ -61,8 +65,13 @@ class SideBySide:
     def run(self, commands: Mapping[str, Sequence[str]]) -> dict[str, str]:
         """Run each command, by its label; return the last words of those that failed.
 
-        On an interrupt no more are started and those that run are ended.
+        On an interrupt or SIGTERM no more are started and those that run are ended;
+        then the signal has its usual effect.
         """
+        with _as_exception(signal.SIGTERM, self.log):
+            return self._run_all(commands)
+
+    def _run_all(self, commands: Mapping[str, Sequence[str]]) -> dict[str, str]:
         free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         for slot in self.slots:
             free.put(slot)
@@ -76,11 +85,11 @@ class SideBySide:
                 free.put(slot)
 
         with ThreadPoolExecutor(len(self.slots)) as threads:
-            futures = {label: threads.submit(work, label) for label in commands}
             try:
+                futures = {label: threads.submit(work, label) for label in commands}
                 ended = {label: future.result() for label, future in futures.items()}
-            except BaseException:
-                self._stop()
+            except BaseException as error:
+                self._stop(reached=isinstance(error, KeyboardInterrupt))
                 raise
         return {label: words for label, words in ended.items() if words is not None}
 
@@ -114,13 +123,16 @@ class SideBySide:
         self.log(f"{label} | FAILED: {how}")
         return last if process.returncode > 0 and last else how
 
-    def _stop(self) -> None:
-        """Start nothing more, and end what runs: gently, then by force."""
+    def _stop(self, reached: bool) -> None:
+        """Start nothing more, and end what runs: gently, then by force.
+
+        reached: whether the runs were told already, as a terminal's Ctrl-C tells them.
+        """
         with self._lock:
             self._stopped = True
             running = list(self._running)
-        # At first nothing is sent: a terminal's Ctrl-C has reached them too.
-        running = _still_running(running)
+        if reached:
+            running = _still_running(running)
         for process in running:
             process.terminate()
         for process in _still_running(running):
@@ -134,6 +146,39 @@ def _still_running(processes: Sequence[Process]) -> list[Process]:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, deadline - time.monotonic()))
     return [process for process in processes if process.poll() is None]
+
+
+class _SignalError(SystemExit):
+    """A signal's number, on its way to where the runs are ended."""
+
+
+@contextmanager
+def _as_exception(number: signal.Signals, log: Log) -> Iterator[None]:
+    """Turn the first signal into an exception; after it, let the signal have its way.
+
+    Without effect outside the main thread, and where the signal is ignored.
+    """
+    before = signal.getsignal(number)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or before is signal.SIG_IGN:
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one would leave runs behind
+        raise _SignalError(128 + number)  # as a shell counts it
+
+    signal.signal(number, stop)
+    try:
+        yield
+    except _SignalError:
+        log("Terminated; run the same command again to resume.")
+        sys.stdout.flush()  # which a signal would not
+        signal.signal(number, before)
+        signal.raise_signal(number)
+        raise
+    finally:
+        signal.signal(number, before)
 
 
 def _cause(code: int) -> str:

@@ -4,7 +4,8 @@
                                        "batch_size": 32, "px": 100}]'
 
 prints one JSON object: the device, and by backbone the seconds of a step and the
-network's parameters, for each entry.
+network's parameters, for each entry. "accumulate" may say in how many parts a batch
+comes.
 """
 
 import json
@@ -44,7 +45,8 @@ class Noise(BatchDataset):
     def __getitem__(self, key: BatchKey) -> Batch:
         """Repeat the image for each row."""
         images = self.image.repeat(len(key.rows), 1, 1, 1)
-        return Batch(images, torch.zeros(len(key.rows), dtype=torch.int64), 1.0)
+        classes = torch.zeros(len(key.rows), dtype=torch.int64)
+        return Batch(images, classes, key.loss_scale, key.steps)
 
     def split_batches(self, order: np.ndarray, size: int) -> list[np.ndarray]:
         """Cut the rows, which fill whole batches."""
@@ -62,6 +64,11 @@ class NoiseTask:
         """Make a training set of as many rows."""
         self.train = Noise(rows, px)
 
+    @property
+    def validation_studies(self) -> int:
+        """Count none: noise is of no study."""
+        return 0
+
     def loss(self, outputs: torch.Tensor, target: Any) -> torch.Tensor:
         """Return the mean loss of class scores [n, classes] or of heatmaps."""
         if outputs.ndim == 2:
@@ -74,15 +81,15 @@ class NoiseTask:
 
 
 def time_step(
-    task: str, backbone: str, batch_size: int, px: int, device: torch.device
+    task: str, backbone: str, recipe: Hyperparameters, px: int, device: torch.device
 ) -> dict[str, Any]:
     """Return the seconds a step of a network's training, and its parameters."""
     outputs = len(LABELS[task])
     build_model = build_heatmap_fpn if task == "location" else build
     model = build_model(backbone, outputs)
-    trainer = Trainer(model, Hyperparameters(batch_size=batch_size), device)
+    trainer = Trainer(model, recipe, device)
     for steps in (1, STEPS):
-        noise = NoiseTask(steps * batch_size, px)
+        noise = NoiseTask(steps * recipe.batch_size, px)
         loader = trainer.start(noise)
         start = time.perf_counter()
         trainer.train_epoch(noise, loader, 1)  # whose loss is read from the device
@@ -92,12 +99,13 @@ def time_step(
 
 
 def time_all(
-    task: str, backbones: list[str], batch_size: int, px: int
+    task: str, backbones: list[str], batch_size: int, px: int, accumulate: int = 1
 ) -> dict[str, dict[str, Any]]:
     """Time a step of each backbone, `paper` spelled out."""
     device = choose_device()
+    recipe = Hyperparameters(batch_size=batch_size, accumulate=accumulate)
     return {
-        name: time_step(task, name, batch_size, px, device)
+        name: time_step(task, name, recipe, px, device)
         for name in check_names(backbones)
     }
 

@@ -74,7 +74,9 @@ def predict_all(
     """Replace the prior's findings by the runs' predictions, study by study."""
     from src.inference.pipeline import load_pipeline
     from src.inference.predict_studies import predict_all_studies
+    from src.training.device import keep_malloc_arena
 
+    keep_malloc_arena()
     try:
         pipeline = load_pipeline(args.runs, runs, say)
     except UserError as error:

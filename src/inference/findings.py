@@ -1,19 +1,19 @@
 """findings.csv: the prediction of each study, condition and level, and its source."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from src.competition.constants import CONDITIONS, FAMILY_OF, LEVELS, SEVERITIES
 from src.competition.submission import from_prior, label_row_ids
-from src.localization.locate import Sites
+from src.localization.locate import LocatedSite, Sites
 from src.localization.spine_prior import Target
 
 FINDINGS_COLUMNS = (
     *("study_id", "condition", "level", "series_id", "instance_number", "x", "y"),
     *("confidence", "source", "reason", *SEVERITIES),
-    *("seen_condition", "seen_probability"),
+    *("seen_condition", "seen_probability", "views"),
 )
 SOURCES = ("located", "projected", "prior")
 NO_SEVERITY_RUN = "no usable severity run was given: the grade is the prior"
@@ -47,21 +47,31 @@ def merge_into_findings(
     source too. None if there is no severity run: sites then keep their own source.
     reasons: by target, the remarks for its row.
     """
-    rows = findings.set_index(["condition", "level"])
-    rows["reason"] = ""
-    for target in rows.index:
-        rows.loc[target, "reason"] = reasons.get(target, "")
-        if (site := sites.get(target)) is not None:
-            file = (site.series_id, site.instance_number)
-            point = (round(site.x, 2), round(site.y, 2), round(site.confidence, 4))
-            columns = ["series_id", "instance_number", "x", "y", "confidence"]
-            rows.loc[target, columns] = (*file, *point)
-            if graded is None:
-                rows.loc[target, "source"] = site.source
-        if graded is not None and target in graded:
-            rows.loc[target, list(SEVERITIES)] = graded[target]
-            rows.loc[target, "source"] = sites[target].source
-    return rows.reset_index()[list(FINDINGS_COLUMNS)]
+    rows = findings[list(FINDINGS_COLUMNS)].to_dict("records")
+    for row in rows:
+        target = (row["condition"], row["level"])
+        row["reason"] = reasons.get(target, "")
+        if (site := sites.get(target)) is None:
+            continue
+        row.update(_place_of(site))
+        if graded is None:
+            row["source"] = site.source
+        elif target in graded:
+            row.update(zip(SEVERITIES, graded[target].tolist(), strict=True))
+            row["source"] = site.source
+    # All at once: cell by cell pandas takes a tenth of a second for 25 rows.
+    return pd.DataFrame(rows, columns=list(FINDINGS_COLUMNS)).astype(INTEGERS)
+
+
+def _place_of(site: LocatedSite) -> dict[Hashable, object]:
+    """Return the columns that tell where a site was found."""
+    return {
+        "series_id": site.series_id,
+        "instance_number": site.instance_number,
+        "x": round(site.x, 2),
+        "y": round(site.y, 2),
+        "confidence": round(site.confidence, 4),
+    }
 
 
 def sources(findings: pd.DataFrame) -> list[dict[str, object]]:

@@ -47,6 +47,11 @@ class HeatmapGrid:
         cells = [plane.to_patient(self.cells_px) for plane in planes]
         return np.stack(cells).astype(np.float32)
 
+    @cached_property
+    def _axes_mm(self) -> np.ndarray:
+        """points_mm as [3, slices, h, w], contiguous."""
+        return np.ascontiguousarray(np.moveaxis(self.points_mm, -1, 0))
+
     def find_peaks(self, probabilities: np.ndarray, count: int) -> list[Peak]:
         """Find the highest peaks of [slices, h, w], best first, NEAR_MM apart."""
         remaining, peaks = probabilities.copy(), []
@@ -54,8 +59,7 @@ class HeatmapGrid:
             best = np.unravel_index(remaining.argmax(), remaining.shape)
             if remaining[best] <= 0:
                 break
-            offset_mm = self.points_mm - self.points_mm[best]
-            near = (offset_mm**2).sum(axis=-1) < NEAR_MM**2
+            near = self._squares(self.points_mm[best]) < NEAR_MM**2
             peaks.append(self._refine(np.where(near, remaining, 0)))
             remaining[near] = 0
         return peaks
@@ -64,8 +68,7 @@ class HeatmapGrid:
         self, point_mm: np.ndarray, sd_mm: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return a Gaussian's weights [slices, h, w] around a point, and their log."""
-        deviations = (self.points_mm - point_mm.astype(np.float32)) / sd_mm
-        logs = -0.5 * (deviations**2).sum(axis=-1)
+        logs = -0.5 * self._squares(point_mm.astype(np.float32), sd_mm)
         return np.exp(logs), logs
 
     def nearest(self, point_mm: np.ndarray) -> Peak | None:
@@ -78,6 +81,19 @@ class HeatmapGrid:
             if inside and distance_mm[index] <= REACH_MM:
                 return Peak(int(index), xy, point_mm, 0.0)
         return None
+
+    def _squares(
+        self, point_mm: np.ndarray, unit_mm: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the squared distance [slices, h, w] of the cells from a point.
+
+        unit_mm: [3], what counts as 1 along each axis.
+        """
+        total = 0.0  # axis by axis: numpy is slow in sums over an axis of three
+        for axis in range(3):
+            away = self._axes_mm[axis] - point_mm[axis]
+            total = total + (away if unit_mm is None else away / unit_mm[axis]) ** 2
+        return np.asarray(total)
 
     def _refine(self, probabilities: np.ndarray) -> Peak:
         """Take a peak's most probable slice, and the mean position on it."""

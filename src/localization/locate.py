@@ -35,6 +35,7 @@ from src.localization.spine_prior import CanalOffset, LevelSpacing, Target
 
 # Less of a target's probability than this near its expected position: not shown.
 MIN_MASS = 0.02
+SEARCH_ORDER = (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ def locate(
     """
     sites: Sites = {}
     anchors: Anchors = {}
-    for description in (SAGITTAL_T2, SAGITTAL_T1, AXIAL_T2):
+    for description in SEARCH_ORDER:
         if description not in heatmaps:
             continue
         new = _Finder(description, heatmaps[description]).find(
@@ -107,6 +108,27 @@ def locate(
     if SAGITTAL_T2 in heatmaps:
         sites = _Finder(SAGITTAL_T2, heatmaps[SAGITTAL_T2]).project(anchors) | sites
     return sites
+
+
+def expected_points(
+    sites: Sites, offsets: Mapping[Target, CanalOffset]
+) -> dict[Target, np.ndarray]:
+    """Estimate the patient points [3] of the targets without a site, as of no series.
+
+    Each lies at its usual offset from the canal's point of its level, which the sites
+    of one series type tell: the sagittal T2's first, as in `locate`.
+    """
+    anchors: Anchors = {}
+    for description in SEARCH_ORDER:
+        shown = {at: sites[at] for at in targets_on(description) if at in sites}
+        anchors = _anchors(shown, offsets) | anchors
+    known = {(SPINAL, level): point for level, point in anchors.items()}
+    known |= {
+        (condition, level): anchors[level] + offset.mean_mm
+        for (condition, level), offset in offsets.items()
+        if level in anchors
+    }
+    return {target: point for target, point in known.items() if target not in sites}
 
 
 def _anchors(sites: Sites, offsets: Mapping[Target, CanalOffset]) -> Anchors:
@@ -131,6 +153,7 @@ class _Finder:
         self.probabilities = dict(
             zip(targets_on(description), np.exp(heatmaps.log_probs), strict=True)
         )
+        self._over_levels: dict[str, np.ndarray] = {}
 
     def find(
         self,
@@ -206,7 +229,10 @@ class _Finder:
         """
         if self.description != AXIAL_T2:
             return self.probabilities[condition, level]
-        return np.sum([self.probabilities[condition, name] for name in LEVELS], axis=0)
+        if condition not in self._over_levels:
+            levels = [self.probabilities[condition, name] for name in LEVELS]
+            self._over_levels[condition] = np.sum(levels, axis=0)
+        return self._over_levels[condition]
 
     def _located(self, peak: Peak) -> LocatedSite:
         row = self.overview.slices.iloc[peak.slice]

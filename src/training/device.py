@@ -64,7 +64,7 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def keep_malloc_arena() -> None:
-    """Let a training's large blocks be used again rather than given back each step.
+    """Let a network's large blocks be used again rather than given back each step.
 
     glibc hands every large block back to the kernel when it is freed and asks for it
     anew at the next step, page by page: up to a third of a step's time on a CPU.

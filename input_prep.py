@@ -4,7 +4,8 @@
 
 reads and checks the CSVs of --data, cuts a crop around every marked point and writes
 crops.npy, crops.csv, rejects.csv and folds.csv to --cache. Points without a crop are
-listed in rejects.csv with the reason. If interrupted, run it again: it resumes.
+listed in rejects.csv with the reason. With --views all each point is also cropped where
+the study's other series types show it. If interrupted, run it again: it resumes.
 
     python input_prep.py --data data --check
 
@@ -31,8 +32,13 @@ from src.cache.label_checks import (
     share_of_swapped_sides,
     suspects,
 )
-from src.cache.overview_cache import build_overviews
-from src.command_line import make_parser, positive_int, run_script
+from src.cache.overview_cache import build_overviews, claim_overviews
+from src.command_line import (
+    bounded_float,
+    make_parser,
+    positive_int,
+    run_script,
+)
 from src.competition.folds import make_folds
 from src.competition.known_issues import without_known_issues
 from src.competition.tables import LABEL_FILE, Competition, image_folder, read_training
@@ -61,9 +67,14 @@ def parse() -> argparse.Namespace:
     source.add_argument("--download", action="store_true", help=text)
     text = "write N phantom studies to --data first, if it holds no competition"
     source.add_argument("--phantom", type=positive_int, metavar="N", help=text)
+    text = "share of phantom studies whose levels are doubtful; truth in variants.csv"
+    share = bounded_float(0.0, 1.0)
+    add("--phantom-variants", type=share, default=0.0, metavar="SHARE", help=text)
     add("--crop-px", type=positive_int, default=100, help="side of a crop in pixels")
-    text = "slices of a crop; 5 for --slices attention or for slice jitter"
-    add("--crop-slices", type=int, choices=[3, 5], default=3, help=text)
+    text = "slices of a crop; of 5, --slices neighbours takes the middle three"
+    add("--crop-slices", type=int, choices=[3, 5], default=5, help=text)
+    text = "crop each site in its own series, or also where the other types show it"
+    add("--views", choices=["own", "all"], default="own", help=text)
     field = parser.add_mutually_exclusive_group()
     field.add_argument("--field-mm", type=float, default=50.0, help="side in mm")
     text = "crop the image's own pixels, as the paper does, instead of millimetres"
@@ -84,6 +95,8 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if not args.check and args.cache is None:
         parser.error("the following arguments are required: --cache")
+    if args.phantom_variants and not args.phantom:
+        parser.error("--phantom-variants goes with --phantom")
     if args.pixels and not args.check:
         parser.error("--pixels goes with --check")
     if args.check and (args.limit or args.leave_out):
@@ -157,7 +170,14 @@ def make_phantom(args: argparse.Namespace, executor: Executor) -> None:
         return
     done = f"Wrote {args.phantom} phantom studies to {args.data}"
     with timed(done), progress("phantom studies") as on_progress:
-        write_cohort(args.data, args.phantom, executor, args.seed, on_progress)
+        write_cohort(
+            args.data,
+            args.phantom,
+            executor,
+            args.seed,
+            on_progress,
+            args.phantom_variants,
+        )
     say(f"The ground truth of its test studies is in {truth_folder(args.data)}")
 
 
@@ -178,17 +198,30 @@ def cut_crops(
     spec: CropSpec,
     executor: Executor,
 ) -> CacheSummary:
-    """Cut the crops into --cache, unless they are there."""
-    with timed(f"Cut {spec} into {args.cache}"), progress("series") as on_progress:
+    """Cut the crops into --cache, unless they are there.
+
+    Overviews are drawn from the same reading of the files.
+    """
+    images = image_folder(args.data, "train")
+    beside = (
+        []
+        if args.no_overviews
+        else claim_overviews(competition.series, images, args.cache)
+    )
+    views = "every view, " if args.views == "all" else ""
+    done = f"Cut {views}{spec} into {args.cache}"
+    with timed(done), progress("series") as on_progress:
         return build_cache(
             competition.points,
             competition.labels,
             competition.series,
-            image_folder(args.data, "train"),
+            images,
             args.cache,
             spec,
             executor,
             on_progress,
+            args.views,
+            beside,
         )
 
 
@@ -218,7 +251,7 @@ def draw_overviews(
 
 def report_label_checks(folder: Path) -> None:
     """List points and series that cannot be right, and warn if most sides are not."""
-    table = open_cache(folder).table
+    table = open_cache(folder).sites
     found = suspects(table)
     write_csv(found, folder / "suspects.csv")
     share = share_of_swapped_sides(table)
@@ -260,8 +293,10 @@ def report(competition: Competition, summary: CacheSummary, cache: Path) -> None
         "crops": summary.crops,
         "rejects": summary.rejects,
     }
+    if summary.views or summary.missing_views:
+        counts |= {"views": summary.views, "missing views": summary.missing_views}
     show_table("Prepared", [counts])
-    if summary.rejects:
+    if summary.rejects or summary.missing_views:
         say(f"The reasons of the rejects are in {cache / 'rejects.csv'}")
     say(
         f"Next: python train.py --cache {cache} --runs runs --task condition "

@@ -8,8 +8,10 @@ import pandas as pd
 from dicom_files import AXIAL, SAGITTAL, plane, write_series
 
 from src.cache.build_crops import CacheSummary, build_cache
+from src.cache.crop_cache import CropCache
 from src.competition.constants import AXIAL_T2, SAGITTAL_T1, SAGITTAL_T2
-from src.imaging.crops import CropSpec
+from src.imaging.crops import CropSpec, extract_crop
+from src.imaging.series import read_series
 
 SPEC = CropSpec(crop_px=16, field_mm=12)
 SPINAL, FORAMINAL = "spinal_canal_stenosis", "left_neural_foraminal_narrowing"
@@ -61,3 +63,13 @@ def build(images: Path, cache: Path, **changes: Any) -> CacheSummary:
 
 def contents(cache: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in cache.iterdir()}
+
+
+def assert_crops_are_of_their_points(cache: CropCache, images: Path) -> None:
+    """Cut every row's crop a second time, from its own file."""
+    assert len(cache.crops) == len(cache.table)
+    for row in cache.table.itertuples():
+        series = read_series(images / str(row.study_id) / str(row.series_id))
+        index = series.index_of(row.instance_number)
+        expected = extract_crop(series, index, row.x, row.y, SPEC).pixels
+        np.testing.assert_array_equal(cache.crops[row.crop], expected)

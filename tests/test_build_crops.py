@@ -13,6 +13,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pandas as pd
 import pytest
 from cache_cohort import LABELS, POINTS, SERIES, build, contents, write_images
 
-from src.cache import crop_shards
+from src.cache import shards
 from src.cache.crop_cache import open_cache
 from src.errors import UserError
 from src.imaging.crops import CropSpec
@@ -55,7 +56,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         folders.append(folder)
         return read_series(folder)
 
-    monkeypatch.setattr(crop_shards, "read_series", read)
+    monkeypatch.setattr(shards, "read_series", read)
     return folders
 
 
@@ -130,7 +131,7 @@ def test_killed_run_leaves_no_work_in_its_executor(
         folders.append(folder)
         return read_series(folder)
 
-    monkeypatch.setattr(crop_shards, "read_series", read)
+    monkeypatch.setattr(shards, "read_series", read)
     with ThreadPoolExecutor(1) as executor:
         kill(images, tmp_path / "cache", 1, executor=executor)
         over.set()
@@ -152,7 +153,7 @@ def test_damaged_shard_is_cut_again(
 ) -> None:
     build(images, tmp_path / "whole")
     kill(images, tmp_path / "cache", 3)
-    for shard in (tmp_path / "cache/parts").glob("*.npz"):
+    for shard in (tmp_path / "cache/parts").glob("*.safetensors"):
         half = shard.read_bytes()[: shard.stat().st_size // 2]
         shard.write_bytes(half if damage is None else damage)
     build(images, tmp_path / "cache")
@@ -166,17 +167,24 @@ def test_files_fixed_since_a_killed_run_are_cut(images: Path, tmp_path: Path) ->
     assert build(images, tmp_path / "cache").rejects == 0
 
 
-@pytest.mark.parametrize("writer", ["savez", "lib.format.write_array_header_1_0"])
+@pytest.mark.parametrize(
+    "writer", ["pathlib.Path.write_bytes", "numpy.lib.format.write_array_header_1_0"]
+)
 def test_full_disk_is_reported_and_leaves_nothing_half_written(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:
-    def fill(file: Any, *_args: Any, **_arrays: Any) -> None:
-        getattr(file, "write", lambda text: Path(file).write_bytes(text))(b"half")
+    def fill(file: Any, *_args: Any) -> None:
+        with (
+            file.open("wb")
+            if isinstance(file, Path)
+            else nullcontext(file) as open_file
+        ):
+            open_file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     build(images, tmp_path / "whole")
     with monkeypatch.context() as full:
-        full.setattr(f"numpy.{writer}", fill)
+        full.setattr(writer, fill)
         with pytest.raises(
             UserError, match=r"disk of .*cache is full; free some space"
         ):

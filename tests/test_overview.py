@@ -266,7 +266,7 @@ def test_a_killed_build_resumes(tmp_path: Path) -> None:
         build_overviews(SERIES, images, cache, progress=kill)
     with pytest.raises(UserError, match="no overviews"):
         open_overviews(cache)
-    kept = sorted((cache / "overview-parts").glob("*.npz"))
+    kept = sorted((cache / "overview-parts").glob("*.safetensors"))
     times = [path.stat().st_mtime_ns for path in kept]
     assert len(kept) == 3
     seen: list[list[int]] = []

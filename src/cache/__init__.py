@@ -3,6 +3,7 @@
 build_crops     from points and folders to a crop cache
 crop_cache      opening a finished crop cache
 crop_shards     one series' crops, extracted by one worker
+crop_views      the sites in a study's other series types: which to cut, which to keep
 data_check      a download read whole, and what is odd about it
 finding         a finding of the check: a row of check.csv
 fingerprint     what a cache was made from

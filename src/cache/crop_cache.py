@@ -1,6 +1,7 @@
 """A finished crop cache: a folder that training reads without decoding anything."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,12 @@ from pandas.api.types import is_numeric_dtype
 
 from src.cache.fingerprint import CUT_VERSION, PARTS, Fingerprint, read_fingerprint
 from src.cache.mapped_array import MappedArray
-from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES
+from src.competition.constants import (
+    CONDITIONS,
+    LEVELS,
+    SERIES_DESCRIPTIONS,
+    SEVERITIES,
+)
 from src.errors import UserError
 from src.files import write_csv
 from src.imaging.crops import CropSpec
@@ -20,6 +26,8 @@ KEY_FILE = "cache.json"
 SITE = ["study_id", "series_id", "instance_number", "condition", "level"]
 CROP_COLUMNS = (
     "crop",
+    "site",
+    "view",
     "study_id",
     "series_id",
     "instance_number",
@@ -35,7 +43,11 @@ CROP_COLUMNS = (
     "z_mm",
     "note",
 )
-NUMERIC_COLUMNS = ("crop", *SITE[:3], "x", "y", "slice", "x_mm", "y_mm", "z_mm")
+NUMERIC_COLUMNS = (
+    *("crop", "site", *SITE[:3], "x", "y", "slice", "x_mm", "y_mm", "z_mm"),
+)
+OWN = "own"  # the view of the crop at the marked point; others are series types
+VIEWS = (OWN, *SERIES_DESCRIPTIONS)
 LABEL_COLUMNS = ["study_id", "condition", "level", "severity"]
 REJECT_COLUMNS = (
     "study_id",
@@ -43,6 +55,7 @@ REJECT_COLUMNS = (
     "instance_number",
     "condition",
     "level",
+    "view",
     "reason",
 )
 
@@ -52,8 +65,9 @@ class CropCache:
     """An opened cache.
 
     crops: uint8 [n, slices, px, px], read-only on the disk; table: one row a crop,
-    CROP_COLUMNS; labels, series: the competition's tables; fingerprint: the key file,
-    with the counts and, unless an older kit wrote it, the kit_version.
+    CROP_COLUMNS, a site's views together and the one at its point first; labels,
+    series: the competition's tables; fingerprint: the key file, with the counts and,
+    unless an older kit wrote it, the kit_version.
     """
 
     path: Path
@@ -63,6 +77,12 @@ class CropCache:
     series: pd.DataFrame
     spec: CropSpec
     fingerprint: Fingerprint
+
+    @cached_property
+    def sites(self) -> pd.DataFrame:
+        """The rows of `table` at the marked points, one a site, numbered from 0."""
+        own = self.table["view"] == OWN
+        return self.table[own].reset_index(drop=True)
 
 
 def open_cache(cache: Path) -> CropCache:
@@ -83,10 +103,13 @@ def open_cache(cache: Path) -> CropCache:
 
 
 def add_rejects(cache: Path, rejects: pd.DataFrame) -> None:
-    """Add rows of REJECT_COLUMNS to a cache's rejects.csv, unless they are there."""
+    """Add points without a crop to a cache's rejects.csv, unless they are there.
+
+    rejects: REJECT_COLUMNS but `view`.
+    """
     path = cache / "rejects.csv"
     held = pd.read_csv(path, dtype={"instance_number": "Int64"})
-    table = pd.concat([held, rejects]).drop_duplicates()
+    table = pd.concat([held, rejects.assign(view=OWN)]).drop_duplicates()
     write_csv(table[list(REJECT_COLUMNS)], path)
 
 
@@ -108,6 +131,8 @@ def _finished_key(cache: Path) -> Fingerprint:
 def _are_whole(table: pd.DataFrame, labels: pd.DataFrame) -> bool:
     """Return whether the tables have their columns, and nothing unknown in them."""
     if tuple(table.columns) != CROP_COLUMNS or list(labels) != LABEL_COLUMNS:
+        return False
+    if not table["view"].isin(VIEWS).all():
         return False
     return all(
         held["condition"].isin(CONDITIONS).all()

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -13,21 +13,31 @@ from src.imaging.crops import CropSpec
 from src.json_object import read_object
 
 # Raise it when the same tables and files would give other crops.
-CUT_VERSION = 2
-KEY_PARTS = ("cut_version", "crop", "points", "labels", "series")
+CUT_VERSION = 3
+KEY_PARTS = ("cut_version", "crop", "views", "points", "labels", "series")
+Views = Literal["own", "all"]
+IN_WORDS: dict[Views, str] = {
+    "own": "crops of the marked points alone",
+    "all": "crops of all views of the marked points",
+}
 PARTS = "parts"  # suffix of the folders of shards
 
 Fingerprint = dict[str, Any]
 
 
 def crop_fingerprint(
-    points: pd.DataFrame, labels: pd.DataFrame, series: pd.DataFrame, spec: CropSpec
+    points: pd.DataFrame,
+    labels: pd.DataFrame,
+    series: pd.DataFrame,
+    spec: CropSpec,
+    views: Views = "own",
 ) -> Fingerprint:
-    """Describe a cache by its crop's size and the SHA-256 of each table."""
+    """Describe a cache by its crop's size, its views and the SHA-256 of each table."""
     hashes = {"points": points, "labels": labels, "series": series}
     return {
         "cut_version": CUT_VERSION,
         "crop": asdict(spec),
+        "views": views,
         **{name: table_hash(frame) for name, frame in hashes.items()},
     }
 
@@ -41,7 +51,9 @@ def table_hash(frame: pd.DataFrame) -> str:
 
 def read_fingerprint(path: Path) -> Fingerprint:
     """Read a crop cache's key file: KEY_PARTS and all that is stored beside them."""
-    stored = read_key(path, KEY_PARTS)
+    # The kits that knew no views wrote none; their version refuses them.
+    required = [part for part in KEY_PARTS if part != "views"]
+    stored = {"views": "own", **read_key(path, required)}
     try:
         CropSpec(**stored["crop"])
     except TypeError as error:
@@ -80,4 +92,6 @@ def _in_words(key: Fingerprint, parts: list[str]) -> str:
         return f"crops of {CropSpec(**key['crop'])}"
     if "cut_version" in parts:
         return f"crops cut by version {key['cut_version']} of the code"
+    if "views" in parts:
+        return IN_WORDS.get(key["views"], f"crops of views {key['views']!r}")
     return "crops of " + ", ".join(f"{part} table {key[part][:8]}" for part in parts)

@@ -39,7 +39,7 @@ def suspects(crops: pd.DataFrame) -> pd.DataFrame:
 
 def inconsistent_points(crops: pd.DataFrame) -> pd.DataFrame:
     """List the points of a crop table that cannot all be right: CHECK_COLUMNS."""
-    placed = crops[~_lacks_positions(crops)]
+    placed = crops[~lacks_positions(crops)]
     pairs = _pairs(placed)
     one_slice = _is_foramina_of_one_slice(pairs)
     parts = [
@@ -60,7 +60,7 @@ def doubled_points(crops: pd.DataFrame) -> pd.DataFrame:
 
 def series_without_positions(crops: pd.DataFrame) -> pd.DataFrame:
     """List the series whose slices all have one position: CHECK_COLUMNS."""
-    unplaced = crops.loc[_lacks_positions(crops), ["study_id", "series_id"]]
+    unplaced = crops.loc[lacks_positions(crops), ["study_id", "series_id"]]
     table = unplaced.drop_duplicates().assign(reason=ONE_POSITION)
     return table.reindex(columns=list(CHECK_COLUMNS))
 
@@ -71,12 +71,12 @@ def share_of_swapped_sides(crops: pd.DataFrame) -> float:
     A pair at the same x is a tie, as in a series of one sagittal slice: it is evidence
     neither for nor against a swap, so it is not counted.
     """
-    pairs = _pairs(crops[~_lacks_positions(crops)])
+    pairs = _pairs(crops[~lacks_positions(crops)])
     untied = pairs[~_is_tie(pairs)]
     return float(_is_swapped(untied).mean()) if len(untied) else 0.0
 
 
-def _lacks_positions(crops: pd.DataFrame) -> pd.Series:
+def lacks_positions(crops: pd.DataFrame) -> pd.Series:
     """Mark the crops whose note says that their slices have no usable positions."""
     return crops["note"].str.contains(FILE_ORDER, regex=False)
 

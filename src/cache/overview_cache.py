@@ -16,10 +16,15 @@ from pandas.api.types import is_numeric_dtype
 
 from src.cache.fingerprint import PARTS, Fingerprint, read_key, table_hash
 from src.cache.mapped_array import MappedArray
-from src.cache.shards import Arrays, ShardedCache, read_shard, write_array
+from src.cache.shards import (
+    Arrays,
+    ReadSeries,
+    ShardedCache,
+    read_shard,
+    write_array,
+)
 from src.errors import UserError, shown_name
 from src.files import write_csv
-from src.imaging.dicom_errors import quiet
 from src.imaging.overview import (
     FIELD_MM,
     OVERVIEW_PX,
@@ -27,8 +32,7 @@ from src.imaging.overview import (
     Overview,
     overview_of,
 )
-from src.imaging.series import Series, read_series
-from src.imaging.series_type import series_type
+from src.imaging.series_type import require_type
 from src.workers import Progress
 
 KEY_FILE = "overviews.json"
@@ -51,15 +55,11 @@ class OverviewTask:
         """Return whether all files were drawn; others may have been fixed since."""
         return not len(arrays["rejected"])
 
-    def extract(self) -> Arrays:
+    def extract(self, read: ReadSeries) -> Arrays:
         """Draw the series: images, slices, and rejected, pairs of file and reason."""
-        with quiet():
-            return self._extract()
-
-    def _extract(self) -> Arrays:
         try:
-            series = read_series(self.folder)
-            _require_type(series, self.folder, self.description)
+            series = read(self.folder)
+            require_type(series, self.folder, self.description)
             overview, rejected = overview_of(series, self.series_id, self.description)
             images, slices = overview.images, overview.slices.to_numpy(float)
         except UserError as error:
@@ -71,18 +71,6 @@ class OverviewTask:
         ]
         pairs = np.array(named, str).reshape(-1, 2)
         return {"images": images, "slices": slices, "rejected": pairs}
-
-
-def _require_type(series: Series, folder: Path, description: str) -> None:
-    """Raise UserError for a series whose planes or header contradict its row.
-
-    A locator must not learn from what it would not be shown of a test study.
-    """
-    found = series_type(series, description)
-    if found.description != description:
-        raise UserError(
-            f"{folder} {found.reason}; correct its row of the series descriptions."
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +106,35 @@ def build_overviews(
     series: study_id, series_id, series_description. Raises UserError if `cache` holds
     the overviews of other series, or the disk is full.
     """
+    ordered = _ordered(series)
+    _sharded(series, cache).build(
+        lambda parts: _tasks(ordered, images, parts),
+        lambda tasks: _write_overviews(cache, ordered, tasks),
+        executor,
+        progress,
+    )
+    held = _read_key(cache / KEY_FILE)
+    return {count: held[count] for count in ("slices", "rejects")}
+
+
+def claim_overviews(
+    series: pd.DataFrame, images: Path, cache: Path
+) -> Sequence[OverviewTask]:
+    """Return the tasks for build_cache to do beside its own; none if all are drawn.
+
+    build_overviews then finds their shards. Raises UserError as it does.
+    """
+    return _sharded(series, cache).claim(
+        lambda parts: _tasks(_ordered(series), images, parts)
+    )
+
+
+def _ordered(series: pd.DataFrame) -> pd.DataFrame:
+    return series.sort_values(SERIES, ignore_index=True)
+
+
+def _sharded(series: pd.DataFrame, cache: Path) -> ShardedCache:
     key = {"drawn": DRAWN_VERSION, "px": OVERVIEW_PX, "series": table_hash(series)}
-    ordered = series.sort_values(SERIES, ignore_index=True)
 
     def require_same(path: Path) -> None:
         found = _read_key(path)
@@ -130,14 +145,7 @@ def build_overviews(
                 "another --cache"
             )
 
-    ShardedCache(cache, KEY_FILE, f"overview-{PARTS}", key, require_same).build(
-        lambda parts: _tasks(ordered, images, parts),
-        lambda tasks: _write_overviews(cache, ordered, tasks),
-        executor,
-        progress,
-    )
-    held = _read_key(cache / KEY_FILE)
-    return {count: held[count] for count in ("slices", "rejects")}
+    return ShardedCache(cache, KEY_FILE, f"overview-{PARTS}", key, require_same)
 
 
 def _tasks(ordered: pd.DataFrame, images: Path, parts: Path) -> list[OverviewTask]:
@@ -146,7 +154,7 @@ def _tasks(ordered: pd.DataFrame, images: Path, parts: Path) -> list[OverviewTas
     return [
         OverviewTask(
             images / str(study_id) / str(series_id),
-            parts / f"{study_id}_{series_id}.npz",
+            parts / f"{study_id}_{series_id}.safetensors",
             series_id,
             description,
         )

@@ -17,4 +17,5 @@ series_type   a series' type by its row, its planes and its header
 grey_levels   values to the 256 levels of a crop
 crops         what a crop is, and extracting it
 overview      all slices of a series type at one scale
+views         where a series shows a point marked on another
 """

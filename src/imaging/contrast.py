@@ -38,8 +38,10 @@ def lacks_positions(stack: Sequence[SliceHeader], positions: np.ndarray) -> bool
 
     Images of several contrasts share a position rightly; UNPLACED_FILES alike do not.
     """
+    if positions[-1] > 0:
+        return False
     copies = Counter(map(_properties, stack))
-    return positions[-1] == 0 and max(copies.values()) >= UNPLACED_FILES
+    return max(copies.values()) >= UNPLACED_FILES
 
 
 def in_file_order(

@@ -7,7 +7,7 @@ knows what else a file can be.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any, BinaryIO
@@ -77,7 +77,7 @@ def read_ordinary(path: Path, tags: list[BaseTag | int]) -> DicomFile | None:
     try:
         if not S_ISREG(path.stat().st_mode):  # to open a pipe is to wait for ever
             return None
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return _read_ordinary(path, file, tags)
     except (OSError, *RAISED_ON_DAMAGE):
         return None
@@ -90,7 +90,7 @@ def _read_ordinary(
         return None
     meta: Iterator[Any] = data_element_generator(file, False, True, _is_not_meta)
     values = {int(element.tag): element.value for element in meta}
-    syntax = UID(values[SYNTAX].strip(b"\0 ").decode("ascii"))
+    syntax = _uid(values[SYNTAX])
     implicit = syntax == ImplicitVRLittleEndian
     if syntax not in ORDINARY or not _begins_as(implicit, file):
         return None
@@ -105,6 +105,11 @@ def _read_ordinary(
             return None
         elements[element.tag] = element
     return DicomFile(path, syntax, elements, None)
+
+
+@lru_cache
+def _uid(stored: bytes) -> UID:
+    return UID(stored.strip(b"\0 ").decode("ascii"))
 
 
 @cache

@@ -178,6 +178,7 @@ def overview_of(
             order = (series.stacks[index], series.positions[index])
             contrast = series.order.contrasts[index]
             rows.append((series_id, *_row(header, (*order, contrast))))
+            series.release(index)
     shape = (-1, OVERVIEW_PX, OVERVIEW_PX)
     table = pd.DataFrame(rows, columns=list(SLICE_COLUMNS))
     pixels = np.array(images, np.uint8).reshape(shape)

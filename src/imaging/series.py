@@ -1,5 +1,6 @@
 """A series: its slices in patient order, decoded on demand."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -108,6 +109,15 @@ class Series:
             self._turned[index] = turn.image(self.pixels(index))
         return self._turned[index]
 
+    def release(self, index: int) -> None:
+        """Forget a slice's pixels: what follows finds their memory in the CPU's cache.
+
+        A decoding error is kept.
+        """
+        if not isinstance(self._decoded.get(index), DicomError):
+            self._decoded.pop(index, None)
+        self._turned.pop(index, None)
+
     def window(self, index: int) -> tuple[float, float]:
         """Return a slice's values to show as black and as white, found once."""
         if index not in self._windows:
@@ -150,18 +160,18 @@ def read_series(folder: Path) -> Series:
     Raises UserError if the folder is missing or holds no readable slice.
     """
     try:
-        paths = sorted(folder.iterdir())
+        names = sorted(os.listdir(folder))
     except OSError as error:
         raise UserError(
             f"{folder} cannot be read ({error.strerror}); download the series again."
         ) from error
     headers, rejected = [], {}
     with quiet():
-        for path in (path for path in paths if not is_system_file(path.name)):
+        for name in (name for name in names if not is_system_file(name)):
             try:
-                headers.append(read_header(path))
+                headers.append(read_header(folder / name))
             except DicomError as error:
-                rejected[path.name] = error.reason
+                rejected[name] = error.reason
     if not headers:
         raise UserError(_no_slice_reason(folder, rejected))
     return Series.of(headers, rejected)

@@ -11,6 +11,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from src.competition.constants import (
     SERIES_DESCRIPTIONS,
     normalise,
 )
+from src.errors import UserError
 from src.imaging.dicom import WEIGHTING_TAGS, SliceHeader
 from src.imaging.dicom_errors import DicomError, translate_errors
 from src.imaging.dicom_tags import read_tags
@@ -85,6 +87,18 @@ def series_type(series: Series, words: str) -> SeriesType:
     if found is not None and found == named:
         return SeriesType(found)
     return SeriesType(found, _reason(words, shown, contrast, found))
+
+
+def require_type(series: Series, folder: Path, description: str) -> None:
+    """Raise UserError for a series whose planes or header contradict its row.
+
+    Nothing must be learned from what it would not be shown of a test study.
+    """
+    found = series_type(series, description)
+    if found.description != description:
+        raise UserError(
+            f"{folder} {found.reason}; correct its row of the series descriptions."
+        )
 
 
 def _reason(

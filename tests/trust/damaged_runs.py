@@ -8,6 +8,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from damaged_tables import (
 )
 from safetensors.torch import load_file, save_file
 
+from src.classification.calibration import VERSION, Calibration, Correction
 from src.classification.ensemble import ENSEMBLE_RULE
 from src.competition.constants import FAMILIES
 
@@ -317,13 +319,21 @@ UNNEEDED = [
 ]
 
 
+SOFTENED = Correction("temperature", (np.eye(3) / 2).tolist())
+
+
+def of_each(changes: dict[str, Any]) -> dict[str, Any]:
+    """Spoil the correction of each family."""
+    return {family: asdict(SOFTENED) | changes for family in FAMILIES}
+
+
 def calibration(**changes: Any) -> Change:
     """Write a calibration that would change every answer; `changes` spoil it."""
 
     def apply(runs: Path) -> None:
         names = sorted(run.name for run in runs.glob("severity-*"))
-        sound = {"temperatures": dict.fromkeys(FAMILIES, 2.0), "any_severe": 1.5}
-        sound |= {"gain": 0.1, "runs": names, "ensemble": ENSEMBLE_RULE}
+        sound = asdict(Calibration(dict.fromkeys(FAMILIES, SOFTENED), 1.5, 0.1))
+        sound |= {"runs": names, "ensemble": ENSEMBLE_RULE, "version": VERSION}
         held = json.dumps(sound | changes)
         (runs / "calibration.json").write_text(held)
 
@@ -350,10 +360,13 @@ CALIBRATIONS = [
         for name, changes in {
             "of other runs": {"runs": ["severity-other"]},
             "runs that are no list": {"runs": 3},
-            "no temperatures": {"temperatures": {}},
-            "a temperature of zero": {"temperatures": dict.fromkeys(FAMILIES, 0)},
-            "temperatures that are text": {
-                "temperatures": dict.fromkeys(FAMILIES, "2")
+            "of another version": {"version": 1},
+            "no families": {"families": {}},
+            "families that are numbers": {"families": dict.fromkeys(FAMILIES, 2.0)},
+            "a method that is unknown": {"families": of_each({"method": "magic"})},
+            "a matrix that is text": {"families": of_each({"matrix": [["2"] * 3] * 3})},
+            "a share of the prior above 1": {
+                "families": of_each({"prior_weight": 1.5})
             },
             "a factor of NaN": {"any_severe": float("nan")},
             "an infinite factor": {"any_severe": float("inf")},
@@ -383,7 +396,7 @@ OVERVIEWS = [
 
 def _shards(change: Change) -> Change:
     def apply(cache: Path) -> None:
-        for path in (cache / "parts").glob("*.npz"):
+        for path in (cache / "parts").glob("*.safetensors"):
             change(path)
 
     return apply
@@ -399,7 +412,7 @@ SHARDS = [
     Damage("shards: of objects", _shards(pickled), prep=UNCHANGED),
     Damage(
         "shards: a half-written file",
-        lambda cache: (cache / "parts" / ".1_2.npz.77.tmp.npz").write_bytes(b"half"),
+        lambda cache: (cache / "parts/.1_2.77.tmp.safetensors").write_bytes(b"half"),
         prep=UNCHANGED,
     ),
     Damage(

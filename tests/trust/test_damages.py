@@ -227,7 +227,7 @@ def crops(cache: Path) -> dict[tuple[object, ...], tuple[str, bytes]]:
     table = pd.read_csv(cache / "crops.csv", dtype=str, keep_default_na=False)
     pixels = np.load(cache / "crops.npy")
     assert len(table) == len(pixels)
-    rows = table.drop(columns="crop").agg("|".join, axis=1)
+    rows = table.drop(columns=["crop", "site"]).agg("|".join, axis=1)
     keys = table[[*SITE, "x", "y"]].itertuples(index=False, name=None)
     return {
         key: (row, crop.tobytes())

@@ -5,6 +5,7 @@ right before or after a rename, when one file has its final name and the next ha
 quarter are in the midst of a write.
 """
 
+import io
 import random
 import shutil
 import signal
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from child_preparations import (
     Preparation,
@@ -25,6 +27,8 @@ from child_preparations import (
 from results import differing, results, strays
 from script_child import TIMEOUT_S, ScriptChild
 from small_commands import Words, Workplace, make_workplace
+
+from src.competition.constants import SERIES_DESCRIPTIONS
 
 pytestmark = pytest.mark.trust
 
@@ -142,7 +146,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 def test_a_killed_prep_resumes_to_the_same_cache(
     place: Workplace, tmp_path: Path, record_property: Record
 ) -> None:
-    one = undisturbed(tmp_path, place.prep, prepare=[fork_workers])
+    def prep(cache: Path) -> Words:
+        return (*place.prep(cache), "--views", "all")
+
+    one = undisturbed(tmp_path, prep, prepare=[fork_workers])
+    views = pd.read_csv(io.BytesIO(one.expected["crops.csv"]))["view"]
+    assert set(views) == {"own", *SERIES_DESCRIPTIONS}
     assert {"crops.npy", "crops.csv", "rejects.csv", "folds.csv", "overviews.npy"} <= (
         one.expected.keys()
     )

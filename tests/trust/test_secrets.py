@@ -310,9 +310,9 @@ def test_a_malicious_file_is_refused_and_does_not_run(
             MappedArray(here.folder / "cache" / name)
     with pytest.raises(UserError):
         open_cache(here.folder / "cache")
-    write(tmp_path / "shard.npz", payload)
+    write(tmp_path / "shard.safetensors", payload)
     with pytest.raises(UNREADABLE):
-        read_shard(tmp_path / "shard.npz")
+        read_shard(tmp_path / "shard.safetensors")
     _refuse_checkpoint(tmp_path / "state.safetensors", write, payload)
     _refuse_weights(place, tmp_path, write, payload)
     assert not ran.exists()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 
@@ -20,6 +21,7 @@ from src.phantom.anatomy import draw_anatomy
 from src.phantom.cohort import (
     MARKING_MM,
     SEEN_SITES_FILE,
+    VARIANTS_FILE,
     truth_folder,
     write_cohort,
 )
@@ -30,6 +32,7 @@ from src.phantom.rater import (
     draw_severity,
 )
 from src.phantom.study import StudyPlan, StudyTruth, write_study
+from src.phantom.variants import VARIANTS
 from src.workers import worker_pool
 
 
@@ -43,13 +46,15 @@ def quick_study(plan: StudyPlan, images: Path) -> StudyTruth:
     points = sites[["study_id", "condition", "level"]].tail(1)
     points = points.assign(series_id=5, instance_number=6, x=7.0, y=8.0)
     series = points[["study_id", "series_id"]].assign(series_description=SAGITTAL_T2)
-    return StudyTruth(sites, points, series)
+    return StudyTruth(sites, points, series, plan.variant)
 
 
 class Quick:
     """A cohort of quick studies: its folder, the plans it was made by, its progress."""
 
-    def __init__(self, root: Path, count: int, seed: int = 0) -> None:
+    def __init__(
+        self, root: Path, count: int, seed: int = 0, share: float = 0.0
+    ) -> None:
         """Write it."""
         self.root, self.plans, self.progress = root, [], []
 
@@ -62,7 +67,7 @@ class Quick:
 
         with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as executor:
             patch.setattr("src.phantom.cohort.write_study", write)
-            write_cohort(root, count, executor, seed, tell)
+            write_cohort(root, count, executor, seed, tell, share)
 
     def folders(self, split: str) -> set[int]:
         """Name the studies that a folder of images holds."""
@@ -145,10 +150,41 @@ def test_the_ideal_prediction_of_a_site_is_that_of_its_own_narrowing(
 
 
 def test_an_unfinished_cohort_of_another_size_is_not_mixed_in(tmp_path: Path) -> None:
-    for held in ('{"studies": 9, "seed": 0}', '{"studies": 3, "seed": 1}'):
+    for held, sentence in (
+        ('{"studies": 9, "seed": 0}', "of 9 studies with --seed 0, not of 3 studies"),
+        ('{"studies": 3, "seed": 1}', "of 3 studies with --seed 1, not of 3 studies"),
+        (
+            '{"studies": 3, "seed": 0, "variants": 0.5}',
+            "of 3 studies with --seed 0 and --phantom-variants 0.5, not of 3 studies",
+        ),
+    ):
         (tmp_path / "phantom.json").write_text(held)
-        with worker_pool(1) as executor, pytest.raises(UserError, match="unfinished"):
+        with worker_pool(1) as executor, pytest.raises(UserError, match=sentence):
             write_cohort(tmp_path, 3, executor)
+
+
+def test_a_share_of_training_and_of_test_studies_has_a_variant(
+    quick: Quick, tmp_path: Path
+) -> None:
+    varied = Quick(tmp_path / "data", 30, share=0.2)
+    assert sum(plan.variant != "usual" for plan in varied.plans[:30]) == 6
+    assert sum(plan.variant != "usual" for plan in varied.plans[30:]) == 1
+    assert {plan.variant for plan in varied.plans} == {"usual", *VARIANTS}
+    # Truth lists every study, and only where there is a share at all.
+    table = pd.read_csv(truth_folder(varied.root) / VARIANTS_FILE)
+    rows = zip(table["study_id"], table["split"], table["variant"], strict=True)
+    assert list(rows) == [
+        (plan.study_id, "train" if plan.index < 30 else "test", plan.variant)
+        for plan in varied.plans
+    ]
+    assert not list(varied.root.rglob(VARIANTS_FILE))
+    assert not (truth_folder(quick.root) / VARIANTS_FILE).exists()
+    assert {plan.variant for plan in quick.plans} == {"usual"}
+
+
+def test_a_variant_changes_no_other_draw(quick: Quick, tmp_path: Path) -> None:
+    varied = Quick(tmp_path / "data", 10, share=1.0)
+    assert [replace(plan, variant="usual") for plan in varied.plans] == quick.plans
 
 
 def test_the_tables_are_a_competitions(phantom: Path) -> None:

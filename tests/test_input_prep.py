@@ -196,12 +196,12 @@ def test_crops_overviews_and_preview_show_the_training_images(
 @pytest.mark.parametrize(
     ("asked", "spec"),
     [
-        ((), CropSpec(crop_px=100, field_mm=50.0, slices=3)),
+        ((), CropSpec(crop_px=100, field_mm=50.0, slices=5)),
         (
-            ("--crop-px", 24, "--crop-slices", 5, "--field-mm", 12.5),
-            CropSpec(crop_px=24, field_mm=12.5, slices=5),
+            ("--crop-px", 24, "--crop-slices", 3, "--field-mm", 12.5),
+            CropSpec(crop_px=24, field_mm=12.5, slices=3),
         ),
-        (("--native-px",), CropSpec(crop_px=100, field_mm=None, slices=3)),
+        (("--native-px",), CropSpec(crop_px=100, field_mm=None, slices=5)),
     ],
     ids=["default", "millimetres", "native"],
 )
@@ -211,6 +211,24 @@ def test_crops_are_cut_as_requested(
     prepare(data, *asked, "--no-overviews")
     assert open_cache(cache).spec == spec
     assert open_cache(cache).crops.shape[1:] == (spec.slices, *[spec.crop_px] * 2)
+
+
+def test_all_views_are_cut_counted_and_listed_where_they_are_missing(
+    data: Path, cache: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No study of this cohort has another series than its T1."""
+    shown = []
+    monkeypatch.setattr(input_prep, "show_table", lambda *table: shown.append(table))
+    output = prepare(data, *SMALL, "--views", "all", "--no-overviews")
+    [(_, [counts])] = shown
+    assert (counts["crops"], counts["rejects"]) == (10, 1)
+    assert (counts["views"], counts["missing views"]) == (0, 20)
+    assert "Cut every view" in output
+    assert f"reasons of the rejects are in {cache / 'rejects.csv'}" in output
+    views = pd.read_csv(cache / "rejects.csv")["view"].value_counts().to_dict()
+    assert views == {"own": 1, "Sagittal T2/STIR": 10, "Axial T2": 10}
+    with pytest.raises(UserError, match="crops of all views of the marked points, not"):
+        prepare(data, *SMALL, "--no-overviews")
 
 
 @pytest.mark.parametrize("asked", [(), ("--no-overviews",)])
@@ -308,7 +326,7 @@ def test_the_competition_is_fetched_to_the_data_before_it_is_read(
     assert studies_in(cache / "crops.csv") == sorted(STUDIES)
 
 
-Written = list[tuple[int, int, object]]
+Written = list[tuple[int, int, object, float]]
 
 
 @pytest.fixture
@@ -317,9 +335,9 @@ def phantoms(copy: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Writ
     written: Written = []
 
     def write(
-        root: Path, count: int, executor: object, seed: int = 0, progress: Any = None
+        root: Path, count: int, executor: object, seed: int, _: Any, share: float
     ) -> None:
-        written.append((count, seed, executor))
+        written.append((count, seed, executor, share))
         copy(root)
 
     monkeypatch.setattr(input_prep, "write_cohort", write)
@@ -335,8 +353,22 @@ def test_a_phantom_is_written_to_the_data_as_asked(
 ) -> None:
     asked = ("--phantom", 12, "--seed", 4, "--workers", 3, "--no-overviews")
     prepare(tmp_path / "new", *SMALL, *asked)
-    assert phantoms == [(12, 4, pools[3])]
+    assert phantoms == [(12, 4, pools[3], 0.0)]
     assert studies_in(cache / "crops.csv") == sorted(STUDIES)
+
+
+def test_a_phantom_has_the_share_of_variants_that_was_asked_for(
+    tmp_path: Path,
+    prepare: Prepare,
+    phantoms: Written,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ("--phantom", 12, "--phantom-variants", 0.25, "--no-overviews")
+    prepare(tmp_path / "new", *SMALL, *asked)
+    assert [share for *_, share in phantoms] == [0.25]
+    with pytest.raises(SystemExit, match="2"):
+        prepare(tmp_path / "new", "--phantom-variants", 0.25)
+    assert "--phantom-variants goes with --phantom" in capsys.readouterr().err
 
 
 def test_a_phantom_is_not_written_over_a_competition(
@@ -423,6 +455,7 @@ def test_known_bad_points_are_left_out_and_listed_with_their_source(
         *[(40, "known: not a spine (a forum)")] * 2,
     ]
     assert len(rejects) == 7  # the point beside its image is one too
+    assert (rejects["view"] == "own").all()
 
 
 def test_a_second_run_lists_what_is_left_out_once(

@@ -1,6 +1,7 @@
 """A phantom cohort in the competition's layout, with known ground truth.
 
 spine         the spine's curve and its straight coordinates
+variants      anatomy that makes naming levels doubtful
 anatomy       a person: sizes along the spine, the sites
 tissue        brightness of tissues by contrast
 canvas        soft shapes in straight coordinates

@@ -22,11 +22,14 @@ from src.phantom.spine import (
     FIRST_LUMBAR_DISC,
     LUMBAR_DISCS,
     Spine,
+    at_discs,
     draw_spine,
     smoothed,
 )
+from src.phantom.variants import Variant
 
 PROFILE_STEP_MM = 0.25
+TRANSITIONAL_SHARE = 0.06  # of usual studies, with a disc between s1 and s2
 # At each disc: distance of the pedicles' middles from the midline, half width and depth
 # of the bodies, half depth and width of the dural sac.
 PEDICLE_MM = (12, 12, 12.5, 13.5, 14.5, 15, 15.5, 16.5, 18, 19.5, 17, 14, 10)
@@ -46,7 +49,8 @@ class Anatomy:
 
     profiles: name to [m], or [2, m] for (right, left), sampled each PROFILE_STEP_MM
     from start_mm; sites: columns condition, level, a, b, t; habitus: single numbers,
-    such as the fat behind the back; texture: [18, 5] waves of a random field.
+    such as the fat behind the back; texture: [18, 5] waves of a random field; variant:
+    what makes the naming of levels doubtful.
     """
 
     spine: Spine
@@ -55,15 +59,27 @@ class Anatomy:
     sites: pd.DataFrame
     habitus: dict[str, float]
     texture: np.ndarray
+    variant: Variant = "usual"
 
 
-def draw_anatomy(rng: np.random.Generator, narrowing: pd.DataFrame) -> Anatomy:
-    """Draw a person whose graded structures have the given narrowing (rater.py)."""
+def draw_anatomy(
+    rng: np.random.Generator, narrowing: pd.DataFrame, variant: Variant = "usual"
+) -> Anatomy:
+    """Draw a person whose graded structures have the given narrowing (rater.py).
+
+    Some usual people turn out to have a disc between s1 and s2.
+    """
     table = narrowing.pivot(index="condition", columns="level", values="narrowing")
     size = rng.normal(1, 0.05)
     degeneration = np.clip(0.5 * table.mean().to_numpy() + rng.beta(2, 3, 5), 0, 1)
+    if rng.random() < TRANSITIONAL_SHARE and variant == "usual":
+        variant = "s1_s2_disc"
     spine = draw_spine(
-        rng, 0.45 * degeneration**2, size, transitional=rng.random() < 0.06
+        rng,
+        0.45 * degeneration**2,
+        size,
+        transitional=variant == "s1_s2_disc",
+        sixth_lumbar=variant == "sixth_lumbar",
     )
     t = np.arange(spine.t_mm[0], spine.t_mm[-1], PROFILE_STEP_MM)
     profiles = _bone_profiles(t, spine, size) | _disc_profiles(
@@ -83,14 +99,13 @@ def draw_anatomy(rng: np.random.Generator, narrowing: pd.DataFrame) -> Anatomy:
         "girth_mm": rng.uniform(75, 120),
         "brightness_of_marrow": rng.normal(1, 0.12),
     }
-    return Anatomy(
-        spine, t[0], profiles, _sites(spine, profiles, t), habitus, _texture(rng)
-    )
+    sites = _sites(spine, profiles, t)
+    return Anatomy(spine, t[0], profiles, sites, habitus, _texture(rng), variant)
 
 
-def _along(t: np.ndarray, spine: Spine, at_discs: tuple[float, ...]) -> np.ndarray:
-    """Interpolate sizes given at the discs along the spine."""
-    return np.interp(t, spine.disc_mm, at_discs)
+def _along(t: np.ndarray, spine: Spine, sizes: tuple[float, ...]) -> np.ndarray:
+    """Interpolate sizes given at 13 discs along the spine."""
+    return np.interp(t, spine.disc_mm, at_discs(sizes, spine.sixth_lumbar))
 
 
 def _nearest_disc(t: np.ndarray, spine: Spine) -> np.ndarray:
@@ -123,8 +138,8 @@ def _bone_profiles(t: np.ndarray, spine: Spine, size: float) -> dict[str, np.nda
         "from_disc": from_disc,
         "past_endplate": np.abs(from_disc) - spine.disc_height_mm[disc] / 2,
         "from_vertebra": t - middle,
-        "lumbar": (disc < LUMBAR_DISCS.stop).astype(float),
-        "above_sacrum": spine.disc_mm[LUMBAR_DISCS.stop - 1] - t,
+        "lumbar": (disc <= spine.last_disc).astype(float),
+        "above_sacrum": spine.disc_mm[spine.last_disc] - t,
         "below_conus": t - spine.disc_mm[FIRST_LUMBAR_DISC] - 2,
         "body_width": _along(t, spine, BODY_WIDTH_MM) * size,
         "body_depth": _along(t, spine, BODY_DEPTH_MM) * size,
@@ -135,12 +150,13 @@ def _bone_profiles(t: np.ndarray, spine: Spine, size: float) -> dict[str, np.nda
 def _disc_profiles(
     t: np.ndarray, spine: Spine, degeneration: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    degenerations = np.full(len(spine.disc_mm), 0.3) + rng.uniform(-0.2, 0.2, 13)
+    count = len(spine.disc_mm)
+    degenerations = np.full(count, 0.3) + rng.uniform(-0.2, 0.2, count)
     degenerations[LUMBAR_DISCS] = degeneration
     disc = _nearest_disc(t, spine)
     return {
         "nucleus": np.clip(1.05 - 1.15 * degenerations, 0, 1)[disc],
-        "marrow_change": (rng.random(13) < 0.35 * degenerations)[disc].astype(float),
+        "marrow_change": (rng.random(count) < 0.35 * degenerations)[disc].astype(float),
     }
 
 
@@ -156,7 +172,8 @@ def _canal_profiles(
     depth = _along(t, spine, SAC_DEPTH_MM) * size * rng.normal(1, 0.05)
     width = _along(t, spine, SAC_WIDTH_MM) * size * rng.normal(1, 0.05)
     depth_left = depth * (1 - 0.8 * squeeze)
-    front = 1.5 + np.interp(t, spine.disc_mm[[8, 10]], [0, 5]) + 2.8 * squeeze
+    sacrum = spine.disc_mm[[spine.last_disc, spine.last_disc + 2]]
+    front = 1.5 + np.interp(t, sacrum, [0, 5]) + 2.8 * squeeze
     return {
         "canal_depth": depth,
         "recess_out": RECESS_OUT * width,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ from src.errors import UserError
 from src.files import write_csv, write_json
 from src.phantom.rater import RATER_NOISE, THRESHOLDS, ideal_probabilities
 from src.phantom.study import StudyPlan, StudyTruth, write_study
+from src.phantom.variants import choose_variants
 
 SEEN_SITES_FILE = "training_sites.csv"  # the training studies', narrowing included
+VARIANTS_FILE = "variants.csv"  # of all studies, of a cohort with a share of variants
 MARKING_MM = 0.5  # standard deviation of an annotator's clicks
 LABELS = {"normal_mild": "Normal/Mild", "moderate": "Moderate", "severe": "Severe"}
 
@@ -39,29 +42,37 @@ def write_cohort(
     executor: Executor,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    variant_share: float = 0.0,
 ) -> None:
     """Write `count` training and `count` // 5 test studies, at least one.
+
+    variant_share: the share of both whose levels are doubtful (variants.py).
 
     Images come first and train.csv last: a folder with train.csv is whole. After an
     interruption it starts over and writes the same files. Raises UserError if the
     folder holds anything else.
     """
-    _claim(root, count, seed)
+    recipe: dict[str, object] = {"studies": count, "seed": seed}
+    _claim(root, recipe | ({"variants": variant_share} if variant_share else {}))
     tests = max(1, count // 5)
     plans = _plans(count + tests, seed)
+    if variant_share:
+        plans = _with_variants(plans, count, variant_share, seed)
     folders = [root / "train_images"] * count + [root / "test_images"] * tests
     studies = []
     for study in executor.map(write_study, plans, folders):
         studies.append(study)
         progress(len(studies), len(plans))
     _write_truth(studies[count:], truth_folder(root))
+    if variant_share:
+        _write_variants(studies, count, truth_folder(root))
     write_csv(_joined(studies[:count], "sites"), truth_folder(root) / SEEN_SITES_FILE)
     _write_tables(studies[:count], studies[count:], root)
 
 
-def _claim(root: Path, count: int, seed: int) -> None:
+def _claim(root: Path, recipe: dict[str, object]) -> None:
     """Mark the folder as this phantom's; raises UserError if it holds anything else."""
-    marker, recipe = root / "phantom.json", {"studies": count, "seed": seed}
+    marker = root / "phantom.json"
     if root.is_dir() and any(root.iterdir()):
         if not marker.is_file():
             raise UserError(
@@ -71,10 +82,16 @@ def _claim(root: Path, count: int, seed: int) -> None:
         held = json.loads(marker.read_text())
         if held != recipe:
             raise UserError(
-                f"{root} holds an unfinished phantom of {held['studies']} studies, not "
-                f"of {count}: delete it or ask for --phantom {held['studies']}"
+                f"{root} holds an unfinished phantom of {_in_words(held)}, not of "
+                f"{_in_words(recipe)}: delete it or ask for the same again"
             )
     write_json(recipe, marker)
+
+
+def _in_words(recipe: dict[str, object]) -> str:
+    share = recipe.get("variants")
+    variants = f" and --phantom-variants {share}" if share else ""
+    return f"{recipe['studies']} studies with --seed {recipe['seed']}{variants}"
 
 
 def _plans(total: int, seed: int) -> list[StudyPlan]:
@@ -85,6 +102,28 @@ def _plans(total: int, seed: int) -> list[StudyPlan]:
         StudyPlan(int(ids[index]), index, int(seeds[index]), MARKING_MM)
         for index in range(total)
     ]
+
+
+def _with_variants(
+    plans: list[StudyPlan], count: int, share: float, seed: int
+) -> list[StudyPlan]:
+    """Give a share of the first `count` plans a variant, and of the others."""
+    rng = np.random.default_rng([seed, 1])  # the plans' own draws stay as they are
+    sizes = (count, len(plans) - count)
+    variants = [name for size in sizes for name in choose_variants(size, share, rng)]
+    pairs = zip(plans, variants, strict=True)
+    return [replace(plan, variant=variant) for plan, variant in pairs]
+
+
+def _write_variants(studies: list[StudyTruth], count: int, folder: Path) -> None:
+    """List each study's variant: study_id, split, variant."""
+    rows = [
+        (study.sites["study_id"].iloc[0], "train" if index < count else "test")
+        for index, study in enumerate(studies)
+    ]
+    table = pd.DataFrame(rows, columns=["study_id", "split"])
+    table["variant"] = [study.variant for study in studies]
+    write_csv(table, folder / VARIANTS_FILE)
 
 
 def _write_tables(train: list[StudyTruth], test: list[StudyTruth], root: Path) -> None:

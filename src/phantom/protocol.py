@@ -15,6 +15,7 @@ from src.phantom.tissue import STIR, T1, T2
 # it takes longer than rendering the slice.
 ENCODINGS = ("plain", "signed", "inverted", "rescaled", "eight_bit")
 RLE = "rle"
+BELOW_LOWEST_SITE_MM = (8.0, 12.0)  # of a field without the sacrum
 STIR_SHARE, ANGLED_SHARE, SPLIT_SHARE = 0.2, 0.6, 0.15
 
 
@@ -92,7 +93,10 @@ def _sagittal(
     rows = int(rng.choice([256, 288, 320]))
     columns = rows - int(rng.choice([0, 32, 64]))
     spacing = rng.uniform(245, 285) / rows
-    middle = anatomy.spine.to_patient(np.array([0.0, 0, 10])) + rng.normal(0, 1.5, 3)
+    spine = anatomy.spine
+    lower = spine.mobile_discs[-1] - spine.disc_mm[LUMBAR_DISCS][-1]
+    middle = spine.to_patient(np.array([0.0, 0, 10 + lower / 2]))
+    middle += rng.normal(0, 1.5, 3)
     turn, tip = np.radians(rng.normal(0, 2.0, 2))
     across = _unit([1.0, np.tan(turn), np.tan(tip)])
     back = _unit(np.cross([0, 0, 1.0], across))
@@ -101,7 +105,27 @@ def _sagittal(
     corner = middle - back * (half[0] + 12) - foot * half[1]
     count, step = int(rng.integers(13, 16)), rng.uniform(4.0, 4.7)
     offsets = (np.arange(count) - (count - 1) / 2) * step
+    if anatomy.variant == "sacrum_out_of_field":
+        corner = corner + foot * _above_sacrum(
+            rng, anatomy, corner, foot, rows * spacing
+        )
     return _stack(corner, across, offsets, back, foot, spacing), (rows, columns)
+
+
+def _above_sacrum(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    corner: np.ndarray,
+    foot: np.ndarray,
+    height_mm: float,
+) -> float:
+    """Return how far to move an image down so that it ends below the lowest site.
+
+    Mostly negative: up. The millimetres left below the site keep it off the border.
+    """
+    sites = anatomy.spine.to_patient(anatomy.sites[["a", "b", "t"]].to_numpy(float))
+    lowest = ((sites - corner) @ foot).max()
+    return float(lowest + rng.uniform(*BELOW_LOWEST_SITE_MM) - height_mm)
 
 
 def _axial_series(
@@ -110,7 +134,7 @@ def _axial_series(
     """Plan one or two axial series: a straight stack, or blocks along each disc."""
     size = int(rng.choice([256, 288]))
     spacing = rng.uniform(150, 190) / size
-    discs = anatomy.spine.disc_mm[LUMBAR_DISCS]
+    discs = anatomy.spine.mobile_discs
     if rng.random() < ANGLED_SHARE:
         parts = [_angled_block(rng, anatomy, disc, size, spacing) for disc in discs]
     else:
@@ -141,9 +165,9 @@ def _angled_block(
 def _straight_block(
     rng: np.random.Generator, anatomy: Anatomy, size: int, spacing: float
 ) -> tuple[list[SliceGeometry], tuple[int, int]]:
-    """Plan one stack from above l1/l2 to below l5/s1, level with the table."""
+    """Plan one stack from above l1/l2 into the sacrum, level with the table."""
     spine = anatomy.spine
-    ends = spine.to_patient(np.array([[0, 0, d] for d in spine.disc_mm[LUMBAR_DISCS]]))
+    ends = spine.to_patient(np.array([[0, 0, d] for d in spine.mobile_discs]))
     tip = np.radians(rng.normal(0, 4))
     down = _unit([0, np.sin(tip), -np.cos(tip)])
     left = np.array([1.0, 0, 0])

@@ -30,7 +30,8 @@ class Spine:
 
     origin_mm: [n, 3] the rear wall in patient space; axes: [n, 3, 3] with rows left,
     back, down; start_mm: t of the first sample; disc_mm, disc_height_mm: [13] t of
-    each disc's middle and its height, from t9/t10 downwards.
+    each disc's middle and its height, from t9/t10 downwards; sixth_lumbar: whether
+    there is a vertebra between l5 and s1, and so a fourteenth disc.
     """
 
     origin_mm: np.ndarray
@@ -38,6 +39,17 @@ class Spine:
     start_mm: float
     disc_mm: np.ndarray
     disc_height_mm: np.ndarray
+    sixth_lumbar: bool = False
+
+    @property
+    def last_disc(self) -> int:
+        """The index of the disc above the sacrum."""
+        return LUMBAR_DISCS.stop - 1 + self.sixth_lumbar
+
+    @property
+    def mobile_discs(self) -> np.ndarray:
+        """The t of the discs from l1 to the sacrum, those of LUMBAR_DISCS first."""
+        return self.disc_mm[LUMBAR_DISCS.start : self.last_disc + 1]
 
     @property
     def t_mm(self) -> np.ndarray:
@@ -92,31 +104,51 @@ def smoothed(values: np.ndarray, sigma_mm: float) -> np.ndarray:
     return np.convolve(padded, weights / weights.sum(), mode="valid")
 
 
+def at_discs(values: tuple[float, ...], sixth_lumbar: bool) -> np.ndarray:
+    """Return sizes given at 13 discs, or at 14 with the disc below l5 between."""
+    held = np.array(values, float)
+    last = LUMBAR_DISCS.stop - 1
+    between = (held[last - 1] + held[last]) / 2
+    return np.insert(held, last, between) if sixth_lumbar else held
+
+
 def draw_spine(
-    rng: np.random.Generator, disc_loss: np.ndarray, size: float, transitional: bool
+    rng: np.random.Generator,
+    disc_loss: np.ndarray,
+    size: float,
+    transitional: bool,
+    sixth_lumbar: bool = False,
 ) -> Spine:
     """Draw a spine at random, centred on l3 near the patient's origin.
 
     disc_loss: [5] share of the lumbar discs' height lost to degeneration. size scales
     all lengths. A transitional spine has a well-formed disc between s1 and s2.
     """
-    body = np.array(BODY_HEIGHT_MM, float) * size * rng.normal(1, 0.03)
-    disc = np.array(DISC_HEIGHT_MM, float) * size * rng.normal(1, 0.06, 13)
+    heights, l5 = np.array(BODY_HEIGHT_MM, float), VERTEBRAE.index("l5")
+    if sixth_lumbar:
+        heights = np.insert(heights, l5, heights[l5])
+    body = heights * size * rng.normal(1, 0.03)
+    disc = at_discs(DISC_HEIGHT_MM, sixth_lumbar) * size
+    disc *= rng.normal(1, 0.06, len(disc))
     disc[LUMBAR_DISCS] *= 1 - disc_loss
     if transitional:
-        disc[LUMBAR_DISCS.stop] = 7 * size
+        disc[LUMBAR_DISCS.stop + sixth_lumbar] = 7 * size
     disc_mm = np.cumsum(body)[:-1] + np.cumsum(disc) - disc / 2
     disc_mm = disc_mm - disc_mm[FIRST_LUMBAR_DISC + 2]
 
     t = np.arange(disc_mm[0] - 160, disc_mm[-1] + 120, STEP_MM)
-    lordosis = np.array(LEAN_DEGREES, float) * rng.uniform(0.5, 1.05)
-    lordosis += rng.normal(0, 1.5, 13) + rng.normal(0, 3)
+    lordosis = at_discs(LEAN_DEGREES, sixth_lumbar) * rng.uniform(0.5, 1.05)
+    lordosis += rng.normal(0, 1.5, len(disc)) + rng.normal(0, 3)
     lean = np.radians(smoothed(np.interp(t, disc_mm, lordosis), 10))
     waves = rng.normal(0, 2.0) * np.sin(t / 60 + rng.uniform(0, 2 * np.pi))
     side = np.radians(smoothed(waves + rng.normal(0, 1.5), 10))
     roll = np.radians(rng.normal(0, 2.5) + rng.normal(0, 2.0) * np.sin(t / 80))
     return Spine(
-        *_curve(t, lean, side, roll, rng), t[0], disc_mm=disc_mm, disc_height_mm=disc
+        *_curve(t, lean, side, roll, rng),
+        t[0],
+        disc_mm=disc_mm,
+        disc_height_mm=disc,
+        sixth_lumbar=sixth_lumbar,
     )
 
 

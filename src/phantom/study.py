@@ -13,6 +13,7 @@ from src.phantom.dicom_writer import write_slice
 from src.phantom.protocol import Scan, draw_scans
 from src.phantom.rater import draw_narrowing, draw_severity
 from src.phantom.scanner import render
+from src.phantom.variants import Variant
 
 UNGRADED_STUDIES = 0.1  # share of studies with a level without labels
 MARGIN_PX = 4  # a site closer to the border is not marked
@@ -26,6 +27,7 @@ class StudyPlan:
     index: int  # of the study in its cohort, which picks the quirks
     seed: int
     marking_mm: float  # std of the marked points, in each pixel direction
+    variant: Variant = "usual"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +35,14 @@ class StudyTruth:
     """A written study's tables.
 
     sites: study_id, condition, level, narrowing, severity (None without a label);
-    points: as the competition's coordinates; series: study_id, series_id, description.
+    points: as the competition's coordinates; series: study_id, series_id, description;
+    variant: the person's, which may be unusual although the plan's is not.
     """
 
     sites: pd.DataFrame
     points: pd.DataFrame
     series: pd.DataFrame
+    variant: Variant = "usual"
 
 
 def write_study(plan: StudyPlan, images: Path) -> StudyTruth:
@@ -47,7 +51,7 @@ def write_study(plan: StudyPlan, images: Path) -> StudyTruth:
     rng = np.random.default_rng(plan.seed)
     sites = draw_narrowing(rng)
     sites["severity"] = draw_severity(sites["narrowing"].to_numpy(), rng)
-    anatomy = draw_anatomy(rng, sites)
+    anatomy = draw_anatomy(rng, sites, plan.variant)
     scans = dict(
         zip(
             _series_ids(rng),
@@ -71,7 +75,7 @@ def write_study(plan: StudyPlan, images: Path) -> StudyTruth:
         [(plan.study_id, number, scan.description) for number, scan in scans.items()],
         columns=["study_id", "series_id", "series_description"],
     )
-    return StudyTruth(sites, points, series)
+    return StudyTruth(sites, points, series, anatomy.variant)
 
 
 def _series_ids(rng: np.random.Generator) -> list[int]:

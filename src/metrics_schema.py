@@ -132,10 +132,28 @@ class SubmissionEntry(FullScore):
     floor: float
 
 
-class CalibrationEntry(TypedDict):
-    """The fields of classification/calibration.py's Calibration."""
+class FamilyCalibration(TypedDict):
+    """A family's Correction of classification/calibration.py, and its effect.
 
-    temperatures: dict[str, float]
+    temperature: None for a method without one; loss, calibrated_loss, prior_loss: the
+    weighted log loss of its graded sites, by the runs' probabilities, by them after a
+    fit on other studies, and by the prior of the training studies.
+    """
+
+    method: str
+    temperature: float | None
+    prior_weight: float
+    gain: float
+    standard_error: float
+    loss: float
+    calibrated_loss: float
+    prior_loss: float
+
+
+class CalibrationEntry(TypedDict):
+    """classification/calibration.py's Calibration, of the families with labels."""
+
+    families: dict[str, FamilyCalibration]
     any_severe: float
     gain: float
 
@@ -179,6 +197,42 @@ class SeverityEntry(PartialScore):
     runs: list[SeverityRun]
 
 
+class PairedDifference(TypedDict):
+    """Two entries' figures on the same rows: first less second, and a 95 % interval.
+
+    first: the better one; shown: whether the difference is shown, by the interval.
+    """
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    shown: bool
+
+
+class PairedGroup(TypedDict):
+    """Entries tested on the same rows, best first, with their figures; every pair.
+
+    The intervals hold for all pairs at once, as `paired_differences` in
+    classification/paired_bootstrap.py says.
+    """
+
+    split: str
+    slices: str
+    folds: list[str]
+    studies: int
+    figures: dict[str, float]
+    pairs: list[PairedDifference]
+
+
+class PairedComparison(TypedDict):
+    """Groups of entries that could be compared; skipped: entries that could not."""
+
+    groups: list[PairedGroup]
+    skipped: list[str]
+
+
 class LocationShares(TypedDict):
     """Shares of all marked sites of a series type; of its studies, the last.
 
@@ -208,10 +262,15 @@ LocationMetrics = dict[str, LocationEntry]  # by series description
 
 
 class Metrics(TypedDict, total=False):
-    """metrics.json; location_together: of each fold's runs as an ensemble."""
+    """metrics.json; location_together: of each fold's runs as an ensemble.
+
+    condition_paired: differences in top-1; severity_paired: in the competition's score.
+    """
 
     condition: ConditionMetrics
+    condition_paired: PairedComparison
     severity: SeverityEntry
+    severity_paired: PairedComparison
     location: LocationMetrics
     location_together: LocationMetrics
     submission: SubmissionEntry

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from src.competition.constants import CONDITIONS, LEVELS, SEVERITIES
-from src.competition.metric import Score, score
+from src.competition.metric import TERMS, Score, score, study_losses
 from src.errors import UserError
 
 Row = tuple[int, str, str, str | None, tuple[float, float, float]]
@@ -169,3 +169,24 @@ def test_labels_without_any_severity_are_refused() -> None:
     truth, answers = tables([(*row[:3], None, row[4]) for row in ROWS])
     with pytest.raises(UserError, match="no spinal row"):
         score(truth, answers)
+
+
+def test_a_studys_losses_worked_out_by_hand() -> None:
+    losses, weights = study_losses(*tables(ROWS))
+    assert tuple(losses.columns) == tuple(weights.columns) == TERMS
+    assert weights.loc[1].tolist() == [3, 5, 0, 2]  # spinal 1 + 2, foraminal 1 + 4
+    assert weights.loc[2].tolist() == [1, 0, 2, 1]
+    assert weights.loc[3].tolist() == [5, 0, 4, 4]
+    # Study 1's largest severe probability of labelled canals is .20; it is not severe.
+    by_hand = [-log(0.7) - 2 * log(0.5), -log(0.9) - 4 * log(0.25), 0, -2 * log(0.8)]
+    assert losses.loc[1].tolist() == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_studies_losses_by_their_weights_are_the_scores_terms(seed: int) -> None:
+    truth, answers = random_tables(seed)
+    losses, weights = study_losses(truth, answers)
+    expected = score(truth, answers).to_dict()
+    terms = (losses.sum() / weights.sum()).to_dict()
+    assert terms == pytest.approx({name: expected[name] for name in TERMS})
+    assert len(losses) == len(weights) == truth["study_id"].nunique()

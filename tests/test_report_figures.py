@@ -384,7 +384,7 @@ MARKED = [
 def preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The preview of two studies: its panels, its crops, and the images' folder."""
     names = ["crop", "study_id", "series_id", "instance_number", "level", "x", "y"]
-    table = pd.DataFrame(MARKED, columns=names).merge(SERIES)
+    table = pd.DataFrame(MARKED, columns=names).merge(SERIES).assign(view="own")
     crops = np.random.default_rng(0).integers(0, 255, (10, 5, 16, 16), np.uint8)
     spec, empty = CropSpec(16, 12, 5), pd.DataFrame()
     cache = CropCache(tmp_path, crops, table, empty, empty, spec, {})

@@ -85,7 +85,7 @@ def report(
     monkeypatch.setattr(overview_cache, "open_overviews", lambda path: path)
     monkeypatch.setattr(location_task, "ensemble_errors", ask)
     monkeypatch.setattr(location_section, "add_location", add)
-    cache = SimpleNamespace(table=pd.DataFrame(), path=tmp_path / "cache")
+    cache = SimpleNamespace(sites=pd.DataFrame(), path=tmp_path / "cache")
     report_location(runs, cache, FOLDS, None, reported.out)
     return reported
 

@@ -122,7 +122,7 @@ def section(tmp_path: Path) -> list[Part]:
     table = pd.DataFrame({"study_id": [1, 1, 1, 2, 2, 3, 3]})
     page = HtmlReport("A report")
     condition_section.write_condition_section(
-        page, SimpleNamespace(table=table, spec="3 slices"), entries, figures
+        page, SimpleNamespace(sites=table, spec="3 slices"), entries, figures
     )
     return parts_of(page, tmp_path)
 
@@ -183,7 +183,18 @@ SEVERITY = {
         "any_severe": 0.34,
     },
     "calibration": {
-        "temperatures": {"spinal": 1.1, "foraminal": 1.2, "subarticular": 1.3},
+        "families": {
+            "spinal": {
+                **{"method": "temperature", "temperature": 1.1, "prior_weight": 0.35},
+                **{"gain": 0.021, "standard_error": 0.011, "loss": 0.77},
+                **{"calibrated_loss": 0.66, "prior_loss": 0.55},
+            },
+            "foraminal": {
+                **{"method": "logistic", "temperature": None, "prior_weight": 0.0},
+                **{"gain": 0.041, "standard_error": 0.012, "loss": 0.44},
+                **{"calibrated_loss": 0.43, "prior_loss": 0.45},
+            },
+        },
         **{"any_severe": 1.25, "gain": 0.03},
     },
     "reliability": {
@@ -217,11 +228,21 @@ def test_the_severity_section_has_each_score_in_its_row(
         ["calibrated, cross-fitted", "0.480", "0.410", "0.520", "0.630", "0.340"],
         ["weighted prior", "0.780", "-", "-", "-", "-"],
     ]
-    row = dict(zip(*calibration, strict=True))
-    assert row == {
-        **{f"{name} temperature": f"1.{n}00" for n, name in enumerate(heads[1:4], 1)},
-        **{"spinal severe factor": "1.250", "gain": "0.030"},
-    }
+    assert [row[:5] for row in calibration] == [
+        ["family", "correction", "temperature", "share of the prior", "loss"],
+        ["spinal", "temperature", "1.100", "0.350", "0.770"],
+        ["foraminal", "logistic", "-", "0.000", "0.440"],
+    ]
+    assert [row[5:] for row in calibration] == [
+        ["calibrated", "prior", "gain", "its standard error"],
+        ["0.660", "0.550", "0.021", "0.011"],
+        ["0.430", "0.450", "0.041", "0.012"],
+    ]
+    said = " ".join(text for tag, text in parts if tag == "p")
+    assert "multiplied by 1.25" in said
+    assert "a gain of 0.0300" in said
+    assert said.count("no better than the prior") == 1
+    assert "the spinal grades score 0.770, no better than the prior's 0.550" in said
     assert dict(zip(*runs, strict=True)) == {
         **{"backbone": "resnet18", "slices": "attention", "fold": "2"},
         **{"seed": "4", "studies": "13", "score": "0.570"},
@@ -234,8 +255,12 @@ def test_the_severity_section_has_each_score_in_its_row(
     assert "775 labelled rows of 31 studies" in words
 
 
+LEFT_ALONE = {
+    **{"method": "identity", "temperature": None, "prior_weight": 0.0, "gain": 0.0},
+    **{"standard_error": 0.0, "loss": 0.4, "calibrated_loss": 0.4, "prior_loss": 0.5},
+}
 IDENTITY = {
-    "temperatures": dict.fromkeys(("spinal", "foraminal", "subarticular"), 1.0),
+    "families": {"spinal": LEFT_ALONE, "foraminal": LEFT_ALONE},
     **{"any_severe": 1.0, "gain": 0.0},
 }
 
@@ -247,7 +272,8 @@ def test_a_calibration_that_changes_nothing_is_neither_shown_nor_drawn(
     metrics = {**SEVERITY, "calibration": IDENTITY}
     add_severity(page, metrics, tmp_path / "figures")
     parts = parts_of(page, tmp_path)
-    scores, runs, teams = tables_under(parts, "How severe")
+    scores, families, runs, teams = tables_under(parts, "How severe")
+    assert [row[1] for row in families[1:]] == ["identity"] * 2
     assert [row[0] for row in scores[1:]] == ["of the runs", "weighted prior"]
     assert (runs[0][0], teams[0][0]) == ("backbone", "team")
     mentions = [text for tag, text in parts if tag != "table" and "alibrat" in text]
@@ -280,9 +306,12 @@ def test_a_score_that_a_family_is_missing_for_is_a_dash(
     assert runs[1][-1] == "-"
 
 
-def test_a_factor_alone_is_a_calibration() -> None:
-    metrics = {**SEVERITY, "calibration": {**IDENTITY, "any_severe": 1.1}}
-    assert len(score_table(metrics)) == 3
+def test_a_factor_or_a_blend_alone_is_a_calibration() -> None:
+    blended = {**IDENTITY["families"], "spinal": {**LEFT_ALONE, "prior_weight": 0.1}}
+    for change in ({"any_severe": 1.1}, {"families": blended}):
+        metrics = {**SEVERITY, "calibration": {**IDENTITY, **change}}
+        assert len(score_table(metrics)) == 3
+    assert len(score_table({**SEVERITY, "calibration": IDENTITY})) == 2
 
 
 def test_the_reliability_plot_has_predicted_along_x_and_observed_along_y(

@@ -17,6 +17,7 @@ from src.errors import UserError
 from src.metrics_schema import FullScore
 
 _WEIGHTS = np.array(SEVERITY_WEIGHTS)
+TERMS = (*FAMILIES, "any_severe")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,29 @@ def score(truth: pd.DataFrame, submission: pd.DataFrame) -> Score:
     return Score(score=float(np.mean(list(terms.values()))), **terms)
 
 
+def study_losses(
+    truth: pd.DataFrame, submission: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split the score by study: the weighted losses, and the weights.
+
+    Both have a row a study and the columns TERMS, 0 where a study has no row of it. The
+    losses' sum by their weights' is the term that `score` returns.
+    """
+    rows = _scored_rows(truth, submission)
+    grade = rows["grade"].to_numpy()
+    rows["weight"] = _WEIGHTS[grade]
+    rows["loss"] = rows["weight"] * _row_losses(grade, rows[list(SEVERITIES)])
+    sums = rows.groupby(["study_id", "family"])[["loss", "weight"]].sum().unstack()
+    worst = _worst_rows(rows[rows["family"] == "spinal"])
+    weight = pd.Series(worst.weights, index=worst.studies)
+    loss = weight * _row_losses(worst.classes, worst.predicted)
+    losses, weights = (
+        sums[name].assign(any_severe=last).reindex(columns=TERMS).fillna(0.0)
+        for name, last in (("loss", loss), ("weight", weight))
+    )
+    return losses, weights
+
+
 def log_loss(classes: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> float:
     """Weighted mean of -log p of the true class.
 
@@ -58,10 +82,17 @@ def log_loss(classes: np.ndarray, predicted: np.ndarray, weights: np.ndarray) ->
     0 and 1 by float64's epsilon and each row is then divided by its sum, as
     scikit-learn's log_loss did when the competition ran; later ones leave the sum.
     """
+    return float(np.average(_row_losses(classes, predicted), weights=weights))
+
+
+def _row_losses(
+    classes: np.ndarray, predicted: np.ndarray | pd.DataFrame
+) -> np.ndarray:
     epsilon = np.finfo(np.float64).eps
-    kept = np.clip(predicted, epsilon, 1 - epsilon)
+    kept = np.clip(np.asarray(predicted), epsilon, 1 - epsilon)
     right = np.take_along_axis(kept, classes[:, None], axis=1)[:, 0]
-    return float(np.average(-np.log(right / kept.sum(axis=1)), weights=weights))
+    losses: np.ndarray = -np.log(right / kept.sum(axis=1))
+    return losses
 
 
 def _family_loss(rows: pd.DataFrame, family: str) -> float:
@@ -75,12 +106,28 @@ def _family_loss(rows: pd.DataFrame, family: str) -> float:
     return log_loss(grade, chosen[list(SEVERITIES)].to_numpy(), _WEIGHTS[grade])
 
 
-def _any_severe_loss(spinal: pd.DataFrame) -> float:
+@dataclass(frozen=True, eq=False)
+class _WorstRows:
+    """Whether a study is severe: classes [n] of predicted [n, 2], weights [n]."""
+
+    studies: pd.Index
+    classes: np.ndarray
+    predicted: np.ndarray
+    weights: np.ndarray
+
+
+def _worst_rows(spinal: pd.DataFrame) -> _WorstRows:
     # Weights grow with severity, so a study's largest weight is its worst row's.
-    worst = spinal.groupby("study_id")["grade"].max().to_numpy()
-    severe = spinal.groupby("study_id")["severe"].max().to_numpy()
+    most = spinal.groupby("study_id")[["grade", "severe"]].max()
+    worst, severe = most["grade"].to_numpy(), most["severe"].to_numpy()
     is_severe = (worst == SEVERITIES.index("severe")).astype(int)
-    return log_loss(is_severe, np.stack([1 - severe, severe], axis=1), _WEIGHTS[worst])
+    predicted = np.stack([1 - severe, severe], axis=1)
+    return _WorstRows(most.index, is_severe, predicted, _WEIGHTS[worst])
+
+
+def _any_severe_loss(spinal: pd.DataFrame) -> float:
+    rows = _worst_rows(spinal)
+    return log_loss(rows.classes, rows.predicted, rows.weights)
 
 
 def _scored_rows(truth: pd.DataFrame, submission: pd.DataFrame) -> pd.DataFrame:

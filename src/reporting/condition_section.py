@@ -57,7 +57,7 @@ def draw_figures(
         Figure(number, title, folder / f"figure{number}_{name}.png")
         for number, (name, title) in enumerate(FIGURES.items(), start=1)
     )
-    plots.plot_class_counts(cache.table, counts.path)
+    plots.plot_class_counts(cache.sites, counts.path)
     draw_pipeline(cache, pipeline.path)
     plot_accuracy(condition, accuracy.path)
     plot_losses(condition, histories, loss.path)
@@ -71,7 +71,7 @@ def draw_pipeline(cache: CropCache, path: Path) -> None:
         with replacing(path) as temporary:
             shutil.copyfile(preview, temporary)
     else:
-        plots.plot_crop_samples(cache.crops, cache.table, path)
+        plots.plot_crop_samples(cache.crops, cache.sites, path)
 
 
 BASELINES = (
@@ -123,7 +123,7 @@ def _add_figures(page: HtmlReport, figures: Sequence[Figure], *numbers: int) -> 
 def _add_experiment(
     page: HtmlReport, cache: CropCache, condition: ConditionMetrics
 ) -> None:
-    table = cache.table
+    table = cache.sites
     page.paragraph(
         f"The cache holds {len(table):,} crops ({cache.spec}) around the marked points "
         f"of {table['study_id'].nunique():,} studies. A network is given a crop and "

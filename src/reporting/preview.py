@@ -22,8 +22,8 @@ def draw_preview(cache: CropCache, images: Path, path: Path) -> None:
 
     Below each slice: the three middle slices of the crop around its ringed point.
     """
-    study = cache.table["study_id"].value_counts().idxmax()
-    table = cache.table[cache.table["study_id"] == study]
+    study = cache.sites["study_id"].value_counts().idxmax()
+    table = cache.sites[cache.sites["study_id"] == study]
     types = [t for t in SERIES_DESCRIPTIONS if (table["series_description"] == t).any()]
     figure = plt.figure(figsize=(3.6 * len(types), 5.2), layout="constrained")
     grid = figure.add_gridspec(2, 3 * len(types), height_ratios=(3, 1))

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from src.classification.prior_comparison import prior_warnings
 from src.metrics_schema import PartialScore, SeverityEntry
 from src.reporting.html_report import HtmlReport
 from src.reporting.paper_results import LEADERBOARD
@@ -19,7 +20,10 @@ UNCALIBRATED = "#888888"
 def is_calibrated(metrics: SeverityEntry) -> bool:
     """Check that these runs' calibration changes any probability."""
     fitted = metrics["calibration"]
-    return any(n != 1 for n in (*fitted["temperatures"].values(), fitted["any_severe"]))
+    return fitted["any_severe"] != 1 or any(
+        one["method"] != "identity" or one["prior_weight"] > 0
+        for one in fitted["families"].values()
+    )
 
 
 def score_table(metrics: SeverityEntry) -> Rows:
@@ -41,13 +45,21 @@ def runs_table(metrics: SeverityEntry) -> Rows:
 
 
 def calibration_table(metrics: SeverityEntry) -> Rows:
-    """Tabulate the calibration that predict_submission.py applies."""
-    fitted = metrics["calibration"]
-    temperatures = {
-        f"{name} temperature": t for name, t in fitted["temperatures"].items()
-    }
-    factor, gain = fitted["any_severe"], fitted["gain"]
-    return [{**temperatures, "spinal severe factor": factor, "gain": gain}]
+    """Tabulate each family's correction, and its loss beside the prior's."""
+    return [
+        {
+            "family": name,
+            "correction": one["method"],
+            "temperature": EMPTY if one["temperature"] is None else one["temperature"],
+            "share of the prior": one["prior_weight"],
+            "loss": one["loss"],
+            "calibrated": one["calibrated_loss"],
+            "prior": one["prior_loss"],
+            "gain": one["gain"],
+            "its standard error": one["standard_error"],
+        }
+        for name, one in metrics["calibration"]["families"].items()
+    ]
 
 
 def add_severity(page: HtmlReport, metrics: SeverityEntry, figures: Path) -> None:
@@ -80,19 +92,25 @@ def add_severity(page: HtmlReport, metrics: SeverityEntry, figures: Path) -> Non
 
 
 def _add_calibration(page: HtmlReport, metrics: SeverityEntry) -> None:
-    if not is_calibrated(metrics):
+    fitted = metrics["calibration"]
+    if is_calibrated(metrics):
+        page.paragraph(
+            "A family is calibrated by a temperature or a logistic regression on its "
+            "log probabilities and level, and blended with the prior, if that gains "
+            "more than the gain's standard error by nested folds. The canal's "
+            "probability of severe is then multiplied by "
+            f"{fitted['any_severe']:.3g}. The score above is cross-fitted: each fifth "
+            "of the studies is corrected by a fit to the other four, a gain of "
+            f"{fitted['gain']:.4f}. `predict_submission.py` applies the fit to all:"
+        )
+    else:
         page.paragraph(
             "No calibration is applied: it brought no gain on studies that it was not "
             "fitted on, or there are too few studies to fit it."
         )
-        return
-    page.paragraph(
-        "The calibration is a temperature for each family and a factor on the spinal "
-        "canal's probability of severe. Its score above is cross-fitted: each fifth of "
-        "the studies is corrected by a fit to the other four. `predict_submission.py` "
-        "applies the fit to all of them:"
-    )
     page.table(calibration_table(metrics))
+    for sentence in prior_warnings(fitted["families"]):
+        page.paragraph(sentence)
 
 
 def draw_reliability(metrics: SeverityEntry, path: Path) -> None:

@@ -22,7 +22,12 @@ from src.console import say, show_table
 from src.errors import UserError
 from src.files import write_json
 from src.json_object import read_object
-from src.metrics_schema import ConditionMetrics, LocationMetrics, Metrics
+from src.metrics_schema import (
+    ConditionMetrics,
+    LocationMetrics,
+    Metrics,
+    PairedComparison,
+)
 from src.reporting.tables import (
     baselines_table,
     leakage_table,
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from src.cache.crop_cache import CropCache
     from src.classification.aggregate import RunEvaluation
     from src.reporting.html_report import HtmlReport
+    from src.reporting.paired_section import Figure
     from src.training.run_folder import Run
 
 
@@ -118,15 +124,20 @@ def report_condition(
 ) -> None:
     """Report the condition runs' accuracy beside the paper's."""
     from src.classification.aggregate import condition_metrics
+    from src.classification.paired_comparison import compare_conditions
     from src.reporting.condition_section import add_condition
+    from src.reporting.paired_section import add_paired
     from src.training.run_folder import read_history
 
     evaluations = [evaluation_of(run, cache, folds) for run in runs]
     histories = {r.folder.name: read_history(r.folder / "history.jsonl") for r in runs}
     metrics = sort_as_paper(condition_metrics(evaluations))
-    add_metrics({"condition": metrics}, out)
+    paired = compare_conditions(evaluations)
+    add_metrics({"condition": metrics, "condition_paired": paired}, out)
     add_condition(page, cache, metrics, histories, out)
+    add_paired(page, paired, "top1", out / "figures" / "condition_paired.png")
     show_condition(metrics)
+    show_paired(paired, "top1")
 
 
 def report_severity(
@@ -137,7 +148,10 @@ def report_severity(
     out: Path,
 ) -> None:
     """Report the competition's score of all severity runs together."""
+    from src.classification.paired_comparison import compare_severities
+    from src.classification.prior_comparison import prior_warnings
     from src.classification.severity_metrics import severity_metrics
+    from src.reporting.paired_section import add_paired
     from src.reporting.severity_section import add_severity, score_table
 
     fair = [run for run in runs if run.config.split == "study"]
@@ -147,10 +161,15 @@ def report_severity(
     if fair:
         tables = {run.folder.name: predictions_of(run, cache, folds)[0] for run in fair}
         metrics = severity_metrics(fair, tables, cache.labels)
-        add_metrics({"severity": metrics}, out)
+        paired = compare_severities(fair, tables, cache.labels)
+        add_metrics({"severity": metrics, "severity_paired": paired}, out)
         add_severity(page, metrics, out / "figures")
+        add_paired(page, paired, "score", out / "figures" / "severity_paired.png")
         title = f"Severity, unseen studies: {metrics['studies']}; lower is better"
         show_table(title, score_table(metrics))
+        for sentence in prior_warnings(metrics["calibration"]["families"]):
+            say(sentence)
+        show_paired(paired, "score")
 
 
 def report_location(
@@ -180,7 +199,7 @@ def report_location(
     ensemble: LocationMetrics = {}
     pooled = f", {len(runs)} runs pooled" if len(runs) > 1 else ""
     show_table(f"Located sites in unseen studies{pooled}", location_table(metrics))
-    joint = ensemble_errors(runs, cache.table, folds, overviews)
+    joint = ensemble_errors(runs, cache.sites, folds, overviews)
     if joint is not None:
         ensembles = fold_ensembles(runs).values()
         if skipped := len(runs) - sum(map(len, ensembles)):
@@ -201,7 +220,7 @@ def evaluation_of(
     from src.classification.aggregate import evaluate_run
 
     table, splits = predictions_of(run, cache, folds)
-    return evaluate_run(run.folder.name, run.config, table, cache.table, splits)
+    return evaluate_run(run.folder.name, run.config, table, cache.sites, splits)
 
 
 def predictions_of(
@@ -211,7 +230,7 @@ def predictions_of(
     from src.classification.predictions import read_predictions
     from src.training.splits import crop_splits, first_studies
 
-    config, sites = run.config, cache.table
+    config, sites = run.config, cache.sites
     seed = config.hyperparameters.seed
     splits = crop_splits(sites, folds, config.split, config.fold, seed)
     splits = splits.where(first_studies(sites, config.limit))
@@ -228,6 +247,16 @@ def show_condition(metrics: ConditionMetrics) -> None:
         "Baselines without a network, on the same crops, %", baselines_table(metrics)
     )
     show_table("Train/test overlap", leakage_table(metrics))
+
+
+def show_paired(comparison: PairedComparison, figure: "Figure") -> None:
+    """Print the paired differences, and which entry is best and where it is shown."""
+    from src.reporting.paired_section import paired_table, paired_title, verdicts
+
+    for group in comparison["groups"]:
+        show_table(paired_title(group, figure), paired_table(group, figure))
+    for sentence in verdicts(comparison, figure):
+        say(sentence)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Calibration: it corrects overconfidence, and its gain is measured out of fold."""
+"""Calibration: the correction that is applied, and the file that holds it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,129 +15,112 @@ from src.classification.calibration import (
     IDENTITY,
     PROBABILITY_COLUMNS,
     Calibration,
-    cross_fitted_probabilities,
-    fit_calibration,
+    Correction,
     load_calibration,
     out_of_fold_probabilities,
     save_calibration,
 )
-from src.competition.constants import (
-    CONDITIONS,
-    FAMILY_OF,
-    LEVELS,
-    SEVERITIES,
-    SEVERITY_WEIGHTS,
-    SPINAL,
-)
-from src.competition.metric import score
-from src.competition.submission import label_row_ids
+from src.competition.constants import CONDITIONS, FAMILIES, LEVELS, SEVERITIES, SPINAL
 from src.errors import UserError
 
-
-def cohort(studies: int, sharpened: float, seed: int = 0) -> pd.DataFrame:
-    """Sites whose severity is drawn from known probabilities; predictions are sharper.
-
-    The best prediction under the metric's weights is the probabilities times these.
-    """
-    rng = np.random.default_rng(seed)
-    rows = []
-    for study in range(studies):
-        for condition in CONDITIONS:
-            for level in LEVELS:
-                true = rng.dirichlet((2.0, 0.7, 0.4))
-                grade = rng.choice(3, p=true)
-                best = true * SEVERITY_WEIGHTS / (true * SEVERITY_WEIGHTS).sum()
-                predicted = best**sharpened / (best**sharpened).sum()
-                rows.append((study, condition, level, SEVERITIES[grade], *predicted))
-    columns = ["study_id", "condition", "level", "severity", *PROBABILITY_COLUMNS]
-    return pd.DataFrame(rows, columns=columns)
+NAMES = [f"p_{name}" for name in SEVERITIES]
+FORAMEN = "left_neural_foraminal_narrowing"
+HALF = (0.5 * np.eye(3)).tolist()
+# What a regression may have found: severe raised at one level, classes mixed.
+MATRIX = [[1.0, 0.0, -0.5], [0.0, 1.0, 0.0], [0.25, 0.0, 0.5]]
+INTERCEPTS = {level: [0.0, 0.0, 0.0] for level in LEVELS} | {"l5_s1": [0.0, 0.1, 0.7]}
+SOME = Calibration(
+    {
+        "spinal": Correction("temperature", HALF, prior_weight=0.25, gain=0.1),
+        "foraminal": Correction("logistic", MATRIX, INTERCEPTS, standard_error=0.02),
+        "subarticular": Correction(),
+    },
+    1.5,
+    0.1,
+)
 
 
-@pytest.fixture
-def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Search few temperatures and factors, so that a fit is quick."""
-    temperatures = 2 ** np.arange(-0.5, 2, 0.5)
-    monkeypatch.setattr("src.classification.calibration.TEMPERATURES", temperatures)
-    monkeypatch.setattr("src.classification.calibration.FACTORS", FACTORS)
-
-
-FACTORS = np.linspace(1.0, 2.0, 5)
-PATTERNS = {"spinal": [0, 0, 1, 2], "foraminal": [0, 0, 0, 1, 1, 2]}
-PATTERNS["subarticular"] = [0, 1, 2]
-
-
-def sharpened(powers: dict[str, float]) -> pd.DataFrame:
-    """Twelve studies; a family's prediction is its weighted shares to a power.
-
-    Under the metric's weights no constant is better than the weighted shares: a
-    family's temperature must be its power.
-    """
-    rows = []
-    for study in range(12):
-        for condition in CONDITIONS:
-            grades = PATTERNS[FAMILY_OF[condition]]
-            shares = np.bincount(grades) * SEVERITY_WEIGHTS / len(grades)
-            sharp = shares ** powers[FAMILY_OF[condition]]
-            for index, level in enumerate(LEVELS):
-                grade = SEVERITIES[grades[(5 * study + index) % len(grades)]]
-                rows.append((study, condition, level, grade, *sharp / sharp.sum()))
-    columns = ["study_id", "condition", "level", "severity", *PROBABILITY_COLUMNS]
-    return pd.DataFrame(rows, columns=columns)
-
-
-@pytest.mark.usefixtures("coarse")
-def test_each_familys_temperature_is_the_best_under_the_metrics_weights() -> None:
-    powers = {"spinal": 2.0, "foraminal": 1.0, "subarticular": 2**0.5}
-    fitted = fit_calibration(sharpened(powers))
-    assert fitted.temperatures == pytest.approx(powers, abs=1e-3)
-
-
-def scored(table: pd.DataFrame, **probabilities: np.ndarray) -> float:
-    """Score a table's probabilities, or others, by the competition's metric."""
-    submission = table.assign(**probabilities)
-    submission.insert(0, "row_id", label_row_ids(table))
-    return score(table, submission).score
-
-
-@pytest.mark.usefixtures("coarse")
-def test_factor_and_gain_are_by_the_competitions_score() -> None:
-    table = cohort(12, sharpened=2.0, seed=5)
-    canal = table["condition"] == SPINAL
-    table.loc[canal, "severe"] /= 3
-    table[PROBABILITY_COLUMNS] = table[PROBABILITY_COLUMNS].div(
-        table[PROBABILITY_COLUMNS].sum(axis=1), axis=0
+def corrected(
+    calibration: Calibration,
+    condition: str,
+    row: tuple[float, float, float],
+    level: str = "l1_l2",
+    prior: tuple[float, float, float] = (0.2, 0.3, 0.5),
+) -> np.ndarray:
+    """Correct the probabilities of one site, between two of other families."""
+    others = [name for name in CONDITIONS[:4:3] if name != condition]
+    sites = pd.DataFrame(
+        {
+            "condition": [others[0], condition, others[-1]],
+            "level": ["l2_l3", level, "l4_l5"],
+        },
+        index=[7, 7, 3],
     )
-    fitted = fit_calibration(table)
-
-    def with_factor(factor: float) -> float:
-        some = replace(fitted, any_severe=factor)
-        new = some.apply(table[PROBABILITY_COLUMNS].to_numpy(), table["condition"])
-        return scored(table, **dict(zip(PROBABILITY_COLUMNS, new.T, strict=True)))
-
-    assert fitted.any_severe == min(FACTORS, key=with_factor) == 1.5
-    gain = scored(table) - scored(table, **cross_fitted_probabilities(table))
-    assert fitted.gain == pytest.approx(gain, abs=1e-4)
-    assert gain > 0.1
+    rows = np.array([(0.1, 0.1, 0.8), row, (0.3, 0.3, 0.4)])
+    priors = np.array([(0.9, 0.05, 0.05), prior, (0.6, 0.2, 0.2)])
+    return calibration.apply(rows, sites, priors)[1]
 
 
-@pytest.mark.usefixtures("coarse")
-def test_a_calibration_without_a_gain_on_other_studies_is_not_applied() -> None:
-    table = cohort(10, sharpened=1.0)
-    assert scored(table) < scored(table, **cross_fitted_probabilities(table))
-    assert fit_calibration(table) == IDENTITY
-
-
-@pytest.mark.usefixtures("coarse")
-def test_no_site_is_corrected_by_another_of_its_study() -> None:
-    table = cohort(11, sharpened=2.0).sample(frac=1, random_state=0, ignore_index=True)
-    table["study_id"] = 17 + 1000 * table["study_id"]
-    own = table["study_id"] == 5017
-    worse = table.assign(severity=table["severity"].mask(own, "severe"))
-    plain, changed = (
-        cross_fitted_probabilities(some)["severe"] for some in (table, worse)
+def test_the_canals_correction_worked_out_by_hand() -> None:
+    # Square roots .8, .4, .4472 of 1.6472; a quarter prior; then severe times 1.5.
+    blended = 0.75 * np.array([0.8, 0.4, 0.2**0.5]) / (1.2 + 0.2**0.5)
+    blended += 0.25 * np.array([0.2, 0.3, 0.5])
+    raised = blended * (1, 1, 1.5)
+    assert corrected(SOME, SPINAL, (0.64, 0.16, 0.2)) == pytest.approx(
+        raised / raised.sum()
     )
-    assert plain[own] == pytest.approx(changed[own])
-    assert plain[~own] != pytest.approx(changed[~own])
+
+
+@pytest.mark.parametrize("level", ["l4_l5", "l5_s1"])
+def test_a_regressions_correction_worked_out_by_hand(level: str) -> None:
+    row = (0.5, 0.3, 0.2)
+    normal, moderate, severe = np.log(row) - np.log(row).mean()
+    logits = np.array([normal - 0.5 * severe, moderate, 0.25 * normal + 0.5 * severe])
+    odds = np.exp(logits + INTERCEPTS[level])
+    found = corrected(SOME, FORAMEN, row, level)
+    assert found == pytest.approx(odds / odds.sum())
+
+
+def test_a_family_that_is_not_corrected_keeps_its_probabilities() -> None:
+    for calibration in (SOME, IDENTITY):
+        row = corrected(calibration, "right_subarticular_stenosis", (0.5, 0.3, 0.2))
+        assert row == pytest.approx([0.5, 0.3, 0.2])
+
+
+def test_a_blend_with_all_of_the_prior_is_the_prior() -> None:
+    prior = {**IDENTITY.families, "foraminal": Correction(prior_weight=1.0)}
+    row = corrected(Calibration(prior), FORAMEN, (0.999998, 1e-6, 1e-6))
+    assert row == pytest.approx([0.2, 0.3, 0.5])
+
+
+def test_a_probability_of_zero_is_corrected_from_the_floor() -> None:
+    some = Calibration(
+        {**IDENTITY.families, "foraminal": Correction("temperature", HALF)}
+    )
+    # Square roots, the floor's for zero.
+    expected = np.array([0.001, 0.6, 0.8]) / 1.401
+    assert corrected(some, FORAMEN, (0.0, 0.36, 0.64)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("row", np.random.default_rng(0).dirichlet((1, 1, 1), 5))
+def test_a_correction_gives_probabilities(row: np.ndarray) -> None:
+    for condition in CONDITIONS:
+        found = corrected(SOME, condition, tuple(row), "l5_s1")
+        assert found.sum() == pytest.approx(1)
+        assert (found > 0).all()
+
+
+def test_what_changes_a_probability_is_no_identity() -> None:
+    assert IDENTITY.is_identity
+    assert not replace(IDENTITY, any_severe=1.05).is_identity
+    for some in (Correction(prior_weight=0.1), Correction("temperature", HALF)):
+        assert not Calibration({**IDENTITY.families, "foraminal": some}).is_identity
+    assert SOME.prior_weights == {"spinal": 0.25}
+
+
+def test_the_temperature_divides_log_probabilities() -> None:
+    temperatures = {name: one.temperature for name, one in SOME.families.items()}
+    assert temperatures == {"spinal": 2.0, "foraminal": None, "subarticular": None}
 
 
 def test_sites_of_several_runs_and_levels_keep_their_own_predictions() -> None:
@@ -153,73 +137,6 @@ def test_sites_of_several_runs_and_levels_keep_their_own_predictions() -> None:
     assert table[PROBABILITY_COLUMNS].to_numpy() == pytest.approx(expected)
 
 
-def test_a_probability_of_zero_is_corrected_from_the_floor() -> None:
-    some = Calibration(dict.fromkeys(PATTERNS, 2.0), 1.0, 0.1)
-    [row] = some.apply(np.array([[0.0, 0.36, 0.64]]), pd.Series([CONDITIONS[0]]))
-    # Square roots, the floor's for zero.
-    assert row == pytest.approx(np.array([0.001, 0.6, 0.8]) / 1.401)
-
-
-def test_without_canal_labels_nothing_is_corrected() -> None:
-    table = cohort(12, sharpened=2.0)
-    table = table[table["condition"] != SPINAL].reset_index(drop=True)
-    assert fit_calibration(table) == IDENTITY
-    nested = cross_fitted_probabilities(table)
-    assert all((nested[name] == table[name]).all() for name in PROBABILITY_COLUMNS)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"any_severe": 0.0}, {"temperatures": {"spinal": 1.0}}, {"any_severe": None}],
-)
-def test_an_invalid_calibration_is_refused(
-    tmp_path: Path, change: dict[str, Any]
-) -> None:
-    save_calibration(replace(IDENTITY, **change), tmp_path, ["a"])
-    with pytest.raises(UserError, match="damaged"):
-        load_calibration(tmp_path, ["a"])
-
-
-def test_overconfidence_is_corrected() -> None:
-    fitted = fit_calibration(cohort(60, sharpened=2.0))
-    for temperature in fitted.temperatures.values():
-        assert temperature == pytest.approx(2.0, rel=0.25)
-    assert fitted.gain > 0.02
-
-
-def test_calibrated_probabilities_are_hardly_changed() -> None:
-    fitted = fit_calibration(cohort(60, sharpened=1.0))
-    for temperature in fitted.temperatures.values():
-        assert temperature == pytest.approx(1.0, rel=0.25)
-    assert fitted.gain < 0.01
-
-
-def test_a_few_studies_are_too_few() -> None:
-    assert fit_calibration(cohort(6, sharpened=2.0)) == IDENTITY
-
-
-def test_nested_corrections_do_not_depend_on_their_own_part() -> None:
-    table = cohort(20, sharpened=2.0)
-    own = table["study_id"] % 5 == 0
-    changed_labels = table.assign(severity=table["severity"].where(~own, "normal_mild"))
-    plain, changed = (
-        cross_fitted_probabilities(table),
-        cross_fitted_probabilities(changed_labels),
-    )
-    assert np.allclose(plain["severe"][own], changed["severe"][own])
-    assert not np.allclose(plain["severe"][~own], changed["severe"][~own])
-
-
-def test_a_correction_worked_out_by_hand() -> None:
-    some = Calibration({"spinal": 2.0, "foraminal": 1.0, "subarticular": 1.0}, 1.5, 0.1)
-    probabilities = np.array([[0.64, 0.32, 0.04], [0.64, 0.32, 0.04]])
-    names = pd.Series(["spinal_canal_stenosis", "left_neural_foraminal_narrowing"])
-    spinal, foraminal = some.apply(probabilities, names)
-    # Square roots .8, .566, .2, then severe times 1.5: .3 of 1.666.
-    assert spinal == pytest.approx(np.array([0.8, 0.5657, 0.3]) / 1.6657, abs=1e-4)
-    assert foraminal == pytest.approx(probabilities[1])
-
-
 def test_a_site_that_several_runs_tested_counts_once() -> None:
     row = {"study_id": 1, "condition": CONDITIONS[0], "level": "l1_l2", "truth": 2}
     one = pd.DataFrame([{**row, **dict(zip(NAMES, (0.2, 0.2, 0.6), strict=True))}])
@@ -232,13 +149,9 @@ def test_a_site_that_several_runs_tested_counts_once() -> None:
     )
 
 
-NAMES = [f"p_{name}" for name in SEVERITIES]
-
-
 def test_a_calibration_is_of_the_runs_it_was_fitted_on(tmp_path: Path) -> None:
-    some = fit_calibration(cohort(40, sharpened=2.0))
-    save_calibration(some, tmp_path, ["b", "a"])
-    assert load_calibration(tmp_path, ["a", "b"]) == some
+    save_calibration(SOME, tmp_path, ["b", "a"])
+    assert load_calibration(tmp_path, ["a", "b"]) == SOME
     assert load_calibration(tmp_path, ["a", "b", "c"]) is None
     assert load_calibration(tmp_path / "none", ["a"]) is None
     (tmp_path / CALIBRATION_FILE).write_text("{")
@@ -259,21 +172,53 @@ def test_a_calibration_of_another_ensemble_rule_is_refused(
         load_calibration(tmp_path, ["a"])
 
 
+@pytest.mark.parametrize("version", [1, 3, None])
+def test_a_calibration_of_another_version_is_refused(
+    tmp_path: Path, version: int | None
+) -> None:
+    # As the first version wrote it, a temperature a family.
+    old = {"temperatures": dict.fromkeys(FAMILIES, 2.0), "any_severe": 1.5, "gain": 0.1}
+    old |= {"runs": ["a"], "ensemble": "mean_log_probability"}
+    old |= {} if version is None else {"version": version}
+    (tmp_path / CALIBRATION_FILE).write_text(json.dumps(old))
+    with pytest.raises(UserError, match=r"of version .*run train\.py again"):
+        load_calibration(tmp_path, ["a"])
+
+
+def of_family(**changes: Any) -> Callable[[dict], None]:
+    return lambda held: held["families"]["foraminal"].update(changes)
+
+
+def of_all(**changes: Any) -> Callable[[dict], None]:
+    return lambda held: held.update(changes)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
-        *({"gain": float("nan")}, {"gain": "much"}, {"any_severe": 0}, {"runs": 7}),
-        *({"temperatures": None}, {"temperatures": {}}, {"temperatures": [1, 1, 1]}),
-        *({"any_severe": 1e300}, {"any_severe": "1"}, {"any_severe": None}),
+        *(of_all(gain=float("nan")), of_all(gain="much"), of_all(runs=7)),
+        *(of_all(any_severe=0), of_all(any_severe=1e300), of_all(any_severe="1")),
+        *(of_all(any_severe=None), of_all(families=None), of_all(families={})),
+        *(of_all(families=[1, 1, 1]), of_all(version="2"), of_all(more=1)),
+        lambda held: held["families"].pop("spinal"),
+        *(of_family(method="magic"), of_family(matrix=[[1.0]]), of_family(matrix=1)),
+        *(of_family(matrix=[["1"] * 3] * 3), of_family(matrix=[[1e9] * 3] * 3)),
+        *(of_family(intercepts={}), of_family(intercepts={"l1_l2": [0, 0, 0]})),
+        of_family(intercepts={level: [0.0, 0.0] for level in LEVELS}),
+        of_family(intercepts=INTERCEPTS | {"l1_l2": [float("nan")] * 3}),
+        *(of_family(prior_weight=1.1), of_family(prior_weight=-0.1)),
+        *(of_family(prior_weight=None), of_family(gain=float("inf"))),
+        *(of_family(standard_error="small"), of_family(more=1)),
     ],
-    ids=str,
 )
 def test_a_calibration_with_a_wrong_entry_is_refused(
-    damage: dict, tmp_path: Path
+    damage: Callable[[dict], None], tmp_path: Path
 ) -> None:
-    save_calibration(IDENTITY, tmp_path, ["a"])
+    save_calibration(SOME, tmp_path, ["a"])
     path = tmp_path / CALIBRATION_FILE
-    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    held = json.loads(path.read_text())
+    damage(held)
+    path.write_text(json.dumps(held))
     with pytest.raises(UserError, match="damaged"):
         load_calibration(tmp_path, ["a"])
 

@@ -1,13 +1,14 @@
-"""Calibration of severity runs: a temperature a family, a factor for the severe canal.
+"""Calibration of severity runs: a correction a family, a factor for the severe canal.
 
-Both are fitted on out-of-fold predictions alone: the ensemble's for studies that its
-runs were not trained on. Their gain is measured by nested folds, each fold corrected by
-a fit on the others; without a gain there, nothing is corrected.
+Applied to the ensemble's probabilities, not to each run's, in this order: a linear map
+of the log probabilities, the blend with the prior, then the canal's factor.
+calibration_fit.py fits it on out-of-fold predictions.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,69 +18,138 @@ from src.classification.ensemble import (
     MIN_PROBABILITY,
     ensemble_tables,
 )
-from src.competition.constants import FAMILIES, FAMILY_OF, SEVERITIES
-from src.competition.metric import score
-from src.competition.submission import label_row_ids
+from src.competition.constants import FAMILIES, FAMILY_OF, LEVELS, SEVERITIES
 from src.errors import UserError
 from src.files import write_json
 
 CALIBRATION_FILE = "calibration.json"
-TEMPERATURES = np.geomspace(0.5, 4.0, 43)
-FACTORS = np.linspace(1.0, 2.0, 21)
+VERSION = 2  # of the file; the first had a temperature a family and no version
+METHODS = ("identity", "temperature", "logistic")  # the simplest first
 MIN_FACTOR, MAX_FACTOR = 0.01, 100.0  # that a file may hold: of any fit by far
-PARTS = 5
 SITE = ["study_id", "condition", "level"]
 PROBABILITY_COLUMNS = list(SEVERITIES)
+CLASSES = len(SEVERITIES)
+
+
+def _unit_matrix() -> list[list[float]]:
+    return np.eye(CLASSES).tolist()
+
+
+def _no_intercepts() -> dict[str, list[float]]:
+    return {level: [0.0] * CLASSES for level in LEVELS}
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A family's correction.
+
+    method: of METHODS, that gave matrix and intercepts. matrix: [3][3], multiplies the
+    log probabilities; intercepts: [3] by level, added to them; prior_weight: the
+    prior's share in the blend of probabilities; gain: the improvement of the family's
+    weighted log loss on studies that it was not fitted on, and its standard error.
+    """
+
+    method: str = "identity"
+    matrix: list[list[float]] = field(default_factory=_unit_matrix)
+    intercepts: dict[str, list[float]] = field(default_factory=_no_intercepts)
+    prior_weight: float = 0.0
+    gain: float = 0.0
+    standard_error: float = 0.0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves probabilities as they are."""
+        return self.method == "identity" and self.prior_weight == 0
+
+    @property
+    def temperature(self) -> float | None:
+        """The divisor of log probabilities; None for another method than that."""
+        return 1 / self.matrix[0][0] if self.method == "temperature" else None
+
+    def apply(
+        self, probabilities: np.ndarray, levels: np.ndarray, prior: np.ndarray
+    ) -> np.ndarray:
+        """Correct a family's probabilities [n, 3].
+
+        levels: [n], indices of LEVELS; prior: [n, 3], of the same sites.
+        """
+        intercepts = np.array([self.intercepts[level] for level in LEVELS])
+        logits = log_ratios(probabilities) @ np.array(self.matrix).T
+        return blend(softmax(logits + intercepts[levels]), prior, self.prior_weight)
 
 
 @dataclass(frozen=True)
 class Calibration:
     """A correction of probabilities.
 
-    temperatures: by family, the divisor of log probabilities; any_severe: the factor on
-    the spinal canal's probability of severe, before normalizing again; gain: the
-    improvement in score on studies that it was not fitted on.
+    families: each family's correction; any_severe: the factor on the spinal canal's
+    probability of severe, before normalizing again; gain: the improvement in score on
+    studies that it was not fitted on.
     """
 
-    temperatures: dict[str, float]
-    any_severe: float
-    gain: float
+    families: dict[str, Correction]
+    any_severe: float = 1.0
+    gain: float = 0.0
 
-    def apply(self, probabilities: np.ndarray, conditions: pd.Series) -> np.ndarray:
-        """Correct the probabilities [n, 3] of sites, given their conditions [n]."""
-        families = conditions.map(FAMILY_OF)
-        temperature = families.map(self.temperatures).to_numpy(float)
-        factor = np.where(families == "spinal", self.any_severe, 1.0)
-        return _corrected(probabilities, temperature, factor)
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves all probabilities as they are."""
+        return self.any_severe == 1 and all(
+            correction.is_identity for correction in self.families.values()
+        )
+
+    @property
+    def prior_weights(self) -> dict[str, float]:
+        """The prior's share by family, of those that are blended with it."""
+        weights = {name: one.prior_weight for name, one in self.families.items()}
+        return {name: weight for name, weight in weights.items() if weight > 0}
+
+    def apply(
+        self, probabilities: np.ndarray, sites: pd.DataFrame, prior: np.ndarray
+    ) -> np.ndarray:
+        """Correct the probabilities [n, 3] of sites.
+
+        sites: a row a site, condition and level; prior: [n, 3], the sites' prior.
+        """
+        families = sites["condition"].map(FAMILY_OF)
+        levels = sites["level"].map(LEVELS.index).to_numpy(int)
+        out = np.array(probabilities, dtype=float)
+        for family, correction in self.families.items():
+            own = (families == family).to_numpy()
+            out[own] = correction.apply(out[own], levels[own], prior[own])
+        spinal = (families == "spinal").to_numpy()
+        out[spinal] = raise_severe(out[spinal], self.any_severe)
+        return out
 
 
-IDENTITY = Calibration(dict.fromkeys(FAMILIES, 1.0), 1.0, 0.0)
+IDENTITY = Calibration({family: Correction() for family in FAMILIES})
 
 
-def fit_calibration(table: pd.DataFrame) -> Calibration:
-    """Fit a calibration; IDENTITY if nested folds show no gain.
+def log_ratios(probabilities: np.ndarray) -> np.ndarray:
+    """Return log probabilities [n, 3] less each row's mean: centred log ratios."""
+    logs = np.log(np.clip(probabilities, MIN_PROBABILITY, 1))
+    return logs - logs.mean(axis=1, keepdims=True)
 
-    table: out-of-fold predictions: SITE, severity, PROBABILITY_COLUMNS; a row a site.
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of logits [n, 3]."""
+    out = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return out / out.sum(axis=1, keepdims=True)
+
+
+def blend(probabilities: np.ndarray, prior: np.ndarray, weight: float) -> np.ndarray:
+    """Mix probabilities [n, 3] with the prior's, by their arithmetic mean.
+
+    No log-linear correction can bound the loss of a grade that is sure and wrong; this
+    one does, by -log(weight x prior).
     """
-    if table["study_id"].nunique() < 2 * PARTS or not _scorable(table):
-        return IDENTITY
-    nested = cross_fitted_probabilities(table)
-    gain = _score(table) - _score(table.assign(**nested))
-    return _fitted(table, gain) if gain > 0 else IDENTITY
+    return (1 - weight) * probabilities + weight * prior
 
 
-def cross_fitted_probabilities(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Correct each part of the studies by a fit on the other parts."""
-    studies = np.sort(table["study_id"].unique())
-    part = np.searchsorted(studies, table["study_id"]) % PARTS
-    probabilities = table[PROBABILITY_COLUMNS].to_numpy(float)
-    out = probabilities.copy()
-    for number in range(PARTS):
-        own = part == number
-        if _scorable(table[~own]):
-            fitted = _fitted(table[~own], 0.0)
-            out[own] = fitted.apply(probabilities[own], table.loc[own, "condition"])
-    return dict(zip(PROBABILITY_COLUMNS, out.T, strict=True))
+def raise_severe(probabilities: np.ndarray, factor: float) -> np.ndarray:
+    """Multiply the probability of severe [n, 3] by a factor and normalize again."""
+    out = probabilities * np.array([1.0] * (CLASSES - 1) + [factor])
+    return out / out.sum(axis=1, keepdims=True)
 
 
 def out_of_fold_probabilities(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -96,7 +166,7 @@ def out_of_fold_probabilities(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 def save_calibration(calibration: Calibration, runs: Path, names: list[str]) -> None:
     """Write a calibration of the named runs into their folder."""
-    made_for = {"runs": sorted(names), "ensemble": ENSEMBLE_RULE}
+    made_for = {"runs": sorted(names), "ensemble": ENSEMBLE_RULE, "version": VERSION}
     write_json({**asdict(calibration), **made_for}, runs / CALIBRATION_FILE)
 
 
@@ -108,85 +178,62 @@ _RAISED_BY_DAMAGE = (
 def load_calibration(runs: Path, names: list[str]) -> Calibration | None:
     """Read the calibration of these very runs; None where there is none.
 
-    Raises UserError for a file that is damaged or was fitted on another ensemble rule.
+    Raises UserError for a file that is damaged, of another version, or was fitted on
+    another ensemble rule.
     """
     path = runs / CALIBRATION_FILE
     if not path.is_file():
         return None
+    again = "run train.py again on the finished runs to rewrite it"
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
-        fitted_on = held.pop("runs")
+        fitted_on, version = held.pop("runs"), held.pop("version", 1)
         rule = held.pop("ensemble", None)
-        calibration = Calibration(**held)
-        numbers = [*calibration.temperatures.values(), calibration.any_severe]
-        if (
-            calibration.temperatures.keys() != FAMILIES.keys()
-            or not all(MIN_FACTOR <= number <= MAX_FACTOR for number in numbers)
-            or not np.isfinite(calibration.gain)
-            or not isinstance(fitted_on, list)
-        ):
+        calibration = _parse(held) if version == VERSION else IDENTITY
+        if not isinstance(fitted_on, list) or not isinstance(version, int):
             raise ValueError("not a calibration")
     except _RAISED_BY_DAMAGE as error:
         raise UserError(
             f"{path} is damaged; delete it and run train.py again"
         ) from error
+    if version != VERSION:
+        raise UserError(
+            f"{path} is of version {version}, not {VERSION}, as another version of the "
+            f"kit wrote it; {again}"
+        )
     if rule != ENSEMBLE_RULE:
         raise UserError(
             f"{path} was fitted on the ensemble rule {rule or '(none recorded)'}, not "
-            f"on {ENSEMBLE_RULE}; run train.py again on the finished runs to rewrite it"
+            f"on {ENSEMBLE_RULE}; {again}"
         )
     return calibration if fitted_on == sorted(names) else None
 
 
-def _fitted(table: pd.DataFrame, gain: float) -> Calibration:
-    """Choose each temperature by its family's loss, then the factor by the score."""
-    temperatures = {}
-    families = table["condition"].map(FAMILY_OF)
-    probabilities = table[PROBABILITY_COLUMNS].to_numpy(float)
-    for family in FAMILIES:
-        own = (families == family).to_numpy()
-        losses = [_family_loss(table[own], probabilities[own], t) for t in TEMPERATURES]
-        temperatures[family] = round(float(TEMPERATURES[int(np.argmin(losses))]), 4)
-
-    def with_factor(factor: float) -> float:
-        candidate = Calibration(temperatures, factor, gain)
-        new = candidate.apply(probabilities, table["condition"])
-        return _score(
-            table.assign(**dict(zip(PROBABILITY_COLUMNS, new.T, strict=True)))
-        )
-
-    best = min(FACTORS, key=with_factor)
-    return Calibration(temperatures, round(float(best), 4), round(gain, 4))
-
-
-def _family_loss(
-    table: pd.DataFrame, probabilities: np.ndarray, temperature: float
-) -> float:
-    classes = table["severity"].map(SEVERITIES.index).to_numpy()
-    new = _corrected(
-        probabilities, np.full(len(table), temperature), np.ones(len(table))
+def _parse(held: dict[str, Any]) -> Calibration:
+    """Read the entries of calibration.json; raises an error of _RAISED_BY_DAMAGE."""
+    families = {name: Correction(**one) for name, one in held.pop("families").items()}
+    calibration = Calibration(families, **held)
+    sound = (
+        families.keys() == FAMILIES.keys()
+        and all(map(_is_sound, families.values()))
+        and MIN_FACTOR <= calibration.any_severe <= MAX_FACTOR
+        and np.isfinite(calibration.gain)
     )
-    weights = 2.0**classes  # the metric's 1, 2, 4
-    return float(
-        np.average(-np.log(new[np.arange(len(new)), classes]), weights=weights)
+    if not sound:
+        raise ValueError("not a calibration")
+    return calibration
+
+
+def _is_sound(correction: Correction) -> bool:
+    matrix = np.array(correction.matrix)
+    intercepts = np.array(list(correction.intercepts.values()))
+    return bool(
+        correction.method in METHODS
+        and correction.intercepts.keys() == set(LEVELS)
+        and matrix.shape == (CLASSES, CLASSES)
+        and intercepts.shape == (len(LEVELS), CLASSES)
+        and (abs(matrix) <= MAX_FACTOR).all()  # and so no NaN
+        and (abs(intercepts) <= MAX_FACTOR).all()
+        and 0 <= correction.prior_weight <= 1
+        and np.isfinite([correction.gain, correction.standard_error]).all()
     )
-
-
-def _corrected(
-    probabilities: np.ndarray, temperature: np.ndarray, severe: np.ndarray
-) -> np.ndarray:
-    """Divide log probabilities [n, 3] by temperature [n]; scale the last by severe."""
-    logs = np.log(np.clip(probabilities, MIN_PROBABILITY, 1)) / temperature[:, None]
-    out = np.exp(logs - logs.max(axis=1, keepdims=True))
-    out[:, -1] *= severe
-    return out / out.sum(axis=1, keepdims=True)
-
-
-def _score(table: pd.DataFrame) -> float:
-    submission = table[PROBABILITY_COLUMNS].copy()
-    submission.insert(0, "row_id", label_row_ids(table))
-    return score(table[[*SITE, "severity"]], submission).score
-
-
-def _scorable(table: pd.DataFrame) -> bool:
-    return set(table["condition"].map(FAMILY_OF)) == set(FAMILIES)

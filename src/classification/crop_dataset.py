@@ -11,6 +11,7 @@ from src.training import distributed
 from src.training.augmentation import Augmenter, derive_seed
 from src.training.data_loading import Batch, BatchDataset, BatchKey
 from src.training.mirror import mirror_where
+from src.training.mixup import mix
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,8 @@ class CropDataset(BatchDataset):
     bool; slices: as `select_slices` takes it; mirrored: [n] bool, the crops that are
     always flipped, or None; mirror_invariant: [n] bool, those whose label a flip leaves
     true, or None; flips: whether training flips half of those; weights: class weights
-    of the loss, or None; augment: of training batches, by `seed`.
+    of the loss, or None; augment: of training batches, by `seed`; mixup: the alpha of
+    theirs, 0 for none; class_count: of the classes, for mixup.
     """
 
     crops: np.ndarray | MappedArray
@@ -35,22 +37,26 @@ class CropDataset(BatchDataset):
     augment: Augmenter | None = None
     seed: int = 0
     flips: bool = True
+    mixup: float = 0.0
+    class_count: int = 0
 
     def __len__(self) -> int:
         """Count the crops."""
         return len(self.rows)
 
     def __getitem__(self, key: BatchKey) -> Batch:
-        """Return uint8 crops [n, channels, px, px] and their classes, int64 [n]."""
-        crops, classes = self._cut(key.rows), self.classes[key.rows]
-        if key.epoch is not None:
-            crops = self._flipped(crops, key.rows, key.epoch)
-            if self.augment is not None:
-                own = (self.axial[key.rows], self.rows[key.rows], key.epoch)
-                crops, classes = self.augment(crops, classes, *own)
-        images = np.ascontiguousarray(select_slices(crops, self.slices))
-        target = torch.from_numpy(np.array(classes))
-        return Batch(torch.from_numpy(images), target, key.loss_scale, key.steps)
+        """Return uint8 crops [n, channels, px, px] and their classes, int64 [n].
+
+        With mixup, training crops have targets instead, float32 [n, class_count].
+        """
+        images, classes = self._images(key)
+        target = np.array(classes)
+        if self.mixup and key.epoch is not None:
+            seed = derive_seed(self.seed, key.epoch, *self.rows[key.rows].tolist())
+            one_hot = np.eye(self.class_count, dtype=np.float32)[target]
+            images, target = mix(images, one_hot, self.mixup, seed)
+        tensors = torch.from_numpy(images), torch.from_numpy(target)
+        return Batch(*tensors, key.loss_scale, key.steps)
 
     def split_batches(self, order: np.ndarray, size: int) -> list[np.ndarray]:
         """Cut an order into batches; a last one too small for batch norm is skipped."""
@@ -64,19 +70,31 @@ class CropDataset(BatchDataset):
             return float(len(rows))
         return float(np.take(self.weights, self.classes[rows]).sum())
 
-    def _cut(self, places: np.ndarray) -> np.ndarray:
-        crops = np.asarray(self.crops[self.rows[places]])
-        if self.mirrored is None:
-            return crops
-        return mirror_where(crops, self.mirrored[places], self.axial[places])
+    def _images(self, key: BatchKey) -> tuple[np.ndarray, np.ndarray]:
+        """Return a batch's crops as a network sees them, and their classes."""
+        crops, classes = self._cut(key, self.rows[key.rows], self.axial[key.rows])
+        return np.ascontiguousarray(select_slices(crops, self.slices)), classes
 
-    def _flipped(self, crops: np.ndarray, places: np.ndarray, epoch: int) -> np.ndarray:
-        """Flip half of the crops whose label a flip leaves true."""
+    def _cut(
+        self, key: BatchKey, numbers: np.ndarray, axial: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Read the crops of these numbers [n], flipped and augmented as key.rows."""
+        crops, classes = np.asarray(self.crops[numbers]), self.classes[key.rows]
+        if self.mirrored is not None:
+            crops = mirror_where(crops, self.mirrored[key.rows], axial)
+        if key.epoch is None:
+            return crops, classes
+        crops = mirror_where(crops, self._flips(key.rows, key.epoch), axial)
+        if self.augment is None:
+            return crops, classes
+        return self.augment(crops, classes, axial, numbers, key.epoch)
+
+    def _flips(self, places: np.ndarray, epoch: int) -> np.ndarray:
+        """Mark half of the rows whose label a flip leaves true."""
         if self.mirror_invariant is None or not self.flips:
-            return crops
+            return np.zeros(len(places), bool)
         seeds = [derive_seed(self.seed, epoch, int(row)) for row in self.rows[places]]
-        flip = self.mirror_invariant[places] & (np.array(seeds) % 2 == 1)
-        return mirror_where(crops, flip, self.axial[places])
+        return self.mirror_invariant[places] & (np.array(seeds) % 2 == 1)
 
 
 def select_slices(crops: np.ndarray, slices: str) -> np.ndarray:

@@ -6,23 +6,22 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, log_softmax
 
 from src.cache.crop_cache import SITE, CropCache
 from src.classification.crop_dataset import CropDataset
 from src.classification.labels import CROP_LABELS
+from src.classification.site_dataset import SiteDataset, view_crops
+from src.classification.view_loss import view_loss
 from src.errors import UserError
 from src.models.backbones import CHANNELS
 from src.training.augmentation import Augmenter
 from src.training.config import Hyperparameters, RunConfig
 from src.training.mirror import is_axial
 from src.training.predictor import Predictor
+from src.training.site_jitter import PUBLISHED, SiteJitter
 from src.training.splits import SPLITS, crop_splits, first_studies, require_examples
 from src.training.trainer import Validation
-
-# Share of training crops taken one slice beside their own, as a locator's are: the
-# competition's winners found the marked slice of 71 %, and of 98 % within one.
-SLICE_JITTER = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +35,24 @@ class CropTraining:
     validation: CropDataset
     batch_size: int
 
+    @property
+    def validation_studies(self) -> int:
+        """Count none: crops alone do not tell their studies."""
+        return 0
+
     def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the mean cross entropy [], with class weights."""
+        """Return the mean cross entropy [], with class weights.
+
+        target: class ids [n], or probabilities [n, classes]. A crop of several classes
+        weighs what its classes do.
+        """
         weights = _class_weights(self.train.weights, outputs.device)
-        return cross_entropy(outputs.float(), target, weights)
+        if outputs.ndim == 3:  # of a network in training that sees all views
+            return view_loss(outputs, target, weights)
+        if target.ndim == 1:
+            return cross_entropy(outputs.float(), target, weights)
+        weighted = target if weights is None else target * weights
+        return -(weighted * log_softmax(outputs.float(), dim=1)).sum() / weighted.sum()
 
     def validate(self, model: Predictor) -> Validation:
         """Return the mean loss and the top-1 accuracy on the validation crops."""
@@ -53,12 +66,18 @@ class CropTraining:
 class CropTask(CropTraining):
     """Which condition a crop shows, or how severe it is: train_run.TrainingTask.
 
-    table: the cache's crops, of which `test` are predicted.
+    table: the crops at the marked points, of which `test` are predicted.
     """
 
     config: RunConfig
     table: pd.DataFrame
     test: CropDataset
+
+    @property
+    def validation_studies(self) -> int:
+        """The number of studies that validate."""
+        chosen = self.table["crop"].isin(self.validation.rows)
+        return int(self.table.loc[chosen, "study_id"].nunique())
 
     def with_hyperparameters(self, new: Hyperparameters) -> "CropTask":
         """Return the same task with another recipe, augmentation included."""
@@ -68,6 +87,7 @@ class CropTask(CropTraining):
             augment=make_augmenter(config),
             seed=new.seed,
             flips=new.augment > 0,
+            mixup=new.mixup,
         )
         size = new.part_size
         return replace(self, config=config, train=train, batch_size=size)
@@ -99,14 +119,15 @@ def make_crop_task(
     cache: CropCache, folds: pd.DataFrame, config: RunConfig
 ) -> CropTask:
     """Make a crop task. Raises UserError if a split has no crop."""
-    if config.slices == "attention" and cache.spec.slices <= CHANNELS:
+    narrow = cache.spec.slices <= CHANNELS
+    if config.slices == "attention" and config.views == "own" and narrow:
         raise UserError(
             f"--slices attention looks at more than {CHANNELS} slices and the cache "
             f"has {cache.spec.slices}: prepare one with input_prep.py --crop-slices 5"
         )
     own = config.hyperparameters
     sets = crop_datasets(cache, folds, config)
-    task = CropTask(config=config, table=cache.table, batch_size=own.part_size, **sets)
+    task = CropTask(config=config, table=cache.sites, batch_size=own.part_size, **sets)
     return task.with_hyperparameters(own)  # which gives the train crops augmentation
 
 
@@ -114,20 +135,37 @@ def make_augmenter(config: RunConfig) -> Augmenter:
     """Make the augmentation of a run's training crops."""
     # One slice three times is its own mirror image: its label could be either.
     mirrors = config.task == "condition" and config.slices == "neighbours"
-    spare = config.task == "severity" and config.crop["slices"] > CHANNELS
     own = config.hyperparameters
-    jitter = SLICE_JITTER if spare else 0.0
-    return Augmenter(own.augment, own.seed, mirrors, jitter)
+    return Augmenter(own.augment, own.seed, mirrors, make_jitter(config))
+
+
+def make_jitter(config: RunConfig) -> SiteJitter | None:
+    """Make the jitter of a severity run's training crops; None where there is none.
+
+    Raises UserError for measured errors and crops without a known pixel size.
+    """
+    spare = (config.crop["slices"] - CHANNELS) // 2
+    if config.task != "severity" or config.site_errors == []:
+        return None
+    if config.site_errors is None:  # published ones, of slices alone
+        return SiteJitter(PUBLISHED, 1.0, spare) if spare > 0 else None
+    if config.crop["field_mm"] is None:
+        raise UserError(
+            "--jitter shifts crops by millimetres and this cache's are of native "
+            "pixels: prepare one without --native-px, or give --jitter none"
+        )
+    mm_per_px = config.crop["field_mm"] / config.crop["crop_px"]
+    return SiteJitter(config.site_errors, mm_per_px, max(0, spare))
 
 
 def crop_datasets(
     cache: CropCache, folds: pd.DataFrame, config: RunConfig
 ) -> dict[str, CropDataset]:
-    """Split the cache's crops into train, validation and test, none empty."""
+    """Split the crops at the marked points into train, validation and test."""
     seed = config.hyperparameters.seed
-    given = crop_splits(cache.table, folds, config.split, config.fold, seed)
-    answered = cache.table[CROP_LABELS[config.task].column].notna()
-    given = given.where(first_studies(cache.table, config.limit) & answered)
+    given = crop_splits(cache.sites, folds, config.split, config.fold, seed)
+    answered = cache.sites[CROP_LABELS[config.task].column].notna()
+    given = given.where(first_studies(cache.sites, config.limit) & answered)
     sets = {split: _crop_dataset(cache, config, given == split) for split in SPLITS}
     require_examples({split: len(sets[split]) for split in SPLITS}, "crop")
     return sets
@@ -136,8 +174,8 @@ def crop_datasets(
 def _crop_dataset(
     cache: CropCache, config: RunConfig, chosen: pd.Series
 ) -> CropDataset:
-    table, labels = cache.table[chosen], CROP_LABELS[config.task]
-    return CropDataset(
+    table, labels = cache.sites[chosen], CROP_LABELS[config.task]
+    own = CropDataset(
         cache.crops,
         table["crop"].to_numpy(np.int64),
         labels.classes(table),
@@ -146,4 +184,8 @@ def _crop_dataset(
         labels.mirrored(table["condition"]),
         labels.mirror_invariant(table["condition"]),
         labels.weights,
+        class_count=len(labels.labels),
     )
+    if config.views == "own":
+        return own
+    return SiteDataset(**vars(own), views=view_crops(cache, table["site"]))

@@ -8,24 +8,25 @@ import pandas as pd
 from src.classification.calibration import (
     PROBABILITY_COLUMNS,
     SITE,
-    Calibration,
-    cross_fitted_probabilities,
-    fit_calibration,
     out_of_fold_probabilities,
+)
+from src.classification.prior_comparison import (
+    family_calibrations,
+    fit_beside_prior,
+    tested_prior,
 )
 from src.competition.constants import FAMILIES, FAMILY_OF, LEVELS, SEVERITIES
 from src.competition.metric import score
 from src.competition.prior import floors
-from src.competition.submission import from_prior, label_row_ids
+from src.competition.submission import label_row_ids
 from src.metrics_schema import (
-    CalibrationEntry,
     PartialScore,
     Reliability,
     ReliabilityBin,
     SeverityEntry,
     SeverityRun,
 )
-from src.training.run_folder import Run, mean_prior
+from src.training.run_folder import Run
 
 BINS = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)  # of the probability of severe
 
@@ -37,30 +38,30 @@ def severity_metrics(
 
     tables: each run's predictions by its name; labels: the cohort's. All labelled rows
     of the studies that a run tested count; one without a crop keeps the prior.
-    `calibrated` is the score by nested folds, each corrected by a fit on the others.
+    `calibrated` is the score by nested folds, each corrected by a fit on the others, of
+    the families that gain by it; the others keep their probabilities.
     Terms of a family without labels are None, and so are `score` and `floor` then.
     """
     joint = out_of_fold_probabilities(list(tables.values()))
     truth = labels[labels["study_id"].isin(joint["study_id"])]
     prior = tested_prior(runs, tables)
-    nested = joint.assign(**cross_fitted_probabilities(joint))
+    fit = fit_beside_prior(joint, prior)
+    nested = joint.assign(
+        **dict(zip(PROBABILITY_COLUMNS, fit.cross_fitted.T, strict=True))
+    )
     return {
         **labelled_score(truth, with_prior(joint, prior)),
         "floor": _floor(truth),
         "calibrated": labelled_score(truth, with_prior(nested, prior)),
-        "calibration": _calibration_entry(fit_calibration(joint)),
+        "calibration": {
+            "families": family_calibrations(joint, prior, fit),
+            "any_severe": fit.calibration.any_severe,
+            "gain": fit.calibration.gain,
+        },
         "studies": int(truth["study_id"].nunique()),
         "rows": int(truth["severity"].notna().sum()),
         "reliability": reliability(joint, nested),
         "runs": [_run_row(run, tables[run.folder.name], labels) for run in runs],
-    }
-
-
-def _calibration_entry(calibration: Calibration) -> CalibrationEntry:
-    return {
-        "temperatures": calibration.temperatures,
-        "any_severe": calibration.any_severe,
-        "gain": calibration.gain,
     }
 
 
@@ -98,17 +99,6 @@ def _floor(truth: pd.DataFrame) -> float | None:
 def _unlabelled_families(truth: pd.DataFrame) -> list[str]:
     labelled = set(truth.loc[truth["severity"].notna(), "condition"].map(FAMILY_OF))
     return [family for family in FAMILIES if family not in labelled]
-
-
-def tested_prior(runs: list[Run], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Predict each tested study by the prior of the runs that it was held out from."""
-    parts = [
-        from_prior(tables[run.folder.name]["study_id"].unique(), mean_prior([run]))
-        for run in runs
-    ]
-    return (
-        pd.concat(parts).groupby("row_id", as_index=False)[PROBABILITY_COLUMNS].mean()
-    )
 
 
 def with_prior(sites: pd.DataFrame, prior: pd.DataFrame) -> pd.DataFrame:

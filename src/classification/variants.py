@@ -54,17 +54,25 @@ def name_variants(configs: Sequence[RunConfig]) -> list[tuple[str, Variant]]:
 
 
 def _setup(config: RunConfig) -> _Setup:
-    own = {"backbone", "split", "slices", "crop", "hyperparameters"}
+    own = {"backbone", "split", "slices", "crop", "hyperparameters", "site_errors"}
     flags = {
         field.name: getattr(config, field.name)
         for field in fields(config)
         if field.name not in own | NOT_A_VARIANT
     }
+    flags["jitter"] = _jitter(config)
     hyperparameters = asdict(config.hyperparameters)
     del hyperparameters["seed"]
     crop = str(CropSpec(**config.crop))
     top = (config.backbone, config.split, config.slices)
     return _Setup(*top, flags, crop, hyperparameters)
+
+
+def _jitter(config: RunConfig) -> str:
+    """Say by which errors a run's crops are jittered, as train.py's --jitter."""
+    if config.site_errors is None:
+        return "default"
+    return "measured" if config.site_errors else "none"
 
 
 def _name(setup: _Setup, others: Sequence[_Setup]) -> tuple[str, Variant]:
@@ -93,11 +101,14 @@ def _in_words(key: str, value: Setting) -> str:
     return str(value) if key == "crop" else f"{key} {Path(str(value)).name}"
 
 
-def _sort_key(setup: _Setup, runs: int) -> tuple[bool, bool, bool, bool, int, str]:
+def _sort_key(
+    setup: _Setup, runs: int
+) -> tuple[bool, bool, bool, bool, bool, int, str]:
     """Sort the standard variant first: study split, neighbouring slices, most runs."""
     return (
         setup.split != "study",
         setup.slices != "neighbours",
+        setup.flags["views"] != "own",
         "native" in setup.crop,
         setup.flags["limit"] is not None,
         -runs,

@@ -4,7 +4,7 @@
     python train.py ... --folds all --jobs 2       two runs at a time, one a GPU
     torchrun --nproc-per-node 2 train.py ...       each run on several GPUs or hosts
 
-A run keeps the weights of its best validation loss (of its last epoch with --patience
+A run keeps the weights of the epoch that --select chooses (of the last with --patience
 0), its history, and its test crops' predictions. A finished run is not trained again;
 an interrupted one resumes from its checkpoint.
 --config takes a preset (configs/); flags override the preset.
@@ -13,20 +13,21 @@ an interrupted one resumes from its checkpoint.
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.command_line import make_parser, non_negative_int, positive_int, run_script
 from src.console import say, show_table, timed
 from src.errors import UserError
-from src.training.config import SLICES, SPLIT_WAYS, Hyperparameters
+from src.training.config import SLICES, SPLIT_WAYS, VIEWS, Hyperparameters
 from src.training.presets import add_recipe_flags, read_preset, values_for
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from src.cache.crop_cache import CropCache
-    from src.training.config import RunConfig
+    from src.training.config import RunConfig, SiteErrorRow
     from src.training.train_run import TrainingTask
 
 
@@ -53,8 +54,18 @@ def parse(**preset: Any) -> argparse.Namespace:
     what("--folds", nargs="+", default=["holdout"], metavar="K", help=text)
     text = "the channels: slice before, labelled, after; three times the labelled; or "
     text += "all that were cut, with attention over them"
-    what("--slices", choices=list(SLICES), default="neighbours", help=text)
+    text += "; neighbours if not given"
+    what("--slices", choices=list(SLICES), help=text)
+    text = "own: a severity network sees the marked view of a site; all: all slices in "
+    text += "every series type that shows it, in a cache of input_prep.py --views all"
+    what("--views", choices=list(VIEWS), default="own", help=text)
     what("--limit", type=positive_int, metavar="N", help="only the first N studies")
+    text = (
+        "a location run's folder: shift severity crops at random as far as its sites "
+    )
+    text += "are off, in mm and slices; `none`: not at all; if not given, a quarter of "
+    text += "them by a slice, where 5 or more were cut"
+    what("--jitter", metavar="RUN", help=text)
     text = "processes that prepare batches ahead of the training; they change no batch"
     what("--loader-workers", type=non_negative_int, default=0, metavar="N", help=text)
     text = "runs at a time, each a process: one a GPU, or on a CPU sharing its cores"
@@ -123,14 +134,18 @@ def train_side_by_side(
 
     command = [sys.executable, __file__, *sys.argv[1:], "--only"]
     runs = runs_of(args)
-    names = {
-        f"{backbone} {fold}": configure(args, cache, folds, backbone, fold).name
-        for backbone, fold in runs
-    }
-    places = slots(args.jobs, len(runs), say)
-    failed = SideBySide(places, say).run(
-        {f"{backbone} {fold}": [*command, backbone, fold] for backbone, fold in runs}
-    )
+    names, waiting = {}, {}
+    for backbone, fold in runs:
+        config = configure(args, cache, folds, backbone, fold)
+        label = f"{backbone} {fold}"
+        names[label] = config.name
+        with suppress(UserError):  # which the run's own process tells
+            if exists(args.runs, config):
+                continue
+        waiting[label] = [*command, backbone, fold]
+    failed = {}
+    if waiting:
+        failed = SideBySide(slots(args.jobs, len(waiting), say), say).run(waiting)
     if len(failed) < len(runs):
         finish(args)
     if failed:
@@ -165,25 +180,38 @@ def make_task(
 def train_one(args: argparse.Namespace, task: "TrainingTask") -> None:
     """Train one run unless it is there."""
     from src.training.distributed import rank
-    from src.training.run_folder import is_finished
     from src.training.train_run import epoch_printer, train_run
 
     folder, workers = args.runs / task.config.name, args.loader_workers
-    if is_finished(args.runs, task.config):
-        log(f"{folder} exists: not trained again")
-    elif rank() == 0:
+    if exists(args.runs, task.config):
+        return
+    if rank() == 0:
         with timed(f"Wrote {folder}"):
             train_run(task, args.runs, epoch_printer(folder.name), workers)
     else:
         train_run(task, args.runs, loader_workers=workers)
 
 
+def exists(runs: Path, config: "RunConfig") -> bool:
+    """Return whether a run is finished, and say so; UserError for another's folder."""
+    from src.training.run_folder import is_finished
+
+    if finished := is_finished(runs, config):
+        log(f"{runs / config.name} exists: not trained again")
+    return finished
+
+
 def calibrate(folder: Path) -> None:
     """Fit all severity runs' calibration on what they were not trained on."""
     from src.classification.calibration import (
-        fit_calibration,
         out_of_fold_probabilities,
         save_calibration,
+    )
+    from src.classification.prior_comparison import (
+        family_calibrations,
+        fit_beside_prior,
+        prior_warnings,
+        tested_prior,
     )
     from src.training.distributed import rank
     from src.training.run_folder import read_runs
@@ -192,11 +220,16 @@ def calibrate(folder: Path) -> None:
         return
     runs = [r for r in read_runs(folder, "severity") if r.config.split == "study"]
     if runs:
-        tables = [run.predictions() for run in runs]
-        calibration = fit_calibration(out_of_fold_probabilities(tables))
-        save_calibration(calibration, folder, [run.folder.name for run in runs])
-        gain = f"a gain of {calibration.gain:.4f}" if calibration.gain else "no gain"
-        say(f"Calibrated {len(runs)} severity runs: {gain} by nested folds")
+        tables = {run.folder.name: run.predictions() for run in runs}
+        sites = out_of_fold_probabilities(list(tables.values()))
+        prior = tested_prior(runs, tables)
+        fit = fit_beside_prior(sites, prior)
+        save_calibration(fit.calibration, folder, list(tables))
+        gain = fit.calibration.gain
+        gained = f"a gain of {gain:.4f}" if gain else "no gain"
+        say(f"Calibrated {len(runs)} severity runs: {gained} by nested folds")
+        for sentence in prior_warnings(family_calibrations(sites, prior, fit)):
+            say(sentence)
 
 
 def tune_one(args: argparse.Namespace, task: "TrainingTask") -> None:
@@ -258,7 +291,7 @@ def configure(
         backbone=backbone,
         split=args.split,
         fold=fold,
-        slices=args.slices,
+        slices=slices_of(args),
         labels=list(LABELS[args.task]),
         hyperparameters=recipe,
         weights=weights,
@@ -270,7 +303,53 @@ def configure(
         },
         limit=args.limit,
         prior=prior_rows(training_prior(cache.labels, folds, fold)),
+        site_errors=jitter_of(args, folds),
+        views=args.views,
     )
+
+
+def slices_of(args: argparse.Namespace) -> str:
+    """Return --slices or its default; UserError where --views all rules it out."""
+    if args.views == "own":
+        return args.slices or SLICES[0]
+    if args.task != "severity":
+        raise UserError(
+            f"--views all is for --task severity: the task {args.task} looks at one "
+            "series type at a time; leave --views out"
+        )
+    if args.slices not in (None, "attention"):
+        raise UserError(
+            f"--views all always looks at all slices that were cut, and --slices is "
+            f"{args.slices}: leave --slices out, or give attention"
+        )
+    return "attention"
+
+
+def jitter_of(
+    args: argparse.Namespace, folds: "pd.DataFrame"
+) -> "list[SiteErrorRow] | None":
+    """Read --jitter: a location run's errors; [] for none, None if it is not given."""
+    from src.localization.location_metrics import read_locations, site_errors
+    from src.training.run_folder import read_run
+    from src.training.splits import study_splits
+
+    if args.jitter in (None, "none"):
+        return None if args.jitter is None else []
+    run = read_run(Path(args.jitter))
+    if args.task != "severity" or run.config.task != "location":
+        raise UserError(
+            f"--jitter {args.jitter} is a {run.config.task} run for the task "
+            f"{args.task}: give a location run's folder, to --task severity"
+        )
+    splits = study_splits(folds, run.config.fold)
+    tested = set(splits.index[splits == "test"])
+    errors = site_errors(read_locations(run.folder / "predictions.csv", tested))
+    if not errors:
+        raise UserError(
+            f"--jitter {args.jitter} found no site at its level: train it for longer, "
+            "or give --jitter none"
+        )
+    return errors
 
 
 def recipe_for(args: argparse.Namespace, backbone: str) -> tuple[Hyperparameters, str]:

@@ -49,7 +49,9 @@ def sites(studies: int) -> pd.DataFrame:
         for condition, slice_, x_mm in marked
         for number, level in enumerate(LEVELS)
     ]
-    return pd.DataFrame(rows).assign(crop=range(len(rows)))[list(CROP_COLUMNS)]
+    numbers = range(len(rows))
+    table = pd.DataFrame(rows).assign(crop=numbers, site=numbers, view="own")
+    return table[list(CROP_COLUMNS)]
 
 
 def write_cache(folder: Path, studies: int) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from src.competition.constants import CONDITIONS
 from src.localization.keypoint_augmentation import KeypointAugmenter
 from src.training.augmentation import Augmenter
 from src.training.mirror import mirror, mirror_where
+from src.training.site_jitter import SiteJitter
 
 HARDLY = 1e-9  # a strength whose turns, shifts and lights do not show
 SIDE_PX = 64
@@ -111,7 +112,10 @@ def jittered(share: float, strength: float = HARDLY) -> np.ndarray:
     """Which of a crop's five slices are seen [300, 5] where some are jittered."""
     crops = np.zeros((300, 5, 8, 8), np.uint8)
     crops += 40 * np.arange(5, dtype=np.uint8)[:, None, None]
-    augment = Augmenter(strength, 1, mirrors=False, slice_jitter=share)
+    row = {"error_mm": [0.0, 0.0], "slices_off": [1 - share, share]}
+    errors = [{"axial": False, **row}]
+    jitter = SiteJitter(errors, 1.0, spare=1) if share else None
+    augment = Augmenter(strength, 1, mirrors=False, jitter=jitter)
     given = (np.zeros(300, np.int64), np.zeros(300, bool), np.arange(300), 2)
     seen, _ = augment(crops, *given)
     return np.rint(seen[:, :, 4, 4] / 40).astype(int)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_condition_runs import description
 
-from src.competition.constants import CONDITIONS
+from src.competition.constants import CONDITIONS, SEVERITIES
 from src.errors import UserError
 from src.training.config_schema import parse_config
 from src.training.run_folder import read_run, readable_runs
@@ -17,13 +17,16 @@ SITE = {"condition": CONDITIONS[0], "level": "l1_l2"}
 WHOLE = description(
     canal_offsets=[{**SITE, "mean_mm": [1.0, 2.0, 3.0], "sd_mm": [0.5, 0.5, 0.5]}],
     level_spacing=[{"level": "l1_l2", "mean_mm": 30.0, "sd_mm": 2.0}],
+    site_errors=[{"axial": True, "error_mm": [0.5, 2.5], "slices_off": [1.0]}],
+    views="own",
     limit=9,
 )
 GONE = object()
 HUGE = 10**400
 DAMAGES = [GONE, None, True, -1, HUGE, float("nan"), float("inf"), "", "no", [], {}]
-FITTED = {"canal_offsets", "level_spacing"}
-ADDED_LATER = {"hyperparameters.accumulate", "hyperparameters.sync_bn"}
+FITTED = {"canal_offsets", "level_spacing", "site_errors"}
+ADDED = {"accumulate": 1, "sync_bn": False, "select": "best", "ema": 0, "mixup": 0}
+ADDED_LATER = {f"hyperparameters.{name}" for name in ADDED}
 OPTIONAL = FITTED | {"limit", "crop.field_mm"}
 
 
@@ -54,9 +57,9 @@ def is_allowed(path: tuple, damage: object) -> bool:
     name = ".".join(map(str, path))
     if name == "weights" or "cache_fingerprint" in path[:-1]:
         return isinstance(damage, str)
-    if name in ADDED_LATER and damage is GONE:  # as in runs of older versions
+    if name in ADDED_LATER | {"views"} and damage is GONE:  # as in older runs
         return True
-    if name == "hyperparameters.sync_bn":
+    if name in ("hyperparameters.sync_bn", "site_errors.0.axial"):
         return damage is True
     if damage is GONE:  # a key with a default, or a row
         return name in FITTED or (path[0] in FITTED and path[1:] == (0,))
@@ -106,6 +109,20 @@ def test_a_run_of_an_older_version_was_trained_by_the_defaults() -> None:
     assert config.hyperparameters.accumulate == 1
     assert config.hyperparameters.sync_bn is False
     assert config.to_dict() == WHOLE
+
+
+def test_all_views_are_for_severity_and_attention_and_any_slices() -> None:
+    crop = {**WHOLE["crop"], "slices": 1}
+    severity = {"task": "severity", "labels": list(SEVERITIES), "views": "all"}
+    good = description(**severity, slices="attention", crop=crop)
+    assert parse_config(good).views == "all"
+    assert (
+        refusal(good | {"views": "own"}) == "crop slices that are too few for attention"
+    )
+    others = [{"slices": "repeat"}, {"task": "condition", "labels": list(CONDITIONS)}]
+    for other in others:
+        assert "views" in (refusal(good | other) or "")
+    assert "views" in (refusal(good | {"views": "most"}) or "")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from cache_cohort import (
     SERIES,
     SITE,
     SPEC,
+    assert_crops_are_of_their_points,
     build,
     contents,
     write_images,
@@ -23,27 +24,15 @@ from cache_cohort import (
 from dicom_files import AXIAL, SAGITTAL, plane, write_slice
 
 from src import __version__
-from src.cache.crop_cache import CROP_COLUMNS, CropCache, open_cache
+from src.cache.crop_cache import CROP_COLUMNS, open_cache
 from src.cache.fingerprint import crop_fingerprint
 from src.competition.constants import AXIAL_T2
 from src.errors import UserError
-from src.imaging.crops import extract_crop
-from src.imaging.series import read_series
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     return write_images(tmp_path / "images")
-
-
-def assert_crops_are_of_their_points(cache: CropCache, images: Path) -> None:
-    """Cut every row's crop a second time, from its own file."""
-    assert len(cache.crops) == len(cache.table)
-    for row in cache.table.itertuples():
-        series = read_series(images / str(row.study_id) / str(row.series_id))
-        index = series.index_of(row.instance_number)
-        expected = extract_crop(series, index, row.x, row.y, SPEC).pixels
-        np.testing.assert_array_equal(cache.crops[row.crop], expected)
 
 
 def test_every_row_is_the_crop_of_its_point(images: Path, tmp_path: Path) -> None:

@@ -97,6 +97,19 @@ def test_crops_are_dealt_out_by_the_runs_own_seed_and_limit(
         assert set(some.rows) == set(TABLE.loc[kept & (expected == role), "crop"])
 
 
+@pytest.mark.parametrize("split", ["study", "row"])
+def test_other_views_of_a_site_are_no_crops_of_their_own(split: str) -> None:
+    own = cache()
+    others = TABLE.assign(crop=TABLE["crop"] + len(TABLE), view="Axial T2")
+    both = pd.concat([TABLE, others]).sort_values(["site", "view"], ignore_index=True)
+    about = config("condition", split=split)
+    alone = crop_datasets(own, FOLDS, about)
+    amid = crop_datasets(replace(own, table=both), FOLDS, about)
+    for role, some in alone.items():
+        assert amid[role].rows.tolist() == some.rows.tolist()
+        assert amid[role].classes.tolist() == some.classes.tolist()
+
+
 def test_every_crop_stands_beside_its_own_answer() -> None:
     answers = {"condition": CONDITIONS, "severity": SEVERITIES}
     for task, labels in answers.items():
@@ -188,6 +201,47 @@ def test_what_may_change_follows_from_task_and_slices(
     assert beside.mean() == pytest.approx(0.25 if jittered else 0, abs=0.08)
 
 
+def jittered(errors: list | None, **changes: Any) -> np.ndarray:
+    """Show a severity run's augmentation crops of five slices; return the middle row.
+
+    In each slice's middle row pixels count 0, 10, 20, ...
+    """
+    given = {"crop_slices": 5, "site_errors": errors} | changes
+    about = replace(config("severity", **given), hyperparameters=HARDLY)
+    crops = np.zeros((200, 5, 17, 17), np.uint8)
+    crops += np.arange(0, 170, 10, dtype=np.uint8) + np.uint8(1)
+    crops += np.arange(5, dtype=np.uint8)[:, None, None] * np.uint8(17)
+    classes, axial = np.zeros(200, np.int64), np.arange(200) % 2 == 0
+    return make_augmenter(about)(crops, classes, axial, np.arange(200), 1)[0]
+
+
+def test_measured_jitter_is_in_millimetres_of_the_cache() -> None:
+    # 50 mm over 16 px: 6.25 mm are two pixels, a grey of 20 along a row.
+    errors = [{"axial": True, "error_mm": [6.25, 6.25], "slices_off": [1.0]}]
+    still, moved = jittered([]), jittered(errors)
+    assert len(np.unique(still[:, 2, 8, 8])) == 1
+    off = np.abs(moved[:, 2, 8, 8].astype(int) - still[0, 2, 8, 8])
+    assert off[1::2].max() == 0  # sagittal, of which nothing was measured
+    assert 17 <= off[::2].max() <= 21
+    assert (off[::2] > 5).mean() > 0.6
+
+
+def test_measured_jitter_needs_pixels_of_a_known_size() -> None:
+    errors = [{"axial": True, "error_mm": [1.0, 2.0], "slices_off": [1.0]}]
+    about = config("severity", site_errors=errors)
+    native = replace(about, crop={**about.crop, "field_mm": None})
+    with pytest.raises(UserError, match="--jitter shifts crops by millimetres"):
+        make_augmenter(native)
+    make_augmenter(replace(native, site_errors=[]))
+
+
+def test_validating_studies_are_counted_in_any_split() -> None:
+    task = make_crop_task(cache(), FOLDS, config("severity"))
+    assert task.validation_studies == 1  # study 10
+    rows = make_crop_task(cache(), FOLDS, config("condition", split="row"))
+    assert rows.validation_studies == len(studies_of(rows.validation)) > 1
+
+
 def test_changes_are_of_the_settings_strength_and_seed() -> None:
     trial = Hyperparameters(augment=0.0)
     still, _ = seen_in_training(trial, task="condition", augment=0.5)
@@ -202,11 +256,12 @@ def test_changes_are_of_the_settings_strength_and_seed() -> None:
 
 def test_a_trials_task_differs_by_its_recipe_alone() -> None:
     task = make_crop_task(cache(), FOLDS, config("condition"))
-    new = Hyperparameters(augment=0.25, seed=5, batch_size=7)
+    new = Hyperparameters(augment=0.25, seed=5, batch_size=7, mixup=0.125)
     other = task.with_hyperparameters(new)
     assert other.config == replace(task.config, hyperparameters=new)
     assert (other.train.augment.strength, other.train.augment.seed) == (0.25, 5)
     assert (other.train.seed, other.batch_size) == (5, 7)
+    assert (other.train.mixup, other.train.class_count) == (0.125, 5)
     assert other.train.rows is task.train.rows
     assert (other.validation, other.test) == (task.validation, task.test)
 

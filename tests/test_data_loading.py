@@ -22,6 +22,7 @@ from src.localization.series_dataset import AnnotatedSeries, SeriesDataset
 from src.training.augmentation import Augmenter
 from src.training.data_loading import Batch, BatchDataset, training_loader
 from src.training.optimizers import OPTIMIZERS
+from src.training.site_jitter import PUBLISHED, SiteJitter
 
 SEED = 5
 
@@ -32,12 +33,15 @@ def crops(folder: Path) -> CropDataset:
     path = folder / "crops.npy"
     np.save(path, rng.integers(0, 255, (30, 5, 24, 24), dtype=np.uint8))
     count = 23
+    jitter = SiteJitter(PUBLISHED, 1.0, spare=1)
     return CropDataset(
         MappedArray(path),
         *(rng.permutation(30)[:count], rng.integers(0, 3, count)),
         *(rng.random(count) < 0.5, "neighbours", rng.random(count) < 0.5),
         *(rng.random(count) < 0.3, (1.0, 2.0, 4.0)),
-        *(Augmenter(0.5, SEED, mirrors=False, slice_jitter=0.25), SEED),
+        *(Augmenter(0.5, SEED, mirrors=False, jitter=jitter), SEED),
+        mixup=0.5,
+        class_count=5,
     )
 
 
@@ -123,6 +127,8 @@ def test_the_parts_of_a_batch_are_its_bytes_in_order(
     make: Callable[[Path], BatchDataset], tmp_path: Path
 ) -> None:
     data, size = make(tmp_path), 8 if make is crops else 24
+    if isinstance(data, CropDataset):
+        data = replace(data, mixup=0.0)  # which mixes the rows of a part
     whole = training_loader(data, size, SEED, CPU)
     cut = training_loader(data, size, SEED, CPU, accumulate=2)
     images = torch.cat([batch.images for batch in whole])
@@ -161,13 +167,16 @@ def test_a_host_read_is_counted() -> None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("weights", [None, (1.0, 2.0, 4.0)])
+@pytest.mark.parametrize(("ema", "mixup"), [(0.0, 0.0), (0.9, 0.5)])
 def test_no_step_reads_a_value_from_the_device(
-    optimizer: str, weights: tuple[float, ...] | None
+    optimizer: str, weights: tuple[float, ...] | None, ema: float, mixup: float
 ) -> None:
     reads = []
     for count in (12, 48):  # one step and four
-        train = replace(crop_set(count), weights=weights)
-        one = tiny_trainer(replace(QUIET, optimizer=optimizer, schedule="cosine"))
+        mixed = {"mixup": mixup, "class_count": 3}
+        train = replace(crop_set(count), weights=weights, **mixed)
+        own = replace(QUIET, optimizer=optimizer, schedule="cosine", ema=ema)
+        one = tiny_trainer(own)
         task = ToyTask(train, train, one.hyperparameters)
         loader = one.start(task)
         one.train_epoch(task, loader, 1)  # which makes what is made once

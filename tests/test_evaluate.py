@@ -116,10 +116,8 @@ def test_every_run_is_plotted_with_its_own_history(
 
 
 @pytest.fixture
-def severity_runs(cache: CropCache, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+def severity_runs(cache: CropCache) -> list[Run]:
     """A run of either split, of probability .8 for each crop's severity."""
-    for name in ("TEMPERATURES", "FACTORS"):
-        monkeypatch.setattr(f"src.classification.calibration.{name}", np.ones(1))
     changes = {"task": "severity", "labels": list(SEVERITIES)}
     changes["prior"] = uniform().to_dict("records")
     runs = []
@@ -164,3 +162,28 @@ def test_a_cohort_without_a_family_gets_a_dash_for_its_score(
     assert severity["foraminal"] > 0
     rows = [line for line in capsys.readouterr().out.splitlines() if "prior" in line]
     assert rows[-1].split("│")[2].strip() == "-"
+
+
+@pytest.mark.parametrize(("moderate", "warned"), [(0.8, 0), (0.2, 3)])
+def test_grades_no_better_than_the_prior_are_warned_of(
+    cache: CropCache,
+    severity_runs: list[Run],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    moderate: float,
+    warned: int,
+) -> None:
+    path = severity_runs[1].folder / "predictions.csv"
+    rest = dict.fromkeys(("p_normal_mild", "p_severe"), (1 - moderate) / 2)
+    table = pd.read_csv(path).assign(p_moderate=moderate, **rest)
+    write_csv(table.assign(predicted=int(moderate > 0.5)), path)
+    page = HtmlReport("a page")
+    report_severity(severity_runs, cache, folds_of(cache), page, tmp_path)
+    warnings = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("Warning: the ")
+    ]
+    assert len(warnings) == warned
+    # Every grade is moderate: -ln .2 against the uniform prior's -ln 1/3.
+    assert all("score 1.609, no better than the prior's 1.099" in w for w in warnings)

@@ -5,12 +5,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from src.competition.constants import AXIAL_T2, SAGITTAL_T2, SPINAL
+from src.competition.constants import (
+    AXIAL_T2,
+    SAGITTAL_T1,
+    SAGITTAL_T2,
+    SPINAL,
+)
 from src.errors import UserError
 from src.localization.location_metrics import (
     COMPARED_COLUMNS,
     location_metrics,
     read_locations,
+    site_errors,
 )
 
 COLUMNS = (
@@ -134,3 +140,23 @@ def test_a_run_with_a_study_that_its_fold_does_not_test_is_refused(
     path = written(tmp_path, level="t12_l1")
     with pytest.raises(UserError, match="is damaged"):
         read_locations(path, {7, 8})
+
+
+def test_jitter_is_measured_in_each_plane_on_sites_of_their_own_level() -> None:
+    sagittal = sites()
+    sagittal.loc[4:, "series_description"] = SAGITTAL_T1
+    axial = sites().assign(series_description=AXIAL_T2, error_mm=8.0, slices_off=3)
+    table = pd.concat([sagittal, axial[axial["side_right"]]], ignore_index=True)
+    flat, across = site_errors(table)
+    # Of the sagittal sites 1, 2, 6, 4 and 5 mm off; on 3 and 30 mm the model erred.
+    assert (flat["axial"], across["axial"]) == (False, True)
+    assert flat["error_mm"][::5] == [1.0, 4.0, 6.0]
+    assert flat["error_mm"][1] == pytest.approx(1.4)  # a tenth: .4 of 1 to 2
+    assert len(flat["error_mm"]) == 11
+    assert flat["slices_off"] == [0.4, 0.4, 0.2]
+    assert set(across["error_mm"]) == {8.0}
+    assert across["slices_off"] == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_without_a_site_at_its_level_there_is_no_jitter() -> None:
+    assert site_errors(sites().assign(level_right=False)) == []

@@ -131,7 +131,7 @@ def config(**changes: object) -> RunConfig:
 
 def job(**changes: object) -> LocationTask:
     return make_location_task(
-        SimpleNamespace(table=MARKS), EVERY, FOLDS, config(**changes)
+        SimpleNamespace(sites=MARKS), EVERY, FOLDS, config(**changes)
     )
 
 

@@ -28,6 +28,7 @@ from src.classification.calibration import (
     IDENTITY,
     PROBABILITY_COLUMNS,
     Calibration,
+    Correction,
     save_calibration,
 )
 from src.competition.constants import (
@@ -129,16 +130,18 @@ SITES = {
 }
 
 
-def graded_rows(study: Study, **parts: object) -> pd.DataFrame:
-    findings = prior_findings([77], uniform(), "not read yet")
+def graded_rows(
+    study: Study, prior: pd.DataFrame | None = None, **parts: object
+) -> pd.DataFrame:
+    prior = uniform() if prior is None else prior
+    findings = prior_findings([77], prior, "not read yet")
     rows = pipeline(**parts).grade(study, SITES, findings)
     assert len(rows) == 25
     return rows.set_index(["condition", "level"])
 
 
 def test_each_site_is_calibrated_as_its_own_family(study: Study) -> None:
-    temperatures = {"spinal": 2.0, "foraminal": 1.0, "subarticular": 0.5}
-    rows = graded_rows(study, calibration=Calibration(temperatures, 1.5, 0.0))
+    rows = graded_rows(study, calibration=by_temperature(2.0, 1.0, 0.5, 1.5))
     p = np.array([0.6, 0.3, 0.1])
     expected = {
         (SPINAL, "l4_l5"): np.array([1, 1, 1.5]) * (p**0.5 / (p**0.5).sum()),
@@ -151,6 +154,34 @@ def test_each_site_is_calibrated_as_its_own_family(study: Study) -> None:
     assert rows.loc[(LEFT, "l1_l2"), PROBABILITY_COLUMNS].tolist() == pytest.approx(
         [1 / 3] * 3
     )
+
+
+def by_temperature(
+    spinal: float, foraminal: float, subarticular: float, any_severe: float
+) -> Calibration:
+    temperatures = dict(zip(FAMILIES, (spinal, foraminal, subarticular), strict=True))
+    corrections = {
+        family: Correction("temperature", (np.eye(3) / temperature).tolist())
+        for family, temperature in temperatures.items()
+    }
+    return Calibration(corrections, any_severe)
+
+
+def test_each_site_is_blended_with_its_own_prior(study: Study) -> None:
+    prior = uniform()
+    foramen = (prior["condition"] == FORAMEN) & (prior["level"] == "l2_l3")
+    prior.loc[foramen, PROBABILITY_COLUMNS] = (0.2, 0.1, 0.7)
+    weights = {"spinal": 0.0, "foraminal": 0.25, "subarticular": 1.0}
+    blended = {name: Correction(prior_weight=w) for name, w in weights.items()}
+    rows = graded_rows(study, prior, calibration=Calibration(blended))
+    expected = {
+        (SPINAL, "l4_l5"): (0.6, 0.3, 0.1),
+        (FORAMEN, "l2_l3"): (0.5, 0.25, 0.25),
+        (LEFT, "l5_s1"): (1 / 3, 1 / 3, 1 / 3),
+    }
+    for target, probabilities in expected.items():
+        row = rows.loc[target, PROBABILITY_COLUMNS].to_numpy(float)
+        assert row == pytest.approx(probabilities, rel=1e-4), target
 
 
 def test_a_row_has_the_reason_why_it_is_not_simply_located(study: Study) -> None:
@@ -308,7 +339,7 @@ RUNS = [
     run("severity-a", **learnt(4)),
     run("severity-b"),
 ]
-CALIBRATION = Calibration(dict.fromkeys(FAMILIES, 2.0), 1.25, 0.01)
+CALIBRATION = by_temperature(2.0, 2.0, 2.0, 1.25)
 
 
 def names(parts: list) -> list[str]:
@@ -371,6 +402,15 @@ def test_without_a_calibration_of_these_runs_nothing_is_corrected(
     [sentence] = logged
     assert sentence.startswith("Not calibrated: ")
     assert "run train.py again" in sentence
+
+
+def test_a_blend_with_the_prior_is_told(tmp_path: Path) -> None:
+    blended = {**IDENTITY.families, "foraminal": Correction(prior_weight=0.925)}
+    save_calibration(Calibration(blended), tmp_path, ["severity-a", "severity-b"])
+    logged: list[str] = []
+    assert load_pipeline(tmp_path, RUNS, logged.append).calibration.families == blended
+    [sentence] = logged
+    assert sentence.startswith("Blended with the prior: the foraminal grades, 92%")
 
 
 def other_rule(folder: Path) -> None:

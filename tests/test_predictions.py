@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from fake_condition_runs import predicted, sites
 
+from src.cache.crop_cache import SITE
 from src.classification.labels import CROP_LABELS
 from src.classification.predictions import check_label_order, read_predictions
 from src.competition.constants import CONDITIONS, SEVERITIES
@@ -83,7 +84,7 @@ def test_severity_is_predicted_where_there_is_a_grade(
     sites = TABLE.assign(severity=grades)
     tested = sites[(ROLES == "test") & grades.notna()]
     truth = tested["severity"].map(SEVERITIES.index)
-    table = tested[[*tested.columns[:6]]].assign(truth=truth, predicted=truth)
+    table = tested[["crop", *SITE]].assign(truth=truth, predicted=truth)
     for index, name in enumerate(SEVERITIES):
         table[f"p_{name}"] = np.where(truth == index, 0.6, 0.2)
     path = tmp_path / "a-run" / "predictions.csv"

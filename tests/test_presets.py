@@ -125,6 +125,10 @@ def test_the_presets_in_configs_hold_for_all_six(
         ("--loader-workers", "-1", "-1 is less than 0"),
         ("--schedule", "linear", "invalid choice"),
         ("--accumulate", "0", "0 is less than 1"),
+        ("--select", "mean", "invalid choice"),
+        ("--ema", "1", "1 is more than 0.99999"),
+        ("--ema", "-0.5", "-0.5 is less than 0"),
+        ("--mixup", "-1", "-1 is less than 0"),
     ],
 )
 def test_a_flag_out_of_bounds_is_refused(
@@ -148,6 +152,7 @@ def test_every_flag_of_a_recipe_has_its_bound(tmp_path: Path) -> None:
         'schedule = "constant"\nepochs = 3\npatience = 0\nbatch-size = 1\n'
         'input-px = 0\naugment = 2\nbn-stats = "running"\nseed = 0\n'
         "accumulate = 4\nsync-bn = true\n"
+        'select = "smoothed"\nema = 0.99\nmixup = 0.2\n'
     )
     preset = read_preset(write(tmp_path, text), set())
     assert {*preset} == {"weights"} | {

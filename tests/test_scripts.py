@@ -45,12 +45,15 @@ def refusal(script: str, *arguments: object) -> str:
     return lines[0]
 
 
+SIZE = ("--crop-px", 40, "--crop-slices", 3)
+
+
 @pytest.fixture(scope="module")
 def kit(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with cache/ and runs/ made by the first two scripts."""
     folder = tmp_path_factory.mktemp("kit")
     cache, runs = folder / "cache", folder / "runs"
-    succeed("input_prep.py", "--data", phantom, "--cache", cache, "--crop-px", 40)
+    succeed("input_prep.py", "--data", phantom, "--cache", cache, *SIZE)
     learn = ("--cache", cache, "--runs", runs, "--task", "condition", "--epochs", 1)
     succeed("train.py", *learn, "--backbone", "resnet10t")
     succeed("train.py", *learn, "--backbone", "resnet10t", "--split", "row")
@@ -70,7 +73,7 @@ def test_prep_a_second_time_cuts_nothing(phantom: Path, kit: Path) -> None:
     before = (kit / "cache" / "crops.npy").stat().st_mtime_ns
     told = succeed(
         *("input_prep.py", "--data", phantom, "--cache", kit / "cache"),
-        *("--crop-px", 40),
+        *SIZE,
     )
     assert "nothing was cut again" in told
     assert (kit / "cache" / "crops.npy").stat().st_mtime_ns == before
@@ -274,7 +277,8 @@ def test_the_report_tells_all_three_tasks(kit: Path, reading: Path) -> None:
     told = succeed("evaluate.py", *report)
     metrics = json.loads((out / "metrics.json").read_text())
     tasks = {"condition", "severity", "location", "location_together"}
-    assert set(metrics) == {*tasks, "kit_version"}
+    pairs = {"condition_paired", "severity_paired"}
+    assert set(metrics) == {*tasks, *pairs, "kit_version"}
     assert metrics["location_together"] == {}  # there is one run of that fold
     parts = {"score", "floor", "spinal", "foraminal", "subarticular", "any_severe"}
     assert parts <= set(metrics["severity"])

@@ -1,6 +1,5 @@
 """Severity metrics: which studies and rows count, with whose prior and weight."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ from fake_condition_runs import run_config
 
 from src.classification.calibration import (
     PROBABILITY_COLUMNS,
-    cross_fitted_probabilities,
-    fit_calibration,
     out_of_fold_probabilities,
 )
+from src.classification.calibration_fit import CalibrationFit
+from src.classification.prior_comparison import fit_beside_prior
+from src.classification.prior_comparison import tested_prior as prior_of
 from src.classification.severity_metrics import reliability, severity_metrics
 from src.competition.constants import CONDITIONS, FAMILIES, LEVELS, SEVERITIES
 from src.competition.metric import score
@@ -26,17 +26,6 @@ NAMES = [f"p_{name}" for name in SEVERITIES]
 PRIORS = {"first": (0.7, 0.2, 0.1), "second": (0.2, 0.3, 0.5)}
 TESTED = {"first": range(1, 8), "second": range(7, 13)}  # study 7 by both
 UNMARKED = [(name, "l1_l2") for name in CONDITIONS]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _coarse() -> Iterator[None]:
-    """Search two temperatures and no factor, so that calibrations are quick."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "src.classification.calibration.TEMPERATURES", np.array([1.0, 2.0])
-        )
-        patch.setattr("src.classification.calibration.FACTORS", np.array([1.0]))
-        yield
 
 
 def cohort() -> pd.DataFrame:
@@ -85,7 +74,7 @@ RUNS = [run(name) for name in TESTED]
 
 
 @pytest.fixture(scope="module")
-def metrics(_coarse: None) -> dict[str, Any]:
+def metrics() -> dict[str, Any]:
     return severity_metrics(RUNS, TABLES, LABELS)
 
 
@@ -121,13 +110,23 @@ def test_the_calibrated_score_is_of_corrections_by_other_studies(
     metrics: dict[str, Any],
 ) -> None:
     joint = out_of_fold_probabilities(list(TABLES.values()))
-    nested = joint.assign(**cross_fitted_probabilities(joint))
+    fit = fit_beside_prior(joint, prior_of(RUNS, TABLES))
+    nested = with_probabilities(joint, fit)
     expected = score(TRUTH, submission(["first", "second"], nested)).to_dict()
     assert metrics["calibrated"] == pytest.approx(expected)
     assert metrics["calibrated"]["score"] < metrics["score"] - 0.05
-    assert metrics["calibration"]["temperatures"] == fit_calibration(joint).temperatures
-    assert set(fit_calibration(joint).temperatures.values()) == {2.0}
+    entry = metrics["calibration"]
+    for name, correction in fit.calibration.families.items():
+        assert entry["families"][name]["method"] == correction.method
+    assert entry["any_severe"] == fit.calibration.any_severe
+    assert entry["gain"] == fit.calibration.gain > 0.05
     assert metrics["reliability"] == reliability(joint, nested)
+
+
+def with_probabilities(sites: pd.DataFrame, fit: CalibrationFit) -> pd.DataFrame:
+    sites = sites.copy()
+    sites[PROBABILITY_COLUMNS] = fit.cross_fitted
+    return sites
 
 
 def test_the_floor_is_of_the_tested_studies_by_level(metrics: dict[str, Any]) -> None:
@@ -183,8 +182,11 @@ def test_a_cohort_without_a_family_is_scored_on_the_others(
     for name in ("score", *FAMILIES, "any_severe"):
         expected = None if name in gone else pytest.approx(metrics[name])
         assert partial[name] == expected, name
-        assert (partial["calibrated"][name] is None) == (name in gone)
+        expected = None if name in gone else pytest.approx(metrics["calibrated"][name])
+        assert partial["calibrated"][name] == expected, name
     assert partial["floor"] is None
     assert [run["score"] for run in partial["runs"]] == [None, None]
-    assert set(partial["calibration"]["temperatures"].values()) == {1.0}
+    families = metrics["calibration"]["families"]
+    others = {name: one for name, one in families.items() if name != family}
+    assert partial["calibration"]["families"] == others
     assert partial["rows"] == labels.loc[labels["study_id"] <= 12, "severity"].count()

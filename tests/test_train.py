@@ -24,11 +24,20 @@ from fake_condition_runs import (
 
 import train
 from src.cache.crop_cache import CropCache, open_cache
-from src.classification.calibration import CALIBRATION_FILE, Calibration
-from src.competition.constants import CONDITIONS, FAMILIES, SEVERITIES, TARGETS
+from src.classification.calibration import CALIBRATION_FILE, Calibration, Correction
+from src.classification.calibration_fit import CalibrationFit
+from src.classification.family_sites import PRIOR_COLUMNS
+from src.competition.constants import (
+    AXIAL_T2,
+    CONDITIONS,
+    FAMILIES,
+    SEVERITIES,
+    TARGETS,
+)
 from src.competition.folds import read_folds
 from src.competition.prior import smoothed_prior
 from src.errors import UserError
+from src.localization.location_metrics import COMPARED_COLUMNS
 from src.models.backbones import PAPER_BACKBONES
 from src.training.config import Hyperparameters, RunConfig
 
@@ -92,13 +101,14 @@ def test_every_flag_lands_in_its_place(flags: Callable, cache: CropCache) -> Non
         *("--schedule", "constant", "--epochs", 7, "--patience", 3),
         *("--batch-size", 9, "--input-px", 64, "--augment", 0.75),
         *("--bn-stats", "running", "--seed", 11, "--accumulate", 3, "--sync-bn"),
+        *("--select", "last", "--ema", 0.875, "--mixup", 0.25),
     )
     config = configured(args, cache, "2")
     assert config.hyperparameters.to_dict() == {
         **{"optimizer": "sgd", "lr": 0.5, "weight_decay": 0.25, "augment": 0.75},
         **{"schedule": "constant", "epochs": 7, "patience": 3, "batch_size": 9},
         **{"input_px": 64, "bn_stats": "running", "seed": 11, "accumulate": 3},
-        "sync_bn": True,
+        **{"sync_bn": True, "select": "last", "ema": 0.875, "mixup": 0.25},
     }
     told = (config.task, config.backbone, config.split, config.fold, config.slices)
     assert told == ("condition", "vgg16", "row", "2", "repeat")
@@ -124,6 +134,39 @@ def test_labels_are_the_tasks(
     task: str, labels: tuple, flags: Callable, cache: CropCache
 ) -> None:
     assert configured(flags(task=task), cache).labels == list(labels)
+
+
+def write_location_run(folder: Path, studies: list[int], right: bool) -> Path:
+    """Write a locator's run whose sites are 2 mm and one slice off, in axial series."""
+    rows = [
+        {
+            **dict.fromkeys(COMPARED_COLUMNS, 1),
+            **{"study_id": study, "condition": CONDITIONS[3], "level": LEVELS[0]},
+            **{"series_description": AXIAL_T2, "source": "located", "error_mm": 2.0},
+            **{"level_right": right, "side_right": True},
+        }
+        for study in studies
+    ]
+    about = description(task="location", labels=list(TARGETS))
+    return write_run(folder, about, pd.DataFrame(rows))
+
+
+def test_jitter_is_read_from_a_location_run(
+    flags: Callable, cache: CropCache, tmp_path: Path
+) -> None:
+    splits = folds_of(cache).set_index("study_id")["split"]
+    tested = splits.index[splits == "test"].tolist()
+    folder = write_location_run(tmp_path, tested, right=True)
+    config = configured(flags("--jitter", folder, task="severity"), cache)
+    expected = {"axial": True, "error_mm": [2.0] * 11, "slices_off": [0.0, 1.0]}
+    assert config.site_errors == [expected]
+    assert configured(flags("--jitter", "none"), cache).site_errors == []
+    assert configured(flags(), cache).site_errors is None
+    with pytest.raises(UserError, match="location run for the task condition"):
+        configured(flags("--jitter", folder), cache)
+    lost = write_location_run(tmp_path / "lost", tested, right=False)
+    with pytest.raises(UserError, match="found no site at its level"):
+        configured(flags("--jitter", lost, task="severity"), cache)
 
 
 @pytest.mark.parametrize("fold", ["holdout", "1", "4"])
@@ -458,14 +501,18 @@ def severity_runs(tmp_path: Path) -> Path:
 
 
 def test_calibration_is_fitted_on_runs_split_by_study_alone(
-    severity_runs: Path, monkeypatch: pytest.MonkeyPatch
+    severity_runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     fitted = []
-    some = Calibration(dict.fromkeys(FAMILIES, 1.5), 1.25, 0.1)
-    monkeypatch.setattr(
-        "src.classification.calibration.fit_calibration",
-        lambda table: fitted.append(table) or some,
-    )
+    some = Calibration({name: Correction(prior_weight=0.5) for name in FAMILIES}, 1.25)
+
+    def fit(table: pd.DataFrame) -> CalibrationFit:
+        fitted.append(table)
+        return CalibrationFit(some, table[list(SEVERITIES)].to_numpy(float))
+
+    monkeypatch.setattr("src.classification.prior_comparison.fit_calibration", fit)
     train.calibrate(severity_runs)
     [table] = fitted
     keys = ["study_id", "condition", "level"]
@@ -476,7 +523,12 @@ def test_calibration_is_fitted_on_runs_split_by_study_alone(
     names = [f"severity-vgg11-neighbours-study-{k}-seed0" for k in (0, 1)]
     held = json.loads((severity_runs / CALIBRATION_FILE).read_text())
     rule = {"ensemble": "mean_log_probability"}
-    assert held == {**asdict(some), **rule, "runs": names}
+    assert held == {**asdict(some), **rule, "runs": names, "version": 2}
+    assert (table[PRIOR_COLUMNS] == 1 / 3).all(axis=None)  # the runs' own
+    out = capsys.readouterr().out
+    # Their grades are at random: worse than thirds.
+    assert out.count("Warning: the ") == out.count("no better than the prior's 1.099")
+    assert "Warning: the foraminal grades score" in out
 
 
 def test_another_process_than_the_first_calibrates_nothing(
@@ -522,3 +574,24 @@ def test_tuning_is_not_for_torchrun(
     monkeypatch.setattr(train, "parse", lambda: args)
     with pytest.raises(UserError, match="--tune is not for torchrun"):
         train.main()
+
+
+def test_all_views_are_seen_with_attention_over_all_slices(
+    flags: Callable, kit: Path
+) -> None:
+    cache, folds = open_cache(kit), read_folds(kit / "folds.csv")
+
+    def configured(*more: object, task: str = "severity") -> RunConfig:
+        args = flags(*more, task=task)
+        return train.configure(args, cache, folds, "vgg11", "holdout")
+
+    for given in ((), ("--slices", "attention")):
+        config = configured("--views", "all", *given)
+        assert (config.views, config.slices) == ("all", "attention")
+    plain = configured()
+    assert (plain.views, plain.slices) == ("own", "neighbours")
+    with pytest.raises(UserError, match=r"all slices .* --slices is repeat: leave"):
+        configured("--views", "all", "--slices", "repeat")
+    for task in ("condition", "location"):
+        with pytest.raises(UserError, match=f"--task severity: the task {task}"):
+            configured("--views", "all", task=task)

@@ -15,7 +15,9 @@ from src.training.config import EpochMetrics, Hyperparameters
 from src.training.predictor import Predictor
 from src.training.trainer import Trainer, Validation
 
-QUIET = Hyperparameters(augment=0.0, batch_size=12, epochs=3, schedule="constant")
+QUIET = Hyperparameters(
+    augment=0.0, batch_size=12, epochs=3, schedule="constant", select="best"
+)
 
 
 def crop_set(
@@ -46,6 +48,11 @@ class ToyTask:
             augment = Augmenter(own.augment, own.seed, mirrors=False)
             train = replace(train, augment=augment, seed=own.seed)
         self.train, self.validation, self.batch_size = train, validation, own.batch_size
+
+    @property
+    def validation_studies(self) -> int:
+        """Count none: what is kept is asked for by name."""
+        return 0
 
     def loss(self, outputs: torch.Tensor, target: Any) -> torch.Tensor:
         """Return the crops' cross entropy, or the loss that was given by hand."""

@@ -1,6 +1,7 @@
 """From a test study to its 25 predictions.
 
 study            a study's series, read once
+site_views       where each series type shows the sites
 grading          crops at the found sites, predicted by an ensemble
 pipeline         all runs of a folder on one study
 findings         the rows of findings.csv

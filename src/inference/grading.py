@@ -9,9 +9,16 @@ import torch
 from src.classification.crop_dataset import select_slices
 from src.classification.ensemble import ensemble
 from src.classification.labels import CROP_LABELS
-from src.competition.constants import AXIAL_T2, FAMILY_OF, SERIES_OF, SIDES
-from src.errors import UserError, without_folder
-from src.imaging.crops import CropSpec, extract_crop
+from src.competition.constants import (
+    AXIAL_T2,
+    FAMILY_OF,
+    SERIES_DESCRIPTIONS,
+    SERIES_OF,
+    SIDES,
+)
+from src.errors import UserError
+from src.imaging.crops import CropSpec
+from src.inference.site_views import SiteViews, cut_site
 from src.inference.study import Study
 from src.localization.locate import Sites
 from src.localization.spine_prior import Target
@@ -35,8 +42,17 @@ class CropClassifier:
         """The crops that it was trained on."""
         return CropSpec(**self.run.config.crop)
 
+    @property
+    def sees_all_views(self) -> bool:
+        """Whether it was trained on all views of a site."""
+        return self.run.config.views == "all"
+
     def predict_proba(self, crops: np.ndarray, conditions: list[str]) -> np.ndarray:
-        """Return the probability of each label [n, labels] for crops of its spec."""
+        """Return the probability of each label [n, labels] for crops of its spec.
+
+        crops: uint8 [n, slices, px, px], or [n, views, slices, px, px] of SiteViews for
+        a run that sees all views.
+        """
         config = self.run.config
         if CROP_LABELS[config.task].canonical_side:
             crops = _flip_right_sites(crops, conditions)
@@ -50,21 +66,31 @@ def predict_ensemble(
     sites: Sites,
     models: list[CropClassifier],
     on_skip: OnSkip = lambda run, target: None,
+    views: SiteViews | None = None,
 ) -> tuple[dict[Target, np.ndarray], dict[Target, str]]:
     """Return the ensemble's probabilities by site, and why others have none.
 
     A run without finite probabilities for a site is skipped there, and on_skip called;
-    a site without any other run has none.
+    a site without any other run has none. views: for the runs that see all of them,
+    also of sites that their own series does not show.
     """
     found: dict[Target, list[np.ndarray]] = {}
     read_errors: dict[Target, str] = {}
-    for spec in {model.spec: None for model in models}:
-        crops = _crops(study, sites, spec, read_errors)
+    kinds = {(model.spec, model.sees_all_views): None for model in models}
+    for spec, all_views in kinds:
+        if not all_views:
+            crops = _crops(study, sites, spec, read_errors)
+        elif views is not None:
+            crops = views.crops(spec)
+            read_errors |= {at: why for at, why in views.errors.items() if at in sites}
+        else:
+            continue
         if not crops:
             continue
         names = [condition for condition, _ in crops]
         pixels = np.stack(list(crops.values()))
-        for model in (model for model in models if model.spec == spec):
+        kind = (spec, all_views)
+        for model in (m for m in models if (m.spec, m.sees_all_views) == kind):
             rows = model.predict_proba(pixels, names)
             for target, row in zip(crops, rows, strict=True):
                 if np.isfinite(row).all():
@@ -87,18 +113,22 @@ def _crops(
 ) -> dict[Target, np.ndarray]:
     crops = {}
     for target, site in sites.items():
-        series = study.series[site.series_id]
         try:
-            index = series.index_of(site.instance_number)
-            crops[target] = extract_crop(series, index, site.x, site.y, spec).pixels
+            crops[target] = cut_site(study, site, spec)
         except UserError as error:
-            folder = series.headers[0].path.parents[1]
-            read_errors[target] = without_folder(str(error), folder).rstrip(".")
+            read_errors[target] = str(error)
     return crops
 
 
 def _flip_right_sites(crops: np.ndarray, conditions: list[str]) -> np.ndarray:
-    """Flip crops of the patient's right side, as in training."""
+    """Flip crops of the patient's right side, or all their views, as in training."""
     right = np.array([name.startswith(SIDES[1]) for name in conditions])
     axial = np.array([SERIES_OF[FAMILY_OF[name]] == AXIAL_T2 for name in conditions])
-    return mirror_where(crops, right, axial)
+    if crops.ndim == 4:
+        return mirror_where(crops, right, axial)
+    views = zip(SERIES_DESCRIPTIONS, crops.swapaxes(0, 1), strict=True)
+    flipped = [
+        mirror_where(view, right, np.full(len(view), name == AXIAL_T2))
+        for name, view in views
+    ]
+    return np.stack(flipped, axis=1)

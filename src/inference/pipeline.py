@@ -10,12 +10,20 @@ import numpy as np
 import pandas as pd
 
 from src.classification.calibration import IDENTITY, Calibration, load_calibration
-from src.competition.constants import CONDITIONS, FAMILY_OF, LEVELS, SERIES_OF
+from src.competition.constants import (
+    CONDITIONS,
+    FAMILY_OF,
+    LEVELS,
+    SERIES_DESCRIPTIONS,
+    SERIES_OF,
+    SEVERITIES,
+)
 from src.errors import UserError
 from src.inference.findings import NO_SEVERITY_RUN, merge_into_findings
 from src.inference.grading import CropClassifier, predict_ensemble
+from src.inference.site_views import SiteViews, find_site_views, own_type
 from src.inference.study import Study, read_study
-from src.localization.locate import Sites, locate
+from src.localization.locate import Sites, expected_points, locate
 from src.localization.predict_heatmaps import predict_heatmaps
 from src.localization.spine_prior import (
     CanalOffset,
@@ -69,7 +77,10 @@ class StudyPipeline:
             self.log_skip(run)
             _add(skips, target, f"without {run}: {NOT_FINITE}")
 
-        graded, errors = predict_ensemble(study, sites, self.severity_models, on_skip)
+        views = self._site_views(study, sites)
+        graded, errors = predict_ensemble(
+            study, sites, self.severity_models, on_skip, views
+        )
         named, _ = predict_ensemble(study, sites, self.condition_models, on_skip)
         if not self.severity_models:
             errors = dict.fromkeys(sites, NO_SEVERITY_RUN)
@@ -80,8 +91,35 @@ class StudyPipeline:
             skips,
             _disagreements(named),
         )
-        grades = _calibrated(graded, self.calibration) if self.severity_models else None
-        return _with_seen(merge_into_findings(findings, sites, grades, reasons), named)
+        grades = None
+        if self.severity_models:
+            grades = _calibrated(graded, self.calibration, findings)
+        elsewhere = {at: s for at, s in views.elsewhere().items() if at in graded}
+        for target in elsewhere:
+            _add(reasons, target, f"graded from {', '.join(views.names(target))}")
+        rows = merge_into_findings(findings, elsewhere | sites, grades, reasons)
+        used = self._views_used(graded, sites, views)
+        return _with_seen(_with_views(rows, used), named)
+
+    def _site_views(self, study: Study, sites: Sites) -> SiteViews:
+        """Find the views of all sites, if a run sees them."""
+        if not any(model.sees_all_views for model in self.severity_models):
+            return SiteViews(study, {})
+        expected = expected_points(sites, self.canal_offsets)
+        return find_site_views(study, sites, expected)
+
+    def _views_used(
+        self, graded: Mapping[Target, np.ndarray], sites: Sites, views: SiteViews
+    ) -> dict[Target, list[str]]:
+        """List the series types from which each site was graded."""
+        one_view = any(not model.sees_all_views for model in self.severity_models)
+        used = {}
+        for target in graded:
+            names = views.names(target)
+            if one_view and target in sites:
+                names = [*names, own_type(target)]
+            used[target] = [name for name in SERIES_DESCRIPTIONS if name in names]
+        return used
 
     def find_sites(self, study: Study) -> Sites:
         """Find a study's sites; note in its read_errors where no locator could."""
@@ -172,16 +210,26 @@ def _calibration(
             "Not calibrated: no calibration.json of exactly these severity runs; run "
             "train.py again on the finished runs to write it"
         )
-    return found or IDENTITY
+        return IDENTITY
+    for family, weight in found.prior_weights.items():
+        log(
+            f"Blended with the prior: the {family} grades, {weight:.0%} of them the "
+            "prior, as that scored better on studies unseen in training"
+        )
+    return found
 
 
 def _calibrated(
-    graded: dict[Target, np.ndarray], calibration: Calibration
+    graded: dict[Target, np.ndarray], calibration: Calibration, findings: pd.DataFrame
 ) -> dict[Target, np.ndarray]:
+    """Calibrate the ensemble's probabilities; findings: the prior's rows."""
     if not graded:
         return {}
-    conditions = pd.Series([condition for condition, _ in graded])
-    rows = calibration.apply(np.stack(list(graded.values())), conditions)
+    sites = pd.DataFrame(list(graded), columns=["condition", "level"])
+    prior = findings.set_index(["condition", "level"]).loc[list(graded)]
+    rows = calibration.apply(
+        np.stack(list(graded.values())), sites, prior[list(SEVERITIES)].to_numpy(float)
+    )
     return dict(zip(graded, rows, strict=True))
 
 
@@ -237,6 +285,14 @@ def _disagreements(named: dict[Target, np.ndarray]) -> dict[Target, str]:
             words = predicted.replace("_", " ")
             flags[condition, level] = f"the condition model predicts {words} here"
     return flags
+
+
+def _with_views(
+    findings: pd.DataFrame, used: Mapping[Target, list[str]]
+) -> pd.DataFrame:
+    keys = zip(findings["condition"], findings["level"], strict=True)
+    names = [", ".join(used.get(key, [])) for key in keys]
+    return findings.assign(views=names)
 
 
 def _with_seen(findings: pd.DataFrame, named: dict[Target, np.ndarray]) -> pd.DataFrame:

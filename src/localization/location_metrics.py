@@ -22,6 +22,8 @@ from src.imaging.overview import Overview
 from src.localization.locate import LocatedSite, Sites
 from src.localization.spine_prior import POINT_MM
 from src.metrics_schema import LocationEntry, LocationMetrics, LocationShares
+from src.training.config import SiteErrorRow
+from src.training.mirror import is_axial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +170,7 @@ def _with_confusions(
 
 
 NEAR_MM = 5.0
+ERROR_LEVELS = np.linspace(0.0, 1.0, 11)  # of the quantiles of `site_errors`
 _PARSERS: dict[str, ColumnParser] = {
     "study_id": whole_number,
     "condition": category(CONDITIONS),
@@ -219,6 +222,26 @@ def location_metrics(table: pd.DataFrame) -> LocationMetrics:
         for description in SERIES_DESCRIPTIONS
         if (table["series_description"] == description).any()
     }
+
+
+def site_errors(table: pd.DataFrame) -> list[SiteErrorRow]:
+    """Measure how far located sites are off in each plane, to jitter crops likewise.
+
+    table: COMPARED_COLUMNS. Only sites of the right level and side count: a crop of
+    another disc shows another grade, which its label would not be of.
+    """
+    right = table[table["level_right"] & table["side_right"]]
+    right = right.dropna(subset=["error_mm", "slices_off"])
+    axial = is_axial(right)
+    return [
+        {
+            "axial": plane,
+            "error_mm": errors["error_mm"].quantile(ERROR_LEVELS).round(3).tolist(),
+            "slices_off": (np.bincount(errors["slices_off"]) / len(errors)).tolist(),
+        }
+        for plane in (False, True)
+        if len(errors := right[axial == plane].astype({"slices_off": int}))
+    ]
 
 
 def _summary(table: pd.DataFrame) -> LocationEntry:

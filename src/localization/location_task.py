@@ -65,6 +65,11 @@ class LocationTask:
     validation: SeriesDataset
     tested: pd.DataFrame
 
+    @property
+    def validation_studies(self) -> int:
+        """The number of studies that validate."""
+        return len({series.study_id for series in self.validation.series})
+
     def with_hyperparameters(self, new: Hyperparameters) -> "LocationTask":
         """Return the same task with another recipe, augmentation included."""
         config = replace(self.config, hyperparameters=new)
@@ -115,9 +120,9 @@ def make_location_task(
             f"--slices {config.slices} is for crops, and a locator always sees "
             "neighbouring slices: leave --slices out"
         )
-    role = cache.table["study_id"].map(study_splits(folds, config.fold))
-    role = role.where(first_studies(cache.table, config.limit))
-    sites = {name: cache.table[role == name] for name in SPLITS}
+    role = cache.sites["study_id"].map(study_splits(folds, config.fold))
+    role = role.where(first_studies(cache.sites, config.limit))
+    sites = {name: cache.sites[role == name] for name in SPLITS}
     studies = StudyOverviews(overviews)
     sets = {name: SeriesDataset(list(studies.groups(sites[name]))) for name in SPLITS}
     require_examples({name: len(sets[name]) for name in SPLITS}, "series with a site")

@@ -35,6 +35,25 @@ def build(name: str, classes: int, weights: str = "none") -> nn.Module:
     return model
 
 
+def build_grey(name: str, classes: int, weights: str = "none") -> nn.Module:
+    """Build a backbone for images of one channel: [n, 1, px, px].
+
+    Its first convolution's weights are summed over the colours, so that it computes
+    what `build`'s does of three equal ones. Raises UserError also for a backbone
+    without such a convolution.
+    """
+    model = build(name, classes, weights)
+    for stem in model.modules():
+        if isinstance(stem, nn.Conv2d) and stem.in_channels == CHANNELS:
+            summed = stem.weight.detach().sum(dim=1, keepdim=True)
+            stem.weight, stem.in_channels = nn.Parameter(summed), 1
+            return model
+    raise UserError(
+        f"Backbone {name} has no first convolution of {CHANNELS} colours, which "
+        f"--views all needs: take another, as {', '.join(PAPER_BACKBONES[:3])}"
+    )
+
+
 def build_encoder(name: str, weights: str = "none") -> nn.Module:
     """Build a timm backbone that returns its maps at every scale, finest first.
 
@@ -59,9 +78,12 @@ TRIED_PX = (64, 96, 128, 160, 192, 224, 256, 299, 384, 448, 512)
 
 
 def check_input_px(
-    model: nn.Module, name: str, outputs: int, channels: int, px: int
+    model: nn.Module, name: str, outputs: int, channels: tuple[int, ...], px: int
 ) -> None:
-    """Raise UserError unless a new network scores images of px x px, one row each."""
+    """Raise UserError unless a new network scores images of px x px, one row each.
+
+    channels: the axes before those of an image's sides.
+    """
     if (error := _error_at(model, outputs, channels, px)) is None:
         return
     fitting = (
@@ -87,11 +109,13 @@ def _published_px(model: nn.Module) -> int:
 
 
 @torch.inference_mode()
-def _error_at(model: nn.Module, outputs: int, channels: int, px: int) -> str | None:
+def _error_at(
+    model: nn.Module, outputs: int, channels: tuple[int, ...], px: int
+) -> str | None:
     """Say in a few words why a network does not score black images of px x px."""
     model.eval()
     try:
-        scores = model(torch.zeros(2, channels, px, px))
+        scores = model(torch.zeros(2, *channels, px, px))
     except Exception as error:  # a network may refuse a size by any
         words = " ".join(str(error).split())
         return words[:80].rstrip(" .:") or type(error).__name__

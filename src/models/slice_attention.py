@@ -4,15 +4,13 @@ import torch
 from torch import nn
 
 from src.models.backbones import CHANNELS, build
-
-FEATURES = 128  # of a slice
+from src.models.gated_attention import FEATURES, attention_pool, gated_scores
 
 
 class SliceAttention(nn.Module):
     """Gated-attention pooling over per-slice features of a backbone.
 
-    Gated attention (Ilse, Tomczak, Welling; Attention-based Deep Multiple Instance
-    Learning, 2018), with a learned mark of each slice's place in the crop.
+    With a learned mark of each slice's place in the crop.
     """
 
     def __init__(self, backbone: str, classes: int, slices: int, weights: str) -> None:
@@ -30,6 +28,5 @@ class SliceAttention(nn.Module):
         count, slices = images.shape[:2]
         each = images.flatten(0, 1)[:, None].expand(-1, CHANNELS, -1, -1)
         seen = self.encoder(each).view(count, slices, -1) + self.place
-        gated = torch.tanh(self.values(seen)) * torch.sigmoid(self.gates(seen))
-        share = torch.softmax(self.scores(gated), dim=1)
-        return self.head((share * seen).sum(dim=1))
+        scores = gated_scores(seen, self.values, self.gates, self.scores)
+        return self.head(attention_pool(seen, scores))

@@ -5,10 +5,13 @@ config_schema config.json read back, entry by entry
 presets       hyperparameters from TOML
 splits        train, validation and test rows of a run
 augmentation  random transforms of crops
+site_jitter   crops shifted as a locator's sites are
 mirror        left-right flip of a crop, with the label swap
+mixup         convex combinations of a batch's crops and labels
 data_loading  batches from a torch DataLoader and its sampler
 trainer       the training loop, early stopping
 predictor     a model at inference on its device
+selection     the epoch whose weights are kept
 optimizers    optimizers; the learning rate schedule with warmup
 batch_norm    batch norm statistics recomputed
 checkpoint    resumable training checkpoints

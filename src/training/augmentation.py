@@ -13,6 +13,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks t
 import albumentations as A  # noqa: N812  (its documented name, after the switch)
 
 from src.training.mirror import SWAPPED_CLASS, mirror_where
+from src.training.site_jitter import SiteJitter
 
 FLIP_PROBABILITY = 0.5
 
@@ -40,16 +41,19 @@ class Augmenter:
     """Shifts, rotates, scales and relights crops, all slices alike; flips half."""
 
     def __init__(
-        self, strength: float, seed: int, mirrors: bool, slice_jitter: float = 0.0
+        self,
+        strength: float,
+        seed: int,
+        mirrors: bool,
+        jitter: SiteJitter | None = None,
     ) -> None:
         """Set the strength, as `make_transforms` takes it.
 
         mirrors: whether crops may be flipped left to right, with the label swap.
-        slice_jitter: the share of crops taken one slice before or after their own, as
-        a locator's may be; the crops must have slices to spare.
+        jitter: of crops, as a locator's sites are off, or None.
         """
         self.strength, self.seed, self.mirrors = strength, seed, mirrors
-        self.slice_jitter = slice_jitter
+        self.jitter = jitter
         self._change = A.Compose(make_transforms(strength))
 
     def __call__(
@@ -64,8 +68,9 @@ class Augmenter:
         if not self.strength:
             return crops, classes
         seeds = [derive_seed(self.seed, epoch, int(row)) for row in rows]
-        if self.slice_jitter:
-            crops = self._jittered(crops, np.array(seeds))
+        if self.jitter is not None:
+            given = zip(crops, axial.tolist(), seeds, strict=True)
+            crops = np.stack([self.jitter(*one) for one in given])
         if self.mirrors:
             chosen = np.array(seeds) % 1000 < 1000 * FLIP_PROBABILITY
             crops = mirror_where(crops, chosen, axial)
@@ -74,14 +79,6 @@ class Augmenter:
             self._one(crop, seed) for crop, seed in zip(crops, seeds, strict=True)
         ]
         return np.stack(changed), classes
-
-    def _jittered(self, crops: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        """Shift the slices of random crops by one, the outermost repeated."""
-        chosen = seeds // 1000 % 1000 < 1000 * self.slice_jitter
-        steps = np.where(seeds // 10**6 % 2, 1, -1) * chosen
-        places = np.arange(crops.shape[1]) + steps[:, None]
-        places = np.clip(places, 0, crops.shape[1] - 1)
-        return np.take_along_axis(crops, places[:, :, None, None], axis=1)
 
     def _one(self, crop: np.ndarray, seed: int) -> np.ndarray:
         self._change.set_random_seed(seed)

@@ -32,7 +32,7 @@ class Checkpoint:
 
     config: of the run, so that no other run resumes from it; epochs: the history so
     far; weights, best: the model's tensors now and at its best; optimizer, scaler:
-    their state dicts.
+    their state dicts; average: the moving average of the weights, if there is one.
     """
 
     config: dict[str, Any]
@@ -41,12 +41,14 @@ class Checkpoint:
     best: Tensors = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
+    average: Tensors = field(default_factory=dict)
 
 
 def save_checkpoint(state: Checkpoint, path: Path) -> None:
     """Write a checkpoint whole or not at all."""
     tensors = {f"weights.{name}": value for name, value in state.weights.items()}
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
+    tensors |= {f"average.{name}": value for name, value in state.average.items()}
     numbers: dict[str, dict[str, Any]] = {}
     for parameter, values in state.optimizer["state"].items():
         for name, value in values.items():
@@ -115,7 +117,8 @@ def _assembled(
     config: dict[str, Any], header: dict[str, Any], tensors: Tensors
 ) -> Checkpoint:
     """Put a checkpoint's parts together, as save_checkpoint took them apart."""
-    parts: dict[str, Tensors] = {"weights": {}, "best": {}, "optimizer": {}}
+    names = ("weights", "best", "optimizer", "average")
+    parts: dict[str, Tensors] = {name: {} for name in names}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = value
@@ -132,4 +135,5 @@ def _assembled(
         parts["best"],
         {"state": state, "param_groups": header["groups"]},
         header["scaler"],
+        parts["average"],
     )

@@ -13,9 +13,13 @@ LABELS = {"condition": CONDITIONS, "severity": SEVERITIES, "location": TARGETS}
 
 SPLIT_WAYS = ("study", "row")
 SLICES = ("neighbours", "repeat", "attention")
+VIEWS = ("own", "all")
 SCHEDULES = ("cosine", "constant")
 BN_STATS = ("auto", "recompute", "running")
+SELECTIONS = ("auto", "best", "smoothed", "last")
 MAX_AUGMENT = 2.0  # beyond it little of a crop is left
+MAX_EMA = 0.99999
+MAX_MIXUP = 100.0  # near it all pairs are mixed half and half
 MAX_INPUT_PX = 1024
 
 
@@ -29,7 +33,11 @@ class Hyperparameters:
     augment: strength of the augmentation, 0 for none; bn_stats: `recompute` the
     statistics before each evaluation, `running` for those of training, or `auto`.
     accumulate: gradient accumulation, the parts of a batch that pass through the
-    network one after another; sync_bn: batch norm over all processes.
+    network one after another; sync_bn: batch norm over all processes. select: the
+    epoch whose weights are kept, `auto` by the number of validation studies
+    (`selection`); ema: the decay a
+    step of a moving average of the weights, 0 for none. mixup: the alpha of the Beta
+    distribution of mixup's shares, 0 for none; of crops.
     """
 
     optimizer: str = "adamw"
@@ -45,6 +53,9 @@ class Hyperparameters:
     seed: int = 0
     accumulate: int = 1
     sync_bn: bool = False
+    select: str = "auto"
+    ema: float = 0.0
+    mixup: float = 0.0
 
     @property
     def part_size(self) -> int:
@@ -99,6 +110,18 @@ class LevelSpacingRow(TypedDict):
     sd_mm: float
 
 
+class SiteErrorRow(TypedDict):
+    """How far a locator's sites are off the marked ones in series of one plane.
+
+    error_mm: in plane, quantiles at even levels from 0 to 1; slices_off: the shares of
+    sites 0, 1, 2, ... slices off.
+    """
+
+    axial: bool
+    error_mm: list[float]
+    slices_off: list[float]
+
+
 @dataclass(frozen=True)
 class EpochMetrics:
     """One row of a training's history; losses are mean cross entropies.
@@ -136,7 +159,9 @@ class RunConfig:
     specification; cache_fingerprint: hashes of its tables; prior: severity shares by
     condition and level of the training studies, the fallback of inference;
     canal_offsets, level_spacing: of a location run, where sites lie from the canal's
-    and how far levels lie apart in its training studies.
+    and how far levels lie apart in its training studies; site_errors: of a severity
+    run, a locator's, by which its crops are jittered: [] for no jitter, and None for
+    published ones; views: `own`, the network sees the marked view of a site, or `all`.
     """
 
     task: str
@@ -153,6 +178,8 @@ class RunConfig:
     prior: list[PriorRow]
     canal_offsets: list[CanalOffsetRow] | None = None
     level_spacing: list[LevelSpacingRow] | None = None
+    site_errors: list[SiteErrorRow] | None = None
+    views: str = "own"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields by name; of a weights file the name without its folder."""
@@ -163,5 +190,6 @@ class RunConfig:
     def name(self) -> str:
         """The run folder's name: what distinguishes runs of one cache."""
         fold = self.fold if self.fold == "holdout" else f"fold{self.fold}"
-        parts = (self.task, self.backbone, self.slices, self.split, fold)
+        seen = self.slices if self.views == "own" else "views"
+        parts = (self.task, self.backbone, seen, self.split, fold)
         return "-".join((*parts, f"seed{self.hyperparameters.seed}"))

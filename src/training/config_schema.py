@@ -12,10 +12,14 @@ from src.training.config import (
     BN_STATS,
     LABELS,
     MAX_AUGMENT,
+    MAX_EMA,
     MAX_INPUT_PX,
+    MAX_MIXUP,
     SCHEDULES,
+    SELECTIONS,
     SLICES,
     SPLIT_WAYS,
+    VIEWS,
     Hyperparameters,
     RunConfig,
 )
@@ -32,14 +36,17 @@ def parse_config(held: Any) -> RunConfig:
 
     The message names the first entry that is missing, unknown or not valid.
     """
-    required = set(_CONFIG) - {"canal_offsets", "level_spacing"}
+    required = set(_CONFIG) - _OPTIONAL
     _require(held, _CONFIG, "", required)
     if held["labels"] != list(LABELS[held["task"]]):
         raise ValueError(f"labels that are not those of the task {held['task']}")
-    least = {"neighbours": 3, "repeat": 1, "attention": 5}[held["slices"]]
-    if held["task"] != "location" and held["crop"]["slices"] < least:
+    all_views = held.get("views") == "all"
+    if all_views and (held["task"], held["slices"]) != ("severity", "attention"):
+        raise ValueError("views that are not for its task and slices")
+    least = {"neighbours": 3, "repeat": 1, "attention": 1 if all_views else 5}
+    if held["task"] != "location" and held["crop"]["slices"] < least[held["slices"]]:
         raise ValueError(f"crop slices that are too few for {held['slices']}")
-    settings = Hyperparameters(**held["hyperparameters"])
+    settings = Hyperparameters(**_ADDED_LATER | held["hyperparameters"])
     return RunConfig(**{**held, "hyperparameters": settings})
 
 
@@ -108,6 +115,18 @@ def _point(low: float) -> Check:
     return lambda value: _rows(check)(value) and len(value) == 3
 
 
+def _numbers(high: float, least: int) -> Check:
+    """Accept `least` numbers or more from 0 to high."""
+    rows = _rows(_number(0, high))
+    return lambda value: rows(value) and len(value) >= least
+
+
+def _shares(value: Any) -> bool:
+    """Accept shares that sum to 1."""
+    shares = _numbers(1.0, least=1)
+    return shares(value) and math.isclose(sum(value), 1.0, abs_tol=TOLERANCE)
+
+
 def _is_prior(value: Any) -> bool:
     """Accept probabilities of each condition and level, once each."""
     share = _number(0.0, 1.0)
@@ -123,7 +142,7 @@ def _is_prior(value: Any) -> bool:
 
 def _is_hyperparameters(value: Any) -> bool:
     names = {field.name for field in fields(Hyperparameters)}
-    _require(value, _HYPERPARAMETERS, "hyperparameters.", names - _ADDED_LATER)
+    _require(value, _HYPERPARAMETERS, "hyperparameters.", names - set(_ADDED_LATER))
     return True
 
 
@@ -146,14 +165,25 @@ _HYPERPARAMETERS: dict[str, Check] = {
     "seed": _whole(0, math.inf),
     "accumulate": _whole(1),
     "sync_bn": _is_bool,
+    "select": _one_of(*SELECTIONS),
+    "ema": _number(0, MAX_EMA),
+    "mixup": _number(0, MAX_MIXUP),
 }
-# Runs of older versions lack these: they were trained as the defaults say.
-_ADDED_LATER = {"accumulate", "sync_bn"}
+# Runs of older versions lack these: they were trained so.
+_ADDED_LATER: dict[str, Any] = {
+    "accumulate": 1,
+    "sync_bn": False,
+    "select": "best",
+    "ema": 0.0,
+    "mixup": 0.0,
+}
 _CROP: dict[str, Check] = {
     "crop_px": _whole(1, 1024),
     "field_mm": _optional(_number(1, MAX_MM)),
     "slices": _whole(1, MAX_SLICES),
 }
+# Runs of other tasks or older versions lack these: RunConfig has their defaults.
+_OPTIONAL = {"canal_offsets", "level_spacing", "site_errors", "views"}
 _CONFIG: dict[str, Check] = {
     "task": _one_of(*LABELS),
     "backbone": lambda value: _text(value) and bool(re.fullmatch(r"[\w.\-]+", value)),
@@ -183,6 +213,16 @@ _CONFIG: dict[str, Check] = {
                 level=_one_of(*LEVELS[:-1]),
                 mean_mm=_number(0, MAX_MM),
                 sd_mm=_number(0, MAX_MM),
+            )
+        )
+    ),
+    "views": _one_of(*VIEWS),
+    "site_errors": _optional(
+        _rows(
+            _object(
+                axial=_is_bool,
+                error_mm=_numbers(MAX_MM, least=2),
+                slices_off=_shares,
             )
         )
     ),

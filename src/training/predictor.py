@@ -75,16 +75,18 @@ class Predictor:
 
     def _images(self, crops: torch.Tensor) -> torch.Tensor:
         """Send uint8 crops to the device, a quarter of float32's bytes, then scale."""
-        crops = crops.to(
-            self.device, memory_format=torch.channels_last, non_blocking=True
-        )
+        colours = crops.ndim == 4  # else one-channel slices of several views
+        layout = torch.channels_last if colours else torch.contiguous_format
+        crops = crops.to(self.device, memory_format=layout, non_blocking=True)
         images = normalize(crops)
         if self.input_px in (0, images.shape[-1]):
             return images
         side = (self.input_px, self.input_px)
         # Where an image grows there is nothing to smooth: the same at thrice the speed.
         shrinks = self.input_px < images.shape[-1]
-        return interpolate(images, side, mode="bilinear", antialias=shrinks)
+        flat = images.flatten(0, -4)
+        scaled = interpolate(flat, side, mode="bilinear", antialias=shrinks)
+        return scaled.unflatten(0, images.shape[:-3])
 
     def _autocast(self, images: torch.Tensor) -> torch.autocast:
         """Compute in the model's precision, except on images too small for a CPU's."""

@@ -18,7 +18,16 @@ from src.command_line import (
     positive_int,
 )
 from src.errors import UserError
-from src.training.config import BN_STATS, MAX_AUGMENT, SCHEDULES, Hyperparameters
+from src.training.config import (
+    BN_STATS,
+    MAX_AUGMENT,
+    MAX_EMA,
+    MAX_MIXUP,
+    SCHEDULES,
+    SELECTIONS,
+    Hyperparameters,
+)
+from src.training.selection import SMALL_VALIDATION
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +66,18 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     text = "batch norm over the crops of all GPUs instead of each GPU's own; slower"
     switch = argparse.BooleanOptionalAction
     add("--sync-bn", action=switch, default=own.sync_bn, help=text)
+    text = "epoch whose weights are kept: of the least validation loss, of the least "
+    text += "mean over three epochs, or the last of all; auto: smoothed, but last "
+    text += f"where fewer than {SMALL_VALIDATION} studies validate"
+    add("--select", choices=list(SELECTIONS), default=own.select, help=text)
+    text = "moving average of the weights, which is validated and kept: its decay a "
+    text += "step, as .999; 0 for none"
+    decay_bound = bounded_float(0.0, MAX_EMA)
+    add("--ema", type=decay_bound, default=own.ema, metavar="F", help=text)
+    text = "mixup of each batch's crops and labels: alpha of the Beta distribution of "
+    text += "the shares, as .2; 0 for none"
+    alpha = bounded_float(0.0, MAX_MIXUP)
+    add("--mixup", type=alpha, default=own.mixup, metavar="F", help=text)
 
 
 def read_preset(path: Path, backbones: set[str]) -> dict[str, Any]:

@@ -18,12 +18,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from src import __version__
-from src.competition.constants import SEVERITIES
+from src.competition.constants import SERIES_DESCRIPTIONS, SEVERITIES
 from src.errors import UserError
 from src.files import write_csv, write_json, write_text
 from src.models.backbones import CHANNELS, build, check_input_px, load_state
 from src.models.heatmap_fpn import build_heatmap_fpn
 from src.models.slice_attention import SliceAttention
+from src.models.view_attention import ViewAttention
 from src.training.checkpoint import write_tensors
 from src.training.config import EpochMetrics, RunConfig
 from src.training.config_schema import parse_config
@@ -183,11 +184,13 @@ def _folders(runs: Path) -> list[Path]:
 
 def build_model(config: RunConfig, weights: str = "none") -> nn.Module:
     """Build a run's network, with its backbone's weights as `build` takes them."""
-    size = len(config.labels)
+    size, slices = len(config.labels), config.crop["slices"]
     if config.task == "location":
         return build_heatmap_fpn(config.backbone, size, weights)
+    if config.views == "all":
+        views = len(SERIES_DESCRIPTIONS)
+        return ViewAttention(config.backbone, size, views, slices, weights)
     if config.slices == "attention":
-        slices = config.crop["slices"]
         return SliceAttention(config.backbone, size, slices, weights)
     return build(config.backbone, size, weights)
 
@@ -197,11 +200,13 @@ def check_images(config: RunConfig, model: nn.Module) -> None:
     if config.task == "location":  # a locator takes images of any size
         return
     attends = config.slices == "attention"
+    channels = config.crop["slices"] if attends else CHANNELS
+    views = (len(SERIES_DESCRIPTIONS),) if config.views == "all" else ()
     check_input_px(
         model,
         config.backbone,
         outputs=len(config.labels),
-        channels=config.crop["slices"] if attends else CHANNELS,
+        channels=(*views, channels),
         px=config.hyperparameters.input_px or config.crop["crop_px"],
     )
 

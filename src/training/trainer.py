@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from timm.utils import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -29,6 +30,7 @@ from src.training.data_loading import (
 from src.training.device import keep_malloc_arena, search_convolutions
 from src.training.optimizers import load_optimizer, make_optimizer, make_scheduler
 from src.training.predictor import Predictor
+from src.training.selection import choose_selection, is_best
 
 CLIP_NORM = 5.0
 OnBatch = Callable[[int, int, int], None]  # batches done, of how many; images so far
@@ -57,6 +59,10 @@ class Task(Protocol):
     @property
     def train(self) -> BatchDataset:
         """The training examples."""
+
+    @property
+    def validation_studies(self) -> int:
+        """The number of studies that validate."""
 
     def loss(self, outputs: torch.Tensor, target: Any) -> torch.Tensor:
         """Return the mean loss [] of a batch's outputs; both are on the device."""
@@ -94,8 +100,25 @@ class Trainer(Predictor):
         )
         halved = self.precision is torch.float16
         self.scaler = torch.amp.GradScaler(device.type, enabled=halved)
+        self.average = self._make_average() if hyperparameters.ema else None
         self.epochs: list[EpochMetrics] = []
         self.best: Tensors = {}
+
+    def _make_average(self) -> ModelEmaV3:
+        """Begin a moving average of the weights and of batch norm's statistics.
+
+        Its decay grows from 0 to --ema over the first steps, so that a short training
+        does not end near its random beginning.
+        """
+        return ModelEmaV3(self.model, self.hyperparameters.ema, use_warmup=True)
+
+    @property
+    def evaluated(self) -> Predictor:
+        """The network that is validated and kept: averaged, where --ema asks for it."""
+        if self.average is None:
+            return self
+        averaged = self.average.module
+        return Predictor(averaged, self.input_px, self.device, self.precision)
 
     def fit(
         self,
@@ -106,8 +129,8 @@ class Trainer(Predictor):
         """Train from the beginning, or resume after restore().
 
         on_epoch is called after each new epoch; epoch_bar shows one in progress. At
-        the end the model holds the weights of the least validation loss (early
-        stopping); with patience 0, those of the last epoch. Raises DivergedError after
+        the end the model holds the weights of the best epoch, as --select chooses it
+        (early stopping); with patience 0, those of the last. Raises DivergedError after
         an epoch without a finite loss, and UserError where the examples fill no batch.
         """
         loader = self.start(task)
@@ -115,10 +138,11 @@ class Trainer(Predictor):
             metrics = self._epoch(task, loader, epoch_bar)
             self.epochs.append(metrics)
             if metrics.best:
-                self.best = _copied(self.model)
+                self.best = _copied(self.evaluated.model)
             on_epoch(metrics)
-        if self.hyperparameters.patience:
-            load_state(self.model, self.best)
+        keeps_best = self.hyperparameters.patience > 0
+        kept = self.best if keeps_best else _copied(self.evaluated.model)
+        load_state(self.model, kept)
 
     def start(self, task: Task) -> "DataLoader[Batch]":
         """Make the task's loader, and the schedule from where the history ends."""
@@ -158,13 +182,16 @@ class Trainer(Predictor):
         with epoch_bar(number) as on_batch:
             train_loss = self.train_epoch(task, loader, number, on_batch)
         self._require_finite("train", train_loss, number)
-        if needs_recompute(self.model, self.hyperparameters.bn_stats):
-            self._recompute(task.train)
-        distributed.average_statistics(self.model)
-        self.model.eval()
-        loss, accuracy = task.validate(self)
+        evaluated = self.evaluated
+        if needs_recompute(evaluated.model, self.hyperparameters.bn_stats):
+            self._recompute(evaluated.model, task.train)
+        distributed.average_statistics(evaluated.model)
+        evaluated.model.eval()
+        loss, accuracy = task.validate(evaluated)
         self._require_finite("validation", loss, number)
-        improved = loss < min((e.validation_loss for e in self.epochs), default=np.inf)
+        losses = [*(epoch.validation_loss for epoch in self.epochs), loss]
+        select = self.hyperparameters.select
+        improved = is_best(choose_selection(select, task.validation_studies), losses)
         seconds = time.perf_counter() - start
         figures = (number, train_loss, loss, accuracy, self.last_lr, seconds, improved)
         return EpochMetrics(*figures, self.images_per_second)
@@ -228,8 +255,10 @@ class Trainer(Predictor):
         self.optimizer.zero_grad(set_to_none=True)
         self.last_lr = float(self.scheduler.get_last_lr()[0])
         self.scheduler.step()
+        if self.average is not None:
+            self.average.update(self.model, step=self.scheduler.last_epoch)
 
-    def _recompute(self, train: BatchDataset) -> None:
+    def _recompute(self, model: nn.Module, train: BatchDataset) -> None:
         """Recompute batch-norm statistics over unaugmented training examples."""
         own = self.hyperparameters
         order = np.random.default_rng([own.seed, len(self.epochs)])
@@ -239,7 +268,7 @@ class Trainer(Predictor):
         images = (train[key].images for key in keys)
         first = next(images)
         with self._autocast(first):
-            recompute_statistics(self.model, map(self._images, chain([first], images)))
+            recompute_statistics(model, map(self._images, chain([first], images)))
 
     def checkpoint(self, config: dict[str, Any]) -> Checkpoint:
         """Return the training's present state."""
@@ -250,6 +279,7 @@ class Trainer(Predictor):
             self.best,
             self.optimizer.state_dict(),
             self.scaler.state_dict(),
+            dict(self.average.module.state_dict()) if self.average else {},
         )
 
     def restore(self, state: Checkpoint) -> None:
@@ -263,6 +293,8 @@ class Trainer(Predictor):
             if self.epochs:
                 load_state(self.model, self.best)  # which sees that they fit
             load_state(self.model, state.weights)
+            if self.average:
+                load_state(self.average.module, state.average)
             load_optimizer(self.optimizer, state.optimizer)
             self.scaler.load_state_dict(state.scaler)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from src.cache.build_crops import build_cache
-from src.cache.overview_cache import build_overviews
+from src.cache.overview_cache import build_overviews, claim_overviews
 from src.competition.tables import (
     LABEL_FILE,
     POINT_FILE,
@@ -43,7 +43,15 @@ class Prepared:
         build_overviews(self.tables.series, self.images, cache, workers)
 
     def both(self, cache: Path) -> None:
-        """Make the crop cache and the overviews."""
+        """Make the crop cache and the overviews, in one pass over the files."""
+        held = self.tables
+        parts = (held.points, held.labels, held.series, self.images)
+        beside = claim_overviews(held.series, self.images, cache)
+        build_cache(*parts, cache, CropSpec(), beside=beside)
+        self.overviews(cache)
+
+    def one_after_the_other(self, cache: Path) -> None:
+        """Make the crop cache and the overviews, each from the files."""
         self.crops(cache)
         self.overviews(cache)
 

@@ -53,7 +53,8 @@ FLOOR_TAGS = [
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("RescaleSlope", "RescaleIntercept"),
 ]
-PARTS = ["crops", "overviews", "workers", "growth", "check"]
+PARTS = ["crops", "overviews", "one pass", "workers", "growth", "check"]
+GROWN_STUDIES = 15  # that growth begins with, and the check is of copies of
 GROWTH_PLOT = BENCHMARKS.parent / "growth.svg"
 GROWTH_NOTE = "linked copies, both caches in a fresh process a size, each size once"
 GROWTH_FIGURE = f"![Time a study and peak memory]({GROWTH_PLOT.name})"
@@ -64,7 +65,7 @@ def parse() -> argparse.Namespace:
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="a competition, as a phantom's")
-    add("--studies", type=positive_int, default=15, help="the first so many studies")
+    add("--studies", type=positive_int, default=60, help="the first so many studies")
     add("--turns", type=positive_int, default=5, help="turns that count, after one")
     add("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     add("--write", action="store_true", help=f"write the tables to {BENCHMARKS}")
@@ -133,6 +134,15 @@ def compare_overviews(prepared: Prepared, turns: int) -> list[Row]:
         "floor": partial(floor, [(path, True) for path in paths]),
     }
     return rates(work, len(paths), "slices", turns)
+
+
+def compare_passes(prepared: Prepared, turns: int) -> list[Row]:
+    """Measure crops and overviews from one reading of the files, and from two."""
+    work = {
+        "both in one pass": partial(into_new_folder, prepared.both),
+        "one after the other": partial(into_new_folder, prepared.one_after_the_other),
+    }
+    return rates(work, prepared.tables.labels["study_id"].nunique(), "studies", turns)
 
 
 def rates(
@@ -217,17 +227,20 @@ def main() -> None:
     cv2.setNumThreads(1)
     prepared = first_studies(args.data, args.studies)
     tables = Tables(args.write, args.turns, args.studies)
+    few = min(args.studies, GROWN_STUDIES)
     sizes: list[Size] = []
     times: Times = {}
     if "crops" in args.parts:
         tables.add("crops", compare_crops(prepared, args.turns))
     if "overviews" in args.parts:
         tables.add("overviews", compare_overviews(prepared, args.turns))
+    if "one pass" in args.parts:
+        tables.add("one pass", compare_passes(prepared, args.turns))
     if "workers" in args.parts:
         times = time_workers(prepared, args.turns)
         tables.add("workers", worker_rows(times))
     if "growth" in args.parts:
-        sizes = grow(args.data, args.studies)
+        sizes = grow(args.data, few)
         if args.write:
             plot_growth(sizes, GROWTH_PLOT)
         rows = [size.row() for size in sizes]
@@ -238,7 +251,7 @@ def main() -> None:
         rows = extrapolate(last.wall_s / last.studies, gain)
         tables.add("whole competition", rows, basis(sizes, gain))
     if "check" in args.parts:
-        tables.add("check", check_times(args.data, args.studies, args.turns))
+        tables.add("check", check_times(args.data, few, args.turns))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from distributed.comm import CommClosedError
 
 from src import __version__
 from src.errors import UserError
+from src.workers import keep_to_one_core
 
 CONNECT_S = 10.0
 NO_WORKER_S = 60.0  # a killed worker's successor is there within seconds
@@ -181,9 +182,9 @@ def _unfit(where: str, fault: str) -> str:
 def worker_fault(required: Requirements) -> str | None:
     """Return what this worker lacks, to be read after its name; None if nothing.
 
-    It also keeps OpenCV to one thread, since each core has its worker.
+    It also keeps the worker to one core.
     """
-    cv2.setNumThreads(1)
+    keep_to_one_core()
     for (name, expected), (_, held) in zip(required.versions, _versions(), strict=True):
         if held != expected:
             return f"has version {held} of {name} where {expected} is expected"

@@ -13,6 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
+import cv2
+
 from src.errors import UserError
 
 Task = TypeVar("Task")
@@ -30,7 +32,13 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
     """
     for name in THREADS:
         os.environ.setdefault(name, "1")  # inherited; this process has loaded its own
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    context = get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=keep_to_one_core)
+
+
+def keep_to_one_core() -> None:
+    """Let OpenCV start no threads, since each core has its worker."""
+    cv2.setNumThreads(1)
 
 
 def cluster_workers(

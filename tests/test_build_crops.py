@@ -23,6 +23,9 @@ from cache_cohort import LABELS, POINTS, SERIES, build, contents, write_images
 
 from src.cache import shards
 from src.cache.crop_cache import open_cache
+from src.cache.overview_cache import build_overviews, claim_overviews
+from src.cache.shards import read_shard
+from src.competition.constants import AXIAL_T2
 from src.errors import UserError
 from src.imaging.crops import CropSpec
 from src.imaging.series import read_series
@@ -68,6 +71,22 @@ def test_finished_cache_is_not_cut_again(
     summary = build(images, tmp_path / "cache")
     assert (summary.reused, summary.crops, folders) == (True, 6, [])
     assert contents(tmp_path / "cache") == before
+
+
+def test_overviews_come_from_the_same_reading_of_the_files(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = pd.concat([SERIES, pd.DataFrame([(2, 23, AXIAL_T2)], columns=list(SERIES))])
+    shutil.copytree(images / "2/22", images / "2/23")  # which no point is marked on
+    build_overviews(more, images, tmp_path / "apart")
+    build(images, tmp_path / "apart", series=more)
+    folders = counted(monkeypatch)
+    beside = claim_overviews(more, images, tmp_path / "cache")
+    build(images, tmp_path / "cache", series=more, beside=beside)
+    build_overviews(more, images, tmp_path / "cache")
+    assert sorted(int(folder.name) for folder in folders) == [11, 12, 21, 22, 23]
+    assert contents(tmp_path / "cache") == contents(tmp_path / "apart")
+    assert claim_overviews(more, images, tmp_path / "cache") == []
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -156,6 +175,19 @@ def test_damaged_shard_is_cut_again(
     for shard in (tmp_path / "cache/parts").glob("*.safetensors"):
         half = shard.read_bytes()[: shard.stat().st_size // 2]
         shard.write_bytes(half if damage is None else damage)
+    build(images, tmp_path / "cache")
+    assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
+
+
+def test_a_shard_with_a_flipped_bit_is_cut_again(images: Path, tmp_path: Path) -> None:
+    build(images, tmp_path / "whole")
+    kill(images, tmp_path / "cache", 3)
+    for shard in (tmp_path / "cache/parts").glob("*.safetensors"):
+        crops = read_shard(shard, ["crops"])["crops"].tobytes()
+        flipped = bytes([crops[0] ^ 1]) + crops[1:]
+        shard.write_bytes(shard.read_bytes().replace(crops, flipped))
+        with pytest.raises(ValueError, match="crops is not what was written"):
+            read_shard(shard)
     build(images, tmp_path / "cache")
     assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
 

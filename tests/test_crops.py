@@ -22,7 +22,11 @@ from src.errors import UserError
 from src.imaging.crops import CropSpec, _block_means, extract_crop
 from src.imaging.dicom import DicomError
 from src.imaging.geometry import SliceGeometry
-from src.imaging.grey_levels import intensity_window, to_uint8
+from src.imaging.grey_levels import (
+    WINDOW_PERCENTILES,
+    intensity_window,
+    to_uint8,
+)
 from src.imaging.series import Series, read_series
 
 TURNED = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0][:2]
@@ -266,6 +270,28 @@ def test_window_leaves_out_the_outermost_values() -> None:
     assert (low, high) == (pytest.approx(5, abs=3), pytest.approx(995, abs=3))
     grey = to_uint8(np.array([-9, low, (low + high) / 2, high, 1e6]), low, high)
     assert grey.tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("draw", ["whole", "halves", "normal", "mostly black", "few"])
+def test_the_window_is_numpys_percentiles_to_the_last_bit(draw: str) -> None:
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 3, 40, 700, 9000):
+        pixels = {
+            "whole": rng.integers(0, 3000, size),
+            "halves": rng.integers(0, 900, size) / 2,
+            "normal": rng.normal(-40, 900, size),
+            "mostly black": rng.exponential(50, size) * (rng.random(size) < 0.3),
+            "few": rng.integers(0, 3, size),
+        }[draw].astype(np.float32)
+        expected = np.percentile(pixels[::3], WINDOW_PERCENTILES)
+        assert intensity_window(pixels) == tuple(expected.tolist())
+
+
+def test_pixels_without_tissue_do_not_move_the_window() -> None:
+    pixels = np.random.default_rng(0).normal(500, 90, 9000).astype(np.float32)
+    hole = np.random.default_rng(1).random(9000) < 0.4
+    holed = np.where(hole, np.float32(np.nan), pixels)
+    assert intensity_window(holed) == intensity_window(pixels[~hole])
 
 
 def test_flat_slice_is_black(tmp_path: Path) -> None:

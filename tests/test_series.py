@@ -13,6 +13,7 @@ from src.errors import UserError
 from src.imaging.dicom import DicomError, SliceHeader
 from src.imaging.geometry import SliceGeometry
 from src.imaging.series import Series, read_series
+from src.imaging.slice_order import SliceOrder
 
 SHAPE = (40, 30)
 
@@ -242,6 +243,42 @@ def test_file_is_decoded_once_whether_it_can_be_or_not(tmp_path: Path) -> None:
         (tmp_path / "1.dcm").unlink(missing_ok=True)
         assert series.pixels(0) is first
         write_slice(tmp_path / "2.dcm", np.ones((4, 3), "u2"), plane((4, 0, 0)))
+
+
+def test_released_pixels_are_decoded_again_and_errors_kept(tmp_path: Path) -> None:
+    planes = block((0, 0, 0), AXIAL, 2)
+    read = read_series(write_series(tmp_path, [np.eye(8, dtype="u2")] * 2, planes))
+    before = read.canonical_pixels(0)
+    (tmp_path / "2.dcm").unlink()
+    with pytest.raises(DicomError):
+        read.pixels(1)
+    for index in (0, 1):
+        read.release(index)
+    assert read.canonical_pixels(0) is not before
+    np.testing.assert_array_equal(read.canonical_pixels(0), before)
+    write_slice(tmp_path / "2.dcm", np.eye(8, dtype="u2"), planes[1])
+    with pytest.raises(DicomError):
+        read.pixels(1)
+
+
+def test_ordinary_stacks_and_those_of_two_contrasts_have_the_same_neighbours() -> None:
+    """The first are told by their indices alone, the others by their positions."""
+    stacks, positions = np.repeat([0, 1], [5, 3]), np.array([0, 1, 2, 3, 4, 8, 9, 10])
+    ordinary = SliceOrder(stacks, positions, np.zeros(8, int))
+    other = SliceOrder(
+        np.append(stacks, 2), np.append(positions, 20), np.append(np.zeros(8, int), 1)
+    )
+    shared = SliceOrder(  # the last position of a third stack has two images
+        np.append(stacks, [2, 2]), np.append(positions, [20, 20]), np.zeros(10, int)
+    )
+    assert ordinary.neighbours(0, 2) == (0, 0, 0, 1, 2)
+    assert ordinary.neighbours(4, 2) == (2, 3, 4, 4, 4)
+    assert ordinary.neighbours(5, 2) == (5, 5, 5, 6, 7)
+    for index in range(8):
+        for around in (1, 2):
+            expected = ordinary.neighbours(index, around)
+            assert other.neighbours(index, around) == expected
+            assert shared.neighbours(index, around) == expected
 
 
 @pytest.mark.parametrize("content", [None, "", "hello"])

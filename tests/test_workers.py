@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import current_process
 from typing import Any
 
+import cv2
 import pytest
 
 from src import workers
@@ -30,6 +31,7 @@ def test_a_worker_is_spawned_and_has_one_thread() -> None:
     with worker_pool(1) as executor:
         assert executor.submit(process_name).result().startswith("Spawn")
         counts = [executor.submit(os.getenv, name).result() for name in THREADS]
+        assert executor.submit(cv2.getNumThreads).result() == 1
     assert counts == ["1"] * 3
 
 
@@ -46,7 +48,7 @@ def test_there_are_as_many_workers_as_requested(
 ) -> None:
     asked = []
 
-    def start(count: int, **_: Any) -> None:
+    def start(count: int, *_: Any, **_flags: Any) -> None:
         asked.append(count)
 
     monkeypatch.setattr(workers, "ProcessPoolExecutor", start)

@@ -60,7 +60,9 @@ class OverviewTask:
         try:
             series = read(self.folder)
             require_type(series, self.folder, self.description)
-            overview, rejected = overview_of(series, self.series_id, self.description)
+            overview, rejected = overview_of(
+                series, self.series_id, self.description, keep_pixels=False
+            )
             images, slices = overview.images, overview.slices.to_numpy(float)
         except UserError as error:
             rejected = {"": str(error)}

@@ -162,9 +162,12 @@ class Overview:
 
 
 def overview_of(
-    series: Series, series_id: int, description: str
+    series: Series, series_id: int, description: str, keep_pixels: bool = True
 ) -> tuple[Overview, dict[str, str]]:
-    """Draw a series' overview; return it with the rejected files' reasons by name."""
+    """Draw a series' overview; return it with the rejected files' reasons by name.
+
+    keep_pixels: whether the series keeps what it decodes, for crops to be cut from.
+    """
     field_mm = FIELD_MM[description]
     spec = CropSpec(OVERVIEW_PX, field_mm, slices=1)
     images, rows, rejected = [], [], dict(series.rejected)
@@ -178,7 +181,8 @@ def overview_of(
             order = (series.stacks[index], series.positions[index])
             contrast = series.order.contrasts[index]
             rows.append((series_id, *_row(header, (*order, contrast))))
-            series.release(index)
+            if not keep_pixels:
+                series.release(index)
     shape = (-1, OVERVIEW_PX, OVERVIEW_PX)
     table = pd.DataFrame(rows, columns=list(SLICE_COLUMNS))
     pixels = np.array(images, np.uint8).reshape(shape)

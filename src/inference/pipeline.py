@@ -19,6 +19,7 @@ from src.competition.constants import (
     SEVERITIES,
 )
 from src.errors import UserError
+from src.imaging.dicom_errors import quiet
 from src.inference.findings import NO_SEVERITY_RUN, merge_into_findings
 from src.inference.grading import CropClassifier, predict_ensemble
 from src.inference.site_views import SiteViews, find_site_views, own_type
@@ -66,8 +67,9 @@ class StudyPipeline:
 
         folder: of its series; listed: their ids and types; findings: its prior's rows.
         """
-        study = read_study(folder, listed)
-        return self.grade(study, self.find_sites(study), findings)
+        with quiet():
+            study = read_study(folder, listed)
+            return self.grade(study, self.find_sites(study), findings)
 
     def grade(self, study: Study, sites: Sites, findings: pd.DataFrame) -> pd.DataFrame:
         """Grade a study's sites and merge them into its prior's rows of findings."""

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -47,7 +46,6 @@ class StudyTruth:
 
 def write_study(plan: StudyPlan, images: Path) -> StudyTruth:
     """Draw the study's person, scan them into images/<study>/<series>/, mark sites."""
-    cv2.setNumThreads(1)
     rng = np.random.default_rng(plan.seed)
     sites = draw_narrowing(rng)
     sites["severity"] = draw_severity(sites["narrowing"].to_numpy(), rng)

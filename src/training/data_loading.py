@@ -8,12 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from src.training import distributed
+from src.workers import keep_to_one_core
 
 PREFETCHED = 4  # batches that each worker keeps ready
 
@@ -138,14 +138,14 @@ def training_loader(
     """
     if workers:
         # OpenCV's threads do not survive a fork: a worker would wait for them forever.
-        _one_thread()
+        keep_to_one_core()
     return DataLoader(
         dataset,
         sampler=EpochSampler(dataset, batch_size, seed, accumulate),
         batch_size=None,  # the sampler's keys are of whole batches
         collate_fn=_unchanged,  # type: ignore[arg-type]  # one batch, not a list
         num_workers=workers,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_one_core,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
         prefetch_factor=PREFETCHED if workers else None,
@@ -165,6 +165,6 @@ def _unchanged(batch: Batch) -> Batch:
     return batch
 
 
-def _one_thread(worker: int = 0) -> None:
+def _one_core(worker: int = 0) -> None:
     """Keep OpenCV, which augments, to a worker's own core."""
-    cv2.setNumThreads(1)
+    keep_to_one_core()

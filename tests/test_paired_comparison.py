@@ -134,10 +134,13 @@ def test_few_studies_show_nothing() -> None:
     assert not pair["shown"]
 
 
-def severity_run(backbone: str, right: float) -> tuple[Run, pd.DataFrame]:
+def severity_run(
+    backbone: str, right: float, slices: str = "neighbours"
+) -> tuple[Run, pd.DataFrame]:
     """A run that grades every crop with this probability of its severity."""
     changes = {"task": "severity", "labels": list(SEVERITIES), "backbone": backbone}
-    run = Run(Path("runs") / backbone, run_config(**changes))
+    config = run_config(**changes, slices=slices)
+    run = Run(Path("runs") / f"{backbone}-{slices}", config)
     table = predicted(CROPS).iloc[:, :6].assign(truth=CROPS["crop"] % 3)
     rows = np.full((len(table), 3), (1 - right) / 2)
     rows[np.arange(len(table)), table["truth"]] = right
@@ -183,6 +186,14 @@ def test_severity_is_compared_by_the_competitions_score() -> None:
     )
     assert pair["high"] < 0
     assert pair["shown"]
+
+
+def test_graders_of_other_slices_are_compared() -> None:
+    one = severity_run("resnet18", 0.6)
+    other = severity_run("resnet18", 0.8, slices="attention")
+    [group] = compare(one, other)["groups"]
+    assert group["slices"] == "attention, neighbours"
+    assert list(group["figures"]) == ["resnet18 (study, attention)", "resnet18"]
 
 
 def test_severity_without_labels_of_a_family_is_not_compared() -> None:

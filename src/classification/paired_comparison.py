@@ -45,8 +45,7 @@ class _Entry:
     @property
     def group(self) -> Hashable:
         """What entries have to share to be compared."""
-        config = self.configs[0]
-        return config.split, config.slices, *self.folds, self.rows
+        return self.configs[0].split, *self.folds, self.rows
 
 
 def compare_conditions(evaluations: Sequence[RunEvaluation]) -> PairedComparison:
@@ -63,8 +62,8 @@ def compare_conditions(evaluations: Sequence[RunEvaluation]) -> PairedComparison
         keys = table[["study_id", "crop"]]
         crops = keys.assign(correct=correct).groupby(["study_id", "crop"]).mean()
         studies = crops["correct"].groupby("study_id")
-        rows = frozenset(crops.index)
         configs = [each.config for each in own]
+        rows = (configs[0].slices, frozenset(crops.index))
         sums, counts = studies.sum().to_frame(), studies.size().to_frame()
         entries.append(_Entry(name, configs, rows, sums, counts))
     return _compare(entries, higher_is_better=True)
@@ -77,9 +76,9 @@ def compare_severities(
 
     A variant's score is that of its runs' ensemble without calibration on all labelled
     rows of its test studies, those without a crop by the prior. Variants are compared
-    where their runs have the same split, slices, folds and test studies, and all terms
-    of the score are defined. tables: each run's predictions by its name; labels: the
-    cohort's.
+    where their runs have the same split, folds and test studies, whatever slices and
+    views they see, and all terms of the score are defined. tables: each run's
+    predictions by its name; labels: the cohort's.
     """
     entries = []
     for name, chosen in _by_variant([run.config for run in runs]).items():
@@ -129,7 +128,7 @@ def _group(entries: Sequence[_Entry], higher_is_better: bool) -> PairedGroup:
     differences = paired_differences(StudySums(totals[order], weights.to_numpy()))
     return {
         "split": config.split,
-        "slices": config.slices,
+        "slices": ", ".join(sorted({e.configs[0].slices for e in entries})),
         "folds": entries[0].folds,
         "studies": len(weights),
         "figures": dict(zip(names, figures[order].tolist(), strict=True)),

@@ -55,7 +55,7 @@ def compare_conditions(evaluations: Sequence[RunEvaluation]) -> PairedComparison
     crops. A crop that several of a variant's runs tested counts once, by its mean.
     """
     entries = []
-    for name, chosen in _by_variant([each.config for each in evaluations]).items():
+    for name, chosen in by_variant([each.config for each in evaluations]).items():
         own = [evaluations[index] for index in chosen]
         table = pd.concat([each.table for each in own], ignore_index=True)
         correct = (table["truth"] == table["predicted"]).astype(float)
@@ -81,7 +81,7 @@ def compare_severities(
     predictions by its name; labels: the cohort's.
     """
     entries = []
-    for name, chosen in _by_variant([run.config for run in runs]).items():
+    for name, chosen in by_variant([run.config for run in runs]).items():
         own = [runs[index] for index in chosen]
         sites = out_of_fold_probabilities([tables[run.folder.name] for run in own])
         truth = labels[labels["study_id"].isin(sites["study_id"])]
@@ -93,7 +93,7 @@ def compare_severities(
     return _compare(entries, higher_is_better=False)
 
 
-def _by_variant(configs: Sequence[RunConfig]) -> dict[str, list[int]]:
+def by_variant(configs: Sequence[RunConfig]) -> dict[str, list[int]]:
     """Return the indices of each variant's runs by its name, as in the tables."""
     indices: dict[str, list[int]] = defaultdict(list)
     for index, (name, _) in enumerate(name_variants(configs)):

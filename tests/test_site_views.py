@@ -146,6 +146,8 @@ def test_a_view_that_cannot_be_cut_is_dropped_and_the_last_one_tells_why(
     for description in (SAGITTAL_T1, AXIAL_T2, SAGITTAL_T2)[:damaged]:
         site = found.views[RECESS][description]
         (folder / str(site.series_id) / f"{site.instance_number}.dcm").write_bytes(b"")
+        series = study.series[site.series_id]
+        series.release(series.index_of(site.instance_number))
     crops = found.crops(SPEC)
     assert len(found.names(RECESS)) == 3 - damaged
     assert (RECESS in crops) == (damaged < 3)

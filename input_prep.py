@@ -41,7 +41,13 @@ from src.command_line import (
 )
 from src.competition.folds import make_folds
 from src.competition.known_issues import without_known_issues
-from src.competition.tables import LABEL_FILE, Competition, image_folder, read_training
+from src.competition.tables import (
+    LABEL_FILE,
+    Competition,
+    first_studies,
+    image_folder,
+    read_training,
+)
 from src.console import WIDTH, progress, say, show_table, timed
 from src.files import write_csv
 from src.imaging.crops import CropSpec
@@ -179,17 +185,6 @@ def make_phantom(args: argparse.Namespace, executor: Executor) -> None:
             args.phantom_variants,
         )
     say(f"The ground truth of its test studies is in {truth_folder(args.data)}")
-
-
-def first_studies(competition: Competition, limit: int | None) -> Competition:
-    """Keep the first `limit` studies of every table; all if None."""
-    studies = sorted(competition.labels["study_id"].unique())[:limit]
-    kept = {
-        name: table[table["study_id"].isin(studies)].reset_index(drop=True)
-        for name, table in vars(competition).items()
-        if name != "root"
-    }
-    return Competition(competition.root, **kept) if limit else competition
 
 
 def cut_crops(

@@ -1,7 +1,7 @@
 """Studies to prepare, and as many linked copies of them as a measurement needs."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,13 @@ import pandas as pd
 
 from src.cache.build_crops import build_cache
 from src.cache.overview_cache import build_overviews, claim_overviews
+from src.cache.shards import ShardTask
 from src.competition.tables import (
     LABEL_FILE,
     POINT_FILE,
     SERIES_FILE,
     Competition,
+    first_studies,
     image_folder,
     read_training,
 )
@@ -32,11 +34,16 @@ class Prepared:
     tables: Competition
     images: Path
 
-    def crops(self, cache: Path, workers: Executor | None = None) -> None:
+    def crops(
+        self,
+        cache: Path,
+        workers: Executor | None = None,
+        beside: Sequence[ShardTask] = (),
+    ) -> None:
         """Make the crop cache."""
         held = self.tables
         parts = (held.points, held.labels, held.series, self.images)
-        build_cache(*parts, cache, CropSpec(), workers)
+        build_cache(*parts, cache, CropSpec(), workers, beside=beside)
 
     def overviews(self, cache: Path, workers: Executor | None = None) -> None:
         """Make the overviews."""
@@ -44,10 +51,8 @@ class Prepared:
 
     def both(self, cache: Path) -> None:
         """Make the crop cache and the overviews, in one pass over the files."""
-        held = self.tables
-        parts = (held.points, held.labels, held.series, self.images)
-        beside = claim_overviews(held.series, self.images, cache)
-        build_cache(*parts, cache, CropSpec(), beside=beside)
+        beside = claim_overviews(self.tables.series, self.images, cache)
+        self.crops(cache, beside=beside)
         self.overviews(cache)
 
     def one_after_the_other(self, cache: Path) -> None:
@@ -61,16 +66,10 @@ class Prepared:
         return [self.images / str(a) / str(b) for a, b in keys.itertuples(index=False)]
 
 
-def first_studies(data: Path, count: int | None = None) -> Prepared:
+def prepared_studies(data: Path, count: int | None = None) -> Prepared:
     """Read the tables of the first studies, by default of all."""
-    whole = read_training(data)
-    studies = sorted(whole.labels["study_id"].unique())[:count]
-    kept = {
-        name: table[table["study_id"].isin(studies)].reset_index(drop=True)
-        for name, table in vars(whole).items()
-        if name != "root"
-    }
-    return Prepared(Competition(whole.root, **kept), image_folder(data, "train"))
+    chosen = first_studies(read_training(data), count)
+    return Prepared(chosen, image_folder(data, "train"))
 
 
 def linked_copies(data: Path, studies: int, copies: int, folder: Path) -> None:

@@ -2,10 +2,8 @@
 
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +12,7 @@ import matplotlib
 matplotlib.use("Agg")  # without a window
 import matplotlib.pyplot as plt
 
-from benchmarks.linked_studies import first_studies, into_new_folder, linked_copies
+from benchmarks.linked_studies import into_new_folder, linked_copies, prepared_studies
 from benchmarks.measure import (
     Row,
     alternate,
@@ -26,6 +24,7 @@ from benchmarks.measure import (
 )
 from src.cache.data_check import check_download
 from src.files import replacing
+from src.workers import worker_pool
 
 COPIES = (1, 2, 4, 8, 32)  # of 15 studies: 15, 30, 60, 120, 480
 CHECKED_COPIES = 4
@@ -60,14 +59,14 @@ def grow(data: Path, studies: int, copies: Sequence[int] = COPIES) -> list[Size]
     for count in copies:
         with tempfile.TemporaryDirectory() as folder:
             linked_copies(data, studies, count, Path(folder))
-            with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+            with worker_pool(1) as fresh:
                 sizes.append(fresh.submit(prepare_once, Path(folder)).result())
     return sizes
 
 
 def prepare_once(data: Path) -> Size:
     """Make both caches of a competition; the memory is this process' until now."""
-    prepared = first_studies(data)
+    prepared = prepared_studies(data)
     wall: list[float] = []
 
     def work() -> None:

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from pydicom import dcmread
 
-from benchmarks.linked_studies import Prepared, first_studies, into_new_folder
+from benchmarks.linked_studies import Prepared, into_new_folder, prepared_studies
 from benchmarks.measure import (
     BENCHMARKS,
     Row,
@@ -225,7 +225,7 @@ def main() -> None:
     """Measure the chosen parts, show their tables, and write them if asked to."""
     args = parse()
     cv2.setNumThreads(1)
-    prepared = first_studies(args.data, args.studies)
+    prepared = prepared_studies(args.data, args.studies)
     tables = Tables(args.write, args.turns, args.studies)
     few = min(args.studies, GROWN_STUDIES)
     sizes: list[Size] = []

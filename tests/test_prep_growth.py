@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.linked_studies import first_studies, linked_copies
+from benchmarks.linked_studies import linked_copies, prepared_studies
 from benchmarks.prep_growth import (
     COPIES,
     Size,
@@ -34,14 +34,14 @@ def test_the_sizes_are_those_asked_for() -> None:
 def test_linked_copies_are_studies_of_their_own(phantom: Path, tmp_path: Path) -> None:
     copies = max(COPIES)
     linked_copies(phantom, 2, copies, tmp_path)
-    own, more = first_studies(phantom, 2).tables, first_studies(tmp_path)
+    own, more = prepared_studies(phantom, 2).tables, prepared_studies(tmp_path)
     for name in ("labels", "points", "series"):
         one, many = getattr(own, name), getattr(more.tables, name)
         assert len(many) == copies * len(one)
         assert many["study_id"].nunique() == copies * 2
     studies = set(more.tables.labels["study_id"])
     assert studies == {int(path.name) for path in more.images.iterdir()}
-    assert len(more.folders()) == copies * len(first_studies(phantom, 2).folders())
+    assert len(more.folders()) == copies * len(prepared_studies(phantom, 2).folders())
     for folder in more.folders():
         assert any(folder.glob("*.dcm"))
 
@@ -49,7 +49,7 @@ def test_linked_copies_are_studies_of_their_own(phantom: Path, tmp_path: Path) -
 def test_the_first_studies_are_the_least_ids(phantom: Path) -> None:
     every = sorted(pd.read_csv(phantom / "train.csv")["study_id"])
     for count in (2, None):
-        tables = first_studies(phantom, count).tables
+        tables = prepared_studies(phantom, count).tables
         for table in (tables.labels, tables.points, tables.series):
             assert sorted(table["study_id"].unique()) == every[:count]
 

@@ -84,6 +84,17 @@ def read_training(root: Path) -> Competition:
     )
 
 
+def first_studies(competition: Competition, limit: int | None) -> Competition:
+    """Keep the first `limit` studies of every table; all if None."""
+    studies = sorted(competition.labels["study_id"].unique())[:limit]
+    kept = {
+        name: table[table["study_id"].isin(studies)].reset_index(drop=True)
+        for name, table in vars(competition).items()
+        if name != "root"
+    }
+    return Competition(competition.root, **kept) if limit else competition
+
+
 def read_labels(path: Path) -> pd.DataFrame:
     """Read train.csv, one row a label: study_id, condition, level, severity.
 

@@ -3,9 +3,10 @@
     python evaluate.py --cache cache --runs runs --out report
     python evaluate.py --submission submission.csv --truth train.csv
 
-The first writes metrics.json, table2.csv, figures/ and report.html; the second prints
-the competition's score, its parts and the weighted prior's score, and with --out also
-adds them to metrics.json.
+The first writes metrics.json, table2.csv, figures/ and report.html, and of location
+runs found_sites.csv: where they found the sites of the studies that they tested, for
+input_prep.py --sites. The second prints the competition's score, its parts and the
+weighted prior's score, and with --out also adds them to metrics.json.
 """
 
 import argparse
@@ -18,9 +19,9 @@ from src.competition import submission as submissions
 from src.competition.metric import score
 from src.competition.prior import floors
 from src.competition.tables import read_labels
-from src.console import say, show_table
+from src.console import progress, say, show_table
 from src.errors import UserError
-from src.files import write_json
+from src.files import write_csv, write_json
 from src.json_object import read_object
 from src.metrics_schema import (
     ConditionMetrics,
@@ -153,6 +154,7 @@ def report_severity(
     from src.classification.severity_metrics import severity_metrics
     from src.reporting.paired_section import add_paired
     from src.reporting.severity_section import add_severity, score_table
+    from src.reporting.site_pictures import add_site_pictures
 
     fair = [run for run in runs if run.config.split == "study"]
     if len(fair) < len(runs):
@@ -164,6 +166,7 @@ def report_severity(
         paired = compare_severities(fair, tables, cache.labels)
         add_metrics({"severity": metrics, "severity_paired": paired}, out)
         add_severity(page, metrics, out / "figures")
+        add_site_pictures(page, cache, tables, out / "figures")
         add_paired(page, paired, "score", out / "figures" / "severity_paired.png")
         title = f"Severity, unseen studies: {metrics['studies']}; lower is better"
         show_table(title, score_table(metrics))
@@ -179,15 +182,25 @@ def report_location(
     page: "HtmlReport",
     out: Path,
 ) -> None:
-    """Report the location runs' errors against the marked sites."""
+    """Report the location runs' errors against the marked sites; list what they found.
+
+    Nothing of it is done where the cache's sites are found ones.
+    """
     import pandas as pd
 
     from src.cache.overview_cache import open_overviews
     from src.localization.location_metrics import location_metrics, read_locations
-    from src.localization.location_task import ensemble_errors, fold_ensembles
+    from src.localization.location_task import StudyOverviews
+    from src.localization.out_of_fold import ensemble_errors, find_unseen, found_sites
     from src.reporting.location_section import add_location, location_table
     from src.training.splits import study_splits
 
+    if cache.has_found_sites:
+        say(
+            f"Skipped {len(runs)} location runs: {cache.path} has crops at found "
+            "sites; evaluate them with the cache of the marked points"
+        )
+        return
     tables = []
     for run in runs:
         splits = study_splits(folds, run.config.fold)
@@ -199,10 +212,15 @@ def report_location(
     ensemble: LocationMetrics = {}
     pooled = f", {len(runs)} runs pooled" if len(runs) > 1 else ""
     show_table(f"Located sites in unseen studies{pooled}", location_table(metrics))
-    joint = ensemble_errors(runs, cache.sites, folds, overviews)
+    studies = StudyOverviews(overviews)
+    of_run = {
+        str(name): set(some["study_id"].tolist()) for name, some in sites.groupby("run")
+    }
+    with progress("unseen studies") as on_progress:
+        unseen = find_unseen(runs, of_run, studies, on_progress)
+    joint = ensemble_errors(unseen, cache.sites, studies)
     if joint is not None:
-        ensembles = fold_ensembles(runs).values()
-        if skipped := len(runs) - sum(map(len, ensembles)):
+        if skipped := len(runs) - sum(len(each.runs) for each in unseen):
             say(
                 f"Skipped {skipped} of {len(runs)} location runs in the ensemble: "
                 "--limit gave them fewer studies than other runs of their fold"
@@ -211,6 +229,17 @@ def report_location(
         show_table("Ensemble of each fold's runs", location_table(ensemble))
     add_metrics({"location": metrics, "location_together": ensemble}, out)
     add_location(page, metrics, ensemble, sites, overviews, out / "figures")
+    write_found_sites(found_sites(unseen, cache.labels), cache, out)
+
+
+def write_found_sites(table: "DataFrame", cache: "CropCache", out: Path) -> None:
+    """Write where the sites of unseen studies were found, and count these."""
+    path = out / "found_sites.csv"
+    write_csv(table, path)
+    found, every = table["study_id"].nunique(), cache.labels["study_id"].nunique()
+    count = f"{len(table):,} sites in {found:,} of {every:,} studies"
+    rest = "" if found == every else "; location runs of --folds all find the others'"
+    say(f"Wrote {path}, for input_prep.py --sites: {count}{rest}")
 
 
 def evaluation_of(

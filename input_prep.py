@@ -7,6 +7,11 @@ crops.npy, crops.csv, rejects.csv and folds.csv to --cache. Points without a cro
 listed in rejects.csv with the reason. With --views all each point is also cropped where
 the study's other series types show it. If interrupted, run it again: it resumes.
 
+    python input_prep.py --data data --cache found --sites report/found_sites.csv
+
+cuts at the sites that location runs found in studies unseen in their training, which
+evaluate.py lists, in place of the marked points.
+
     python input_prep.py --data data --check
 
 looks at a download without preparing it, lists what is odd in check.csv, and exits 0
@@ -25,6 +30,7 @@ import pandas as pd
 from src.cache.build_crops import CacheSummary, build_cache
 from src.cache.crop_cache import add_rejects, open_cache
 from src.cache.data_check import check_download, kinds_not_found, summarise
+from src.cache.found_sites import sites_not_found, with_found_sites
 from src.cache.label_checks import (
     DOUBLED,
     MOSTLY,
@@ -68,6 +74,8 @@ def parse() -> argparse.Namespace:
     add("--pixels", action="store_true", help="with --check: decode all pixels too")
     text = "leave out what others found to be bad; listed in rejects.csv with sources"
     add("--leave-out", choices=["known"], help=text)
+    text = "cut at these found sites, evaluate.py's found_sites.csv, not at the marked"
+    add("--sites", type=Path, metavar="FILE", help=text)
     source = parser.add_mutually_exclusive_group()
     text = "download the competition from Kaggle to --data first, or resume"
     source.add_argument("--download", action="store_true", help=text)
@@ -105,6 +113,8 @@ def parse() -> argparse.Namespace:
         parser.error("--phantom-variants goes with --phantom")
     if args.pixels and not args.check:
         parser.error("--pixels goes with --check")
+    if args.check and args.sites:
+        parser.error("--sites goes with the cutting of crops, not with --check")
     if args.check and (args.limit or args.leave_out):
         parser.error("--check looks at all of --data: no --limit and no --leave-out")
     return args
@@ -124,18 +134,29 @@ def main() -> None:
             check(args, executor)
             return
         with timed(f"Read the tables in {args.data}"):
-            competition = first_studies(read_training(args.data), args.limit)
+            competition = read_tables(args)
+        lacking = sites_not_found(competition) if args.sites else None
         if args.leave_out:
             competition, left_out = without_known_issues(competition)
         summary = cut_crops(competition, args, spec, executor)
         if args.leave_out:
             report_left_out(left_out, args.cache)
+        if lacking is not None:
+            report_not_found(lacking, args.cache)
         if not args.no_overviews:
             draw_overviews(competition, args, executor)
     write_csv(make_folds(competition.labels, args.seed), args.cache / "folds.csv")
     report_label_checks(args.cache)
     preview(args)
     report(competition, summary, args.cache)
+
+
+def read_tables(args: argparse.Namespace) -> Competition:
+    """Read the training tables, with the sites of --sites for points if it is given."""
+    competition = read_training(args.data)
+    if args.sites:
+        competition = with_found_sites(competition, args.sites)
+    return first_studies(competition, args.limit)
 
 
 def start_workers(args: argparse.Namespace) -> AbstractContextManager[Executor]:
@@ -217,6 +238,7 @@ def cut_crops(
             on_progress,
             args.views,
             beside,
+            "found" if args.sites else "marked",
         )
 
 
@@ -227,6 +249,15 @@ def report_left_out(left_out: pd.DataFrame, cache: Path) -> None:
     series = len(left_out) - points
     path = cache / "rejects.csv"
     say(f"Left out {points} known bad points and {series} series without: see {path}")
+
+
+def report_not_found(lacking: pd.DataFrame, cache: Path) -> None:
+    """List the labels without a found site among the rejects, and count them."""
+    add_rejects(cache, lacking)
+    if len(lacking):
+        path = cache / "rejects.csv"
+        studies = lacking["study_id"].nunique()
+        say(f"No site of {len(lacking):,} labels in {studies:,} studies: see {path}")
 
 
 def draw_overviews(
@@ -246,20 +277,21 @@ def draw_overviews(
 
 def report_label_checks(folder: Path) -> None:
     """List points and series that cannot be right, and warn if most sides are not."""
-    table = open_cache(folder).sites
-    found = suspects(table)
+    cache = open_cache(folder)
+    table, found = cache.sites, suspects(cache.sites)
     write_csv(found, folder / "suspects.csv")
     share = share_of_swapped_sides(table)
-    if share > MOSTLY:
+    if share > MOSTLY and not cache.has_found_sites:  # no coordinates to correct
         say(
             f"WARNING: LEFT AND RIGHT ARE SWAPPED in {100 * share:.0f} % of the marked "
             "pairs: by the images' positions, the left points lie on the patient's "
             "right. Fix the coordinates before training on them"
         )
     reasons = found["reason"]
+    what_they_are = "found sites" if cache.has_found_sites else "points"
     unplaced, doubled = (reasons == ONE_POSITION).sum(), (reasons == DOUBLED).sum()
     counts = {
-        "points contradict geometry": len(found) - unplaced - doubled,
+        f"{what_they_are} contradict geometry": len(found) - unplaced - doubled,
         "points share their condition and level with another": doubled,
         "series without usable positions": unplaced,
     }
@@ -293,10 +325,10 @@ def report(competition: Competition, summary: CacheSummary, cache: Path) -> None
     show_table("Prepared", [counts])
     if summary.rejects or summary.missing_views:
         say(f"The reasons of the rejects are in {cache / 'rejects.csv'}")
-    say(
-        f"Next: python train.py --cache {cache} --runs runs --task condition "
-        "--backbone mnasnet0_75 mnasnet1_0"
-    )
+    task = "severity --backbone mnasnet1_0"
+    if not open_cache(cache).has_found_sites:
+        task = "condition --backbone mnasnet0_75 mnasnet1_0"
+    say(f"Next: python train.py --cache {cache} --runs runs --task {task}")
 
 
 if __name__ == "__main__":

@@ -279,8 +279,12 @@ def test_workers_make_the_same_cache(images: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "then", "message"),
     [
-        ("own", "all", "holds crops of the marked points alone, not the requested "),
-        ("all", "own", "holds crops of all views of the marked points, not the req"),
+        (
+            "own",
+            "all",
+            "holds crops of the sites' own series alone, not the req",
+        ),
+        ("all", "own", "holds crops of all views of the sites, not the req"),
     ],
 )
 def test_a_cache_of_other_views_is_not_taken(

@@ -227,7 +227,7 @@ def test_all_views_are_cut_counted_and_listed_where_they_are_missing(
     assert f"reasons of the rejects are in {cache / 'rejects.csv'}" in output
     views = pd.read_csv(cache / "rejects.csv")["view"].value_counts().to_dict()
     assert views == {"own": 1, "Sagittal T2/STIR": 10, "Axial T2": 10}
-    with pytest.raises(UserError, match="crops of all views of the marked points, not"):
+    with pytest.raises(UserError, match="crops of all views of the sites, not"):
         prepare(data, *SMALL, "--no-overviews")
 
 
@@ -555,3 +555,83 @@ def test_flags_that_do_not_go_together_are_refused(
         input_prep.parse()
     assert refused.value.code == 2
     assert reason in capsys.readouterr().err
+
+
+def write_sites(path: Path, studies: tuple[int, ...] = STUDIES) -> Path:
+    """Write one found foramen a study, away from where it is marked."""
+    rows = [
+        (study, 10 * study, 2, f"left_{FORAMEN.lower().replace(' ', '_')}", "l1_l2")
+        for study in studies
+    ]
+    table = pd.DataFrame(rows, columns=list(tables.POINT_COLUMNS)[:5])
+    table.assign(x=7.5, y=11.25).to_csv(path, index=False)
+    return path
+
+
+def test_crops_are_cut_at_found_sites_and_all_else_stays(
+    data: Path, cache: Path, tmp_path: Path, prepare: Prepare
+) -> None:
+    prepare(data, *SMALL)
+    usual = tmp_path / "usual"
+    cache.rename(usual)
+    sites = write_sites(tmp_path / "found_sites.csv", STUDIES[1:])
+    output = prepare(data, *SMALL, "--sites", sites)
+    table = open_cache(cache).table
+    assert sorted(table["study_id"]) == sorted(STUDIES[1:])
+    assert set(zip(table["x"], table["y"], strict=True)) == {(7.5, 11.25)}
+    for name in ("folds", "labels", "series", "overviews"):
+        assert (cache / f"{name}.csv").read_bytes() == (
+            usual / f"{name}.csv"
+        ).read_bytes()
+    labels = pd.read_csv(cache / "labels.csv").set_index(["study_id", "condition"])
+    key = table[["study_id", "condition", "level", "severity"]]
+    for row in key.itertuples():
+        of = labels.loc[(row.study_id, row.condition)].set_index("level")
+        assert of.loc[row.level, "severity"] == row.severity
+    rejects = pd.read_csv(cache / "rejects.csv")
+    assert len(rejects) == 25 + 4 * 24
+    reasons = rejects.groupby("study_id")["reason"].unique()
+    assert reasons[300].tolist() == [
+        "no location run has looked for the sites of its study"
+    ]
+    assert reasons[40].tolist() == ["its site was not found"]
+    assert "No site of 121 labels in 5 studies" in " ".join(output.split())
+    assert "--task severity" in output
+
+
+def test_a_second_run_at_found_sites_changes_nothing(
+    data: Path, cache: Path, tmp_path: Path, prepare: Prepare
+) -> None:
+    asked = (data, *SMALL, "--no-overviews", "--sites", write_sites(tmp_path / "s.csv"))
+    prepare(*asked)
+    first = (cache / "rejects.csv").read_bytes()
+    assert "nothing was cut again" in prepare(*asked)
+    assert (cache / "rejects.csv").read_bytes() == first
+
+
+def test_found_and_marked_sites_never_share_a_cache(
+    data: Path, cache: Path, tmp_path: Path, prepare: Prepare
+) -> None:
+    small = (*SMALL, "--no-overviews")
+    prepare(data, *small)
+    points = data / "train_label_coordinates.csv"
+    single = pd.read_csv(points).drop_duplicates(["study_id", "condition"])
+    single.to_csv(tmp_path / "the_same.csv", index=False)
+    with pytest.raises(UserError, match=r"crops at the marked points, not .* found si"):
+        prepare(data, *small, "--sites", tmp_path / "the_same.csv")
+    assert not open_cache(cache).has_found_sites
+
+
+def test_found_sites_on_the_wrong_sides_are_no_wrong_coordinates(
+    copy: Callable[..., Path], cache: Path, prepare: Prepare
+) -> None:
+    root = copy(swapped=5)
+    marked = root / "train_label_coordinates.csv"
+    output = prepare(root, *SMALL, "--no-overviews", "--sites", marked)
+    assert "SWAPPED" not in output
+    assert "10 found sites contradict geometry" in output
+
+
+def test_found_sites_do_not_go_with_the_check(data: Path, prepare: Prepare) -> None:
+    with pytest.raises(SystemExit):
+        prepare(data, "--check", "--sites", "found_sites.csv")

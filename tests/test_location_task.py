@@ -24,6 +24,7 @@ from synthetic_study import (
     seen,
 )
 
+from src.classification.calibration import IDENTITY
 from src.competition.constants import (
     AXIAL_T2,
     CONDITIONS,
@@ -38,14 +39,18 @@ from src.competition.constants import (
 from src.errors import UserError
 from src.files import write_json
 from src.imaging.overview import Overview
+from src.inference.pipeline import StudyPipeline
+from src.inference.study import Study
 from src.localization.keypoint_augmentation import KeypointAugmenter
 from src.localization.locate import SeriesHeatmaps
 from src.localization.location_task import (
     LocationTask,
     StudyOverviews,
     locate_and_compare,
+    locate_study,
     make_location_task,
 )
+from src.localization.spine_prior import load_spine_prior
 from src.training.config import Hyperparameters, RunConfig
 
 LEFT_FORAMEN = "left_neural_foraminal_narrowing"
@@ -130,9 +135,8 @@ def config(**changes: object) -> RunConfig:
 
 
 def job(**changes: object) -> LocationTask:
-    return make_location_task(
-        SimpleNamespace(sites=MARKS), EVERY, FOLDS, config(**changes)
-    )
+    crops = SimpleNamespace(sites=MARKS, has_found_sites=False)
+    return make_location_task(crops, EVERY, FOLDS, config(**changes))
 
 
 @cache
@@ -245,6 +249,28 @@ def test_all_runs_of_an_ensemble_look(blind: int) -> None:
     table = locate_and_compare(StudyOverviews(EVERY), marks, [learnt, learnt], locators)
     assert (table["source"] == "located").mean() > 0.9
     assert table["error_mm"].max() < 3
+
+
+def test_a_study_is_searched_as_inference_searches_it() -> None:
+    locators = [Shower(shown(3)), confused(3)]
+    learnt = config(canal_offsets=OFFSETS, level_spacing=STEPS)
+    prior = load_spine_prior([learnt])
+    found = locate_study(VIEWS[3], locators, prior)
+    study = Study(3, {}, VIEWS[3])
+    pipeline = StudyPipeline(locators, *prior, [], [], IDENTITY)
+    expected = pipeline.find_sites(study)
+    assert found.keys() == expected.keys() == set(product(CONDITIONS, LEVELS))
+    for target, site in expected.items():
+        one = found[target]
+        for name in ("series_id", "instance_number", "x", "y", "source"):
+            assert getattr(one, name) == getattr(site, name)
+        assert np.linalg.norm(one.point_mm - place_mm(3, *target)) < 4
+
+
+def test_a_locator_does_not_learn_from_found_sites() -> None:
+    crops = SimpleNamespace(sites=MARKS, has_found_sites=True, path="found")
+    with pytest.raises(UserError, match="found has crops at found sites, and a loc"):
+        make_location_task(crops, EVERY, FOLDS, config())
 
 
 def test_a_locators_changes_are_as_strong_and_random_as_its_settings_say() -> None:

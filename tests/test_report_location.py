@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from fake_condition_runs import description, run_config, write_run
@@ -15,8 +16,10 @@ from evaluate import report_location
 from src.cache import overview_cache
 from src.competition.constants import SAGITTAL_T2, SPINAL
 from src.errors import UserError
-from src.localization import location_task
+from src.localization import out_of_fold
+from src.localization.locate import LocatedSite
 from src.localization.location_metrics import COMPARED_COLUMNS
+from src.localization.out_of_fold import UnseenSites
 from src.reporting import location_section
 from src.training.run_folder import Run
 
@@ -27,6 +30,16 @@ FOLDS = pd.DataFrame(
         "fold": [0, 1, 2, 3, 4],
     }
 )
+
+
+LABELS = pd.DataFrame(
+    {
+        "study_id": [1, 2, 3, 4, 5],
+        **{"condition": SPINAL, "level": "l4_l5", "severity": "severe"},
+    }
+)
+SITE = LocatedSite(44, 3, 1.5, 2.5, np.zeros(3), 0.9, "located")
+FOUND = {4: {(SPINAL, "l4_l5"): SITE, (SPINAL, "l5_s1"): SITE}}
 
 
 def found(errors_mm: dict[int, float], wrong: tuple[int, ...] = ()) -> pd.DataFrame:
@@ -52,6 +65,7 @@ class Reported:
     joint: pd.DataFrame | None = None
     asked: list[str] = field(default_factory=list)
     added: tuple = ()
+    tested: dict[str, set[int]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -65,6 +79,7 @@ def report(
     tables: dict[str, pd.DataFrame],
     joint: pd.DataFrame | None = None,
     limits: Sequence[int | None] = (None, None),
+    found_sites: bool = False,
 ) -> Reported:
     """Report on runs named `fold-seed`; joint: the ensemble's sites."""
     reported = Reported(tmp_path / "report")
@@ -75,17 +90,25 @@ def report(
         folder = write_run(tmp_path / "runs", description(**given), table)
         runs.append(Run(folder, run_config(**given)))
 
-    def ask(some: list[Run], *_: object) -> pd.DataFrame | None:
+    def ask(some: list[Run], tested: dict, *_: object) -> list[UnseenSites]:
         reported.asked = [run.folder.name for run in some]
-        return joint
+        reported.tested = tested
+        ensembles = out_of_fold.fold_ensembles(some)
+        return [UnseenSites(*each, FOUND) for each in ensembles.items()]
 
     def add(*given: object) -> None:
         reported.added = given
 
     monkeypatch.setattr(overview_cache, "open_overviews", lambda path: path)
-    monkeypatch.setattr(location_task, "ensemble_errors", ask)
+    monkeypatch.setattr(out_of_fold, "find_unseen", ask)
+    monkeypatch.setattr(out_of_fold, "ensemble_errors", lambda *_: joint)
     monkeypatch.setattr(location_section, "add_location", add)
-    cache = SimpleNamespace(sites=pd.DataFrame(), path=tmp_path / "cache")
+    cache = SimpleNamespace(
+        sites=pd.DataFrame(),
+        labels=LABELS,
+        path=tmp_path / "cache",
+        has_found_sites=found_sites,
+    )
     report_location(runs, cache, FOLDS, None, reported.out)
     return reported
 
@@ -161,3 +184,33 @@ def test_predictions_of_a_study_outside_the_test_set_are_refused(
 ) -> None:
     with pytest.raises(UserError, match="tests other studies"):
         report(monkeypatch, tmp_path, {name: found({study: 1})})
+
+
+def test_the_sites_found_in_tested_studies_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tables = {"holdout-0": found({4: 1, 5: 3}), "3-0": found({4: 7})}
+    reported = report(monkeypatch, tmp_path, tables)
+    assert sorted(map(sorted, reported.tested.values())) == [[4], [4, 5]]
+    assert list(reported.tested) == sorted(reported.asked)
+    [row] = pd.read_csv(reported.out / "found_sites.csv").to_dict("records")
+    assert row == {
+        **{"study_id": 4, "series_id": 44, "instance_number": 3},
+        **{"condition": SPINAL, "level": "l4_l5", "x": 1.5, "y": 2.5},
+    }
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 sites in 1 of 5 studies; location runs of --folds all" in said
+
+
+def test_sites_found_by_a_locator_are_no_truth_to_measure_locators_by(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tables = {"holdout-0": found({4: 1})}
+    reported = report(monkeypatch, tmp_path, tables, found_sites=True)
+    assert not reported.out.exists()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Skipped 1 location runs" in said

@@ -13,7 +13,7 @@ from src.errors import UserError
 from src.imaging.dicom import SliceHeader
 from src.imaging.geometry import SliceGeometry
 from src.imaging.series import Series
-from src.imaging.views import REACH_MM, find_view, point_to_view
+from src.imaging.views import REACH_MM, ViewFinder, order_of_views, point_to_view
 from src.phantom.anatomy import draw_anatomy
 from src.phantom.protocol import draw_scans
 from src.phantom.rater import draw_narrowing
@@ -42,20 +42,20 @@ def axial(heights_mm: Sequence[float]) -> list[SliceGeometry]:
 def test_the_nearest_slice_shows_the_projected_point(
     z: float, index: int, distance_mm: float
 ) -> None:
-    view = find_view(series_of(axial([0, -4, -8])), np.array([16.0, -2.0, z]))
+    view = ViewFinder(series_of(axial([0, -4, -8]))).find(np.array([16.0, -2.0, z]))
     assert (view.index, view.x, view.y) == (index, 8.0, 6.0)
     assert view.distance_mm == pytest.approx(distance_mm)
 
 
 def test_files_in_any_order_show_a_point_on_the_same_slice() -> None:
     series = series_of(axial([-8, 0, -4]))
-    found = find_view(series, np.array([16.0, -2.0, -7.5]))
+    found = ViewFinder(series).find(np.array([16.0, -2.0, -7.5]))
     assert series.headers[found.index].instance_number == 1
 
 
 def test_a_sagittal_series_shows_a_recess_on_its_parasagittal_slice() -> None:
     planes = [plane((x, -20, 30), SAGITTAL) for x in (-8, -4, 0, 4, 8)]
-    view = find_view(series_of(planes), np.array([7.1, -10.0, 12.0]))
+    view = ViewFinder(series_of(planes)).find(np.array([7.1, -10.0, 12.0]))
     assert (view.index, view.x, view.y) == (4, 10.0, 18.0)
 
 
@@ -65,18 +65,18 @@ def test_a_point_beyond_the_ends_is_shown_within_reach(
 ) -> None:
     series, point = series_of(axial([0, -4])), np.array([16.0, -2.0, beyond_mm])
     if shown:
-        assert find_view(series, point).index == 0
+        assert ViewFinder(series).find(point).index == 0
         return
     message = r"images/1/7 has no slice within 5 mm .*: the nearest is 5\.1 mm away\."
     with pytest.raises(UserError, match=message):
-        find_view(series, point)
+        ViewFinder(series).find(point)
 
 
 def test_wide_steps_lose_no_point_between_two_slices() -> None:
     series = series_of(axial([0, -14, -28]))
-    assert find_view(series, np.array([16.0, -2.0, -7.5])).distance_mm == 6.5
+    assert ViewFinder(series).find(np.array([16.0, -2.0, -7.5])).distance_mm == 6.5
     with pytest.raises(UserError, match="no slice within 7 mm"):
-        find_view(series, np.array([16.0, -2.0, 7.5]))
+        ViewFinder(series).find(np.array([16.0, -2.0, 7.5]))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_a_point_is_shown_on_pixels_of_the_image_only(
 ) -> None:
     series = series_of(axial([0, -4]))
     if shown:
-        assert find_view(series, np.array(point)).index == 0
+        assert ViewFinder(series).find(np.array(point)).index == 0
         return
     with pytest.raises(UserError, match="the point is outside"):
-        find_view(series, np.array(point))
+        ViewFinder(series).find(np.array(point))
 
 
 def test_of_crossing_stacks_the_nearest_that_contains_the_point_is_taken() -> None:
@@ -109,7 +109,7 @@ def test_of_crossing_stacks_the_nearest_that_contains_the_point_is_taken() -> No
     # 0.5 mm from the level stack; nearer to the tilted one, in front of its images.
     tilted_mm = [abs((point - one.position_mm) @ across) for one in beside]
     assert min(tilted_mm) < 0.45
-    view = find_view(series, point)
+    view = ViewFinder(series).find(point)
     assert series.headers[view.index].geometry is level[0]
     assert view.distance_mm == pytest.approx(0.5)
 
@@ -117,7 +117,12 @@ def test_of_crossing_stacks_the_nearest_that_contains_the_point_is_taken() -> No
 def test_slices_without_usable_positions_show_no_point() -> None:
     series = series_of([plane((0, 0, 0), AXIAL)] * 4)
     with pytest.raises(UserError, match="has one position for all its slices"):
-        find_view(series, np.array([5.0, 5.0, 0.0]))
+        ViewFinder(series).find(np.array([5.0, 5.0, 0.0]))
+
+
+def test_the_nearest_view_is_preferred_and_of_equals_the_lowest_series() -> None:
+    order = order_of_views([2.5, 0.5, 2.0, 0.5, 0.5], [1, 70, 2, 5, 60])
+    assert order.tolist() == [3, 4, 1, 2, 0]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -150,10 +155,10 @@ def test_every_site_of_a_phantom_is_shown_where_it_lies(seed: int) -> None:
                     candidates.append((off_mm, header.instance_number, x, y))
             if not candidates:
                 with pytest.raises(UserError):
-                    find_view(series, point)
+                    ViewFinder(series).find(point)
                 continue
             shown += 1
-            view, best = find_view(series, point), min(candidates)
+            view, best = ViewFinder(series).find(point), min(candidates)
             assert series.headers[view.index].instance_number == best[1]
             assert (view.distance_mm, view.x, view.y) == pytest.approx(
                 (best[0], *best[2:]), abs=1e-9

@@ -7,6 +7,7 @@ crop_views      the sites in a study's other series types: which to cut, which t
 data_check      a download read whole, and what is odd about it
 finding         a finding of the check: a row of check.csv
 fingerprint     what a cache was made from
+found_sites     found sites in place of the marked points
 label_checks    marked points that contradict geometry
 lenient_tables  the CSVs with all their faults, for the check
 mapped_array    a .npy file mapped into memory, pickled as its path

@@ -22,6 +22,7 @@ from src.cache.crop_shards import POINT_MM, SeriesCropTask, SitePoint, read_outc
 from src.cache.crop_views import best_views, missing_views, view_tasks
 from src.cache.fingerprint import (
     PARTS,
+    Sites,
     Views,
     crop_fingerprint,
     read_fingerprint,
@@ -92,28 +93,30 @@ def build_cache(
     progress: Progress | None = None,
     views: Views = "own",
     beside: Sequence[ShardTask] = (),
+    sites: Sites = "marked",
 ) -> CacheSummary:
     """Cut a crop at each point that has an image, into the folder `cache`.
 
     images: the folder of `<study_id>/<series_id>/<instance_number>.dcm`; executor:
     where series are cut, here if None; progress: called with (done, total) series;
     views: `all` cuts each point where the study's other series types show it, too;
-    beside: claim_overviews', to draw from the same reading of the files.
+    beside: claim_overviews', to draw from the same reading of the files; sites: what
+    the points are.
     Raises UserError if `cache` holds other crops, the disk is full, or no point can
     be cut.
     """
     if points.empty:
         raise UserError("There is no point to cut at; check the coordinates' table.")
     start = time.perf_counter()
-    key = crop_fingerprint(points, labels, series, spec, views)
+    key = crop_fingerprint(points, labels, series, spec, views, sites)
     tables = _Tables(sorted_points(points), labels, series)
 
     def require_same(path: Path) -> None:
         require_same_fingerprint(read_fingerprint(path), key, cache)
 
     def other_views(tasks: Sequence[SeriesCropTask]) -> list[SeriesCropTask]:
-        sites = _sites(tables, read_outcomes(tasks)[0])
-        return view_tasks(sites, series, images, cache / PARTS, spec)
+        cut = _sites(tables, read_outcomes(tasks)[0])
+        return view_tasks(cut, series, images, cache / PARTS, spec)
 
     reused = ShardedCache(cache, KEY_FILE, PARTS, key, require_same).build(
         lambda parts: _tasks(tables.points, images, parts, spec),

@@ -84,6 +84,11 @@ class CropCache:
         own = self.table["view"] == OWN
         return self.table[own].reset_index(drop=True)
 
+    @property
+    def has_found_sites(self) -> bool:
+        """Whether a locator found the sites, in place of the marked points."""
+        return self.fingerprint.get("sites") == "found"
+
 
 def open_cache(cache: Path) -> CropCache:
     """Open the cache that input_prep.py made; raises UserError if it is not whole."""
@@ -108,7 +113,7 @@ def add_rejects(cache: Path, rejects: pd.DataFrame) -> None:
     rejects: REJECT_COLUMNS but `view`.
     """
     path = cache / "rejects.csv"
-    held = pd.read_csv(path, dtype={"instance_number": "Int64"})
+    held = pd.read_csv(path, dtype=dict.fromkeys(SITE[1:3], "Int64"))
     table = pd.concat([held, rejects.assign(view=OWN)]).drop_duplicates()
     write_csv(table[list(REJECT_COLUMNS)], path)
 

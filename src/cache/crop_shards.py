@@ -12,9 +12,8 @@ from src.cache.crop_cache import OWN
 from src.cache.shards import Arrays, ReadSeries, read_shard
 from src.errors import UserError
 from src.imaging.crops import CropSpec, extract_crop
-from src.imaging.series import Series
 from src.imaging.series_type import require_type
-from src.imaging.views import NotShownError, View, find_view
+from src.imaging.views import NotShownError, View, ViewFinder
 
 # A shard's arrays but for its crops, which are too large to hold all at once.
 KEPT = ("rows", "instances", "slices", "xy", "points_mm", "distances_mm", "notes")
@@ -30,8 +29,8 @@ class CropPoint(Protocol):
         """The site."""
         ...
 
-    def find(self, series: Series) -> View:
-        """Find it in a series; raises UserError if it is not there."""
+    def find(self, finder: ViewFinder) -> View:
+        """Find it in a finder's series; raises UserError if it is not there."""
         ...
 
 
@@ -44,9 +43,10 @@ class SitePoint:
     x: float
     y: float
 
-    def find(self, series: Series) -> View:
+    def find(self, finder: ViewFinder) -> View:
         """Look up its slice."""
-        return View(series.index_of(self.instance_number), self.x, self.y, 0.0)
+        index = finder.series.index_of(self.instance_number)
+        return View(index, self.x, self.y, 0.0)
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class PatientPoint:
     row: int
     point_mm: tuple[float, float, float]
 
-    def find(self, series: Series) -> View:
+    def find(self, finder: ViewFinder) -> View:
         """Project it onto the nearest slice, to the decimals that crops.csv has."""
-        view = find_view(series, np.array(self.point_mm))
+        view = finder.find(np.array(self.point_mm))
         return replace(view, x=round(view.x, 4), y=round(view.y, 4))
 
 
@@ -121,9 +121,10 @@ class SeriesCropTask:
                 require_type(series, self.folder, self.view)
         except UserError as error:
             return self._arrays([], {point.row: error for point in self.points}, False)
+        finder = ViewFinder(series)
         for point in self.points:
             try:
-                kept.append(_cut_point(series, point, self.spec))
+                kept.append(_cut_point(finder, point, self.spec))
             except UserError as error:
                 rejected[point.row] = error
         return self._arrays(kept, rejected, whole=not series.rejected)
@@ -163,8 +164,8 @@ class _CutPoint:
     pixels: np.ndarray
 
 
-def _cut_point(series: Series, point: CropPoint, spec: CropSpec) -> _CutPoint:
-    view = point.find(series)
+def _cut_point(finder: ViewFinder, point: CropPoint, spec: CropSpec) -> _CutPoint:
+    series, view = finder.series, point.find(finder)
     crop = extract_crop(series, view.index, view.x, view.y, spec)
     header = series.headers[view.index]
     point_mm = header.geometry.to_patient([view.x, view.y])

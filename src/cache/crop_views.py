@@ -16,7 +16,7 @@ from src.cache.crop_shards import POINT_MM, PatientPoint, SeriesCropTask
 from src.cache.label_checks import lacks_positions
 from src.competition.constants import FAMILY_OF, SERIES_DESCRIPTIONS, SERIES_OF
 from src.imaging.crops import CropSpec
-from src.imaging.views import Target, point_to_view
+from src.imaging.views import Target, order_of_views, point_to_view
 
 KEY = ["row", "view"]
 UNPLACED = "its own series has one position for its slices: its point is not known"
@@ -74,8 +74,8 @@ def best_views(kept: pd.DataFrame) -> pd.DataFrame:
     among the result. Adds series_description.
     """
     table = kept[kept["view"] != OWN]
-    ordered = table.sort_values(["row", "view", "distance_mm", "series_id"])
-    nearest = ordered.drop_duplicates(["row", "view"])
+    order = order_of_views(table["distance_mm"], table["series_id"])
+    nearest = table.iloc[order].drop_duplicates(KEY)
     return nearest.assign(series_description=nearest["view"])
 
 

@@ -14,11 +14,15 @@ from src.json_object import read_object
 
 # Raise it when the same tables and files would give other crops.
 CUT_VERSION = 3
-KEY_PARTS = ("cut_version", "crop", "views", "points", "labels", "series")
+KEY_PARTS = ("cut_version", "crop", "views", "sites", "points", "labels", "series")
+ADDED_LATER = {"views": "own", "sites": "marked"}  # what older caches are, unsaid
 Views = Literal["own", "all"]
-IN_WORDS: dict[Views, str] = {
-    "own": "crops of the marked points alone",
-    "all": "crops of all views of the marked points",
+Sites = Literal["marked", "found"]
+IN_WORDS: dict[Views | Sites, str] = {
+    "own": "crops of the sites' own series alone",
+    "all": "crops of all views of the sites",
+    "marked": "crops at the marked points",
+    "found": "crops at the found sites of --sites",
 }
 PARTS = "parts"  # suffix of the folders of shards
 
@@ -31,13 +35,18 @@ def crop_fingerprint(
     series: pd.DataFrame,
     spec: CropSpec,
     views: Views = "own",
+    sites: Sites = "marked",
 ) -> Fingerprint:
-    """Describe a cache by its crop's size, its views and the SHA-256 of each table."""
+    """Describe a cache by its crop's size, its views and the SHA-256 of each table.
+
+    sites: what the points are.
+    """
     hashes = {"points": points, "labels": labels, "series": series}
     return {
         "cut_version": CUT_VERSION,
         "crop": asdict(spec),
         "views": views,
+        "sites": sites,
         **{name: table_hash(frame) for name, frame in hashes.items()},
     }
 
@@ -51,9 +60,8 @@ def table_hash(frame: pd.DataFrame) -> str:
 
 def read_fingerprint(path: Path) -> Fingerprint:
     """Read a crop cache's key file: KEY_PARTS and all that is stored beside them."""
-    # The kits that knew no views wrote none; their version refuses them.
-    required = [part for part in KEY_PARTS if part != "views"]
-    stored = {"views": "own", **read_key(path, required)}
+    required = [part for part in KEY_PARTS if part not in ADDED_LATER]
+    stored = {**ADDED_LATER, **read_key(path, required)}
     try:
         CropSpec(**stored["crop"])
     except TypeError as error:
@@ -92,6 +100,7 @@ def _in_words(key: Fingerprint, parts: list[str]) -> str:
         return f"crops of {CropSpec(**key['crop'])}"
     if "cut_version" in parts:
         return f"crops cut by version {key['cut_version']} of the code"
-    if "views" in parts:
-        return IN_WORDS.get(key["views"], f"crops of views {key['views']!r}")
+    for part in ADDED_LATER:
+        if part in parts:
+            return IN_WORDS.get(key[part], f"crops of {part} {key[part]!r}")
     return "crops of " + ", ".join(f"{part} table {key[part][:8]}" for part in parts)

@@ -6,11 +6,15 @@ image contains it. Preparing a cache and predicting a study use this one code.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from src.competition.constants import AXIAL_T2, FAMILIES, SPINAL
 from src.errors import UserError
+from src.imaging.geometry import SliceGeometry
 from src.imaging.series import Series
 from src.imaging.slice_order import SAME_POSITION_MM
 
@@ -41,28 +45,65 @@ class View:
     distance_mm: float
 
 
-def find_view(series: Series, point_mm: np.ndarray) -> View:
-    """Find the slice of a series that shows a patient point [3], and where on it.
+@dataclass(frozen=True, eq=False)
+class ViewFinder:
+    """Finds where a series shows points; prepares its planes once for all of them."""
 
-    Raises NotShownError if no slice shows it.
+    series: Series
+
+    def find(self, point_mm: np.ndarray) -> View:
+        """Find the slice that shows a patient point [3], and where on it.
+
+        Raises NotShownError if no slice shows it.
+        """
+        usable, planes, reach_mm = self._usable, self._planes, self._reach_mm
+        distances_mm = np.abs([plane.distance_mm(point_mm) for plane in planes])
+        near = np.flatnonzero(distances_mm <= reach_mm)
+        for nearest in near[np.argsort(distances_mm[near], kind="stable")]:
+            x, y = planes[nearest].to_pixel(point_mm).tolist()
+            if self.series.headers[usable[nearest]].contains(x, y):
+                return View(int(usable[nearest]), x, y, float(distances_mm[nearest]))
+        if len(near):
+            reason = "has slices there, but the point is outside their images"
+            raise NotShownError(f"{self._folder} {reason}.")
+        raise NotShownError(
+            f"{self._folder} has no slice within {reach_mm.max():g} mm of the point: "
+            f"the nearest is {distances_mm.min():.1f} mm away."
+        )
+
+    @cached_property
+    def _usable(self) -> np.ndarray:
+        """The indices of the slices whose positions are known.
+
+        Raises NotShownError if the series has none.
+        """
+        series = self.series
+        usable = np.flatnonzero(~np.isin(series.stacks, list(series.warnings)))
+        if not len(usable):
+            raise NotShownError(f"{self._folder} has one position for all its slices.")
+        return usable
+
+    @cached_property
+    def _planes(self) -> list[SliceGeometry]:
+        """The planes of the usable slices."""
+        return [self.series.headers[index].geometry for index in self._usable]
+
+    @cached_property
+    def _reach_mm(self) -> np.ndarray:
+        """How far from a point each usable slice may lie and still show it."""
+        return _reach_mm(self.series)[self._usable]
+
+    @property
+    def _folder(self) -> Path:
+        return self.series.headers[0].path.parent
+
+
+def order_of_views(distances_mm: ArrayLike, series_ids: ArrayLike) -> np.ndarray:
+    """Return the order [n] in which to prefer views [n] of a point in several series.
+
+    The nearest slice first; of equally near ones that of the lowest series_id.
     """
-    usable = _usable_slices(series)
-    planes = [series.headers[index].geometry for index in usable]
-    distances_mm = np.abs([plane.distance_mm(point_mm) for plane in planes])
-    reach_mm = _reach_mm(series)[usable]
-    near = np.flatnonzero(distances_mm <= reach_mm)
-    for nearest in near[np.argsort(distances_mm[near], kind="stable")]:
-        x, y = planes[nearest].to_pixel(point_mm).tolist()
-        if series.headers[usable[nearest]].contains(x, y):
-            return View(int(usable[nearest]), x, y, float(distances_mm[nearest]))
-    folder = series.headers[0].path.parent
-    if len(near):
-        reason = "has slices there, but the point is outside their images"
-        raise NotShownError(f"{folder} {reason}.")
-    raise NotShownError(
-        f"{folder} has no slice within {reach_mm.max():g} mm of the point: the nearest "
-        f"is {distances_mm.min():.1f} mm away."
-    )
+    return np.lexsort((np.asarray(series_ids), np.asarray(distances_mm)))
 
 
 def point_to_view(
@@ -86,18 +127,6 @@ def point_to_view(
     if abs(middle_x - own_mm[0]) > SAME_MIDLINE_MM:
         return own_mm
     return np.array([middle_x, own_mm[1], own_mm[2]])
-
-
-def _usable_slices(series: Series) -> np.ndarray:
-    """Return the indices of the slices whose positions are known.
-
-    Raises NotShownError if a series has none.
-    """
-    usable = np.flatnonzero(~np.isin(series.stacks, list(series.warnings)))
-    if not len(usable):
-        folder = series.headers[0].path.parent
-        raise NotShownError(f"{folder} has one position for all its slices.")
-    return usable
 
 
 def _reach_mm(series: Series) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The views of a study's sites: where each series type shows them, and their crops."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -9,7 +9,12 @@ import numpy as np
 from src.competition.constants import FAMILY_OF, SERIES_DESCRIPTIONS, SERIES_OF
 from src.errors import UserError, without_folder
 from src.imaging.crops import CropSpec, extract_crop
-from src.imaging.views import NotShownError, find_view, point_to_view
+from src.imaging.views import (
+    NotShownError,
+    ViewFinder,
+    order_of_views,
+    point_to_view,
+)
 from src.inference.study import Study
 from src.localization.locate import LocatedSite, Sites
 from src.localization.spine_prior import Target
@@ -102,13 +107,23 @@ def find_site_views(
     """
     placed = {at: site.point_mm for at, site in sites.items() if _placed(study, site)}
     views = {target: {own_type(target): site} for target, site in sites.items()}
+    finders = _finders(study)
     for target, point_mm in (placed | dict(expected)).items():
         shown, points_mm = views.setdefault(target, {}), {**placed, target: point_mm}
         for name in (name for name in SERIES_DESCRIPTIONS if name not in shown):
             sought = point_to_view(target, name, points_mm)
-            if view := _nearest(study, name, sought):
+            if view := _nearest(finders[name], sought):
                 shown[name] = view
     return SiteViews(study, {target: shown for target, shown in views.items() if shown})
+
+
+def _finders(study: Study) -> dict[str, dict[int, ViewFinder]]:
+    """Make a finder of each series, by its type and id."""
+    finders: dict[str, dict[int, ViewFinder]] = {n: {} for n in SERIES_DESCRIPTIONS}
+    for name, overview in study.overviews.items():
+        for series_id in overview.slices["series_id"].unique().tolist():
+            finders[name][series_id] = ViewFinder(study.series[series_id])
+    return finders
 
 
 def _placed(study: Study, site: LocatedSite) -> bool:
@@ -119,29 +134,18 @@ def _placed(study: Study, site: LocatedSite) -> bool:
     return False
 
 
-def _nearest(study: Study, name: str, point_mm: np.ndarray) -> LocatedSite | None:
-    """Find the slice nearest to a point in all series of a type; None if none shows it.
-
-    As in preparing a cache, of equally near ones that of the lower series_id.
-    """
-    found = sorted(_shown(study, name, point_mm), key=lambda pair: pair[0])
-    return found[0][1] if found else None
-
-
-def _shown(
-    study: Study, name: str, point_mm: np.ndarray
-) -> Iterator[tuple[tuple[float, int], LocatedSite]]:
-    """Yield where the series of a type show a point, with its distance and id."""
-    if name not in study.overviews:
-        return
-    for series_id in study.overviews[name].slices["series_id"].unique().tolist():
-        series = study.series[series_id]
-        try:
-            view = find_view(series, point_mm)
-        except NotShownError:
-            continue
-        number = series.headers[view.index].instance_number
-        site = LocatedSite(
-            series_id, number, view.x, view.y, point_mm, 0.0, "projected"
-        )
-        yield (view.distance_mm, series_id), site
+def _nearest(
+    finders: Mapping[int, ViewFinder], point_mm: np.ndarray
+) -> LocatedSite | None:
+    """Find the view to prefer in all series of a type; None if none shows the point."""
+    views = {}
+    for series_id, finder in finders.items():
+        with suppress(NotShownError):
+            views[series_id] = finder.find(point_mm)
+    if not views:
+        return None
+    distances_mm = [view.distance_mm for view in views.values()]
+    series_id = list(views)[order_of_views(distances_mm, list(views))[0]]
+    view = views[series_id]
+    number = finders[series_id].series.headers[view.index].instance_number
+    return LocatedSite(series_id, number, view.x, view.y, point_mm, 0.0, "projected")

@@ -1,10 +1,8 @@
 """The location task: a locator trained on overviews with their marked sites."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import inf
 from pathlib import Path
 from typing import cast
 
@@ -24,7 +22,7 @@ from src.errors import UserError
 from src.imaging.overview import OVERVIEW_PX, Overview
 from src.localization.heatmaps import peaks, select_targets
 from src.localization.keypoint_augmentation import KeypointAugmenter
-from src.localization.locate import locate, target_indices_of
+from src.localization.locate import Sites, locate, target_indices_of
 from src.localization.location_metrics import COMPARED_COLUMNS, compare_sites
 from src.localization.predict_heatmaps import predict_heatmaps
 from src.localization.series_dataset import (
@@ -37,6 +35,7 @@ from src.localization.series_dataset import (
     whole_target,
 )
 from src.localization.spine_prior import (
+    SpinePrior,
     fit_canal_offsets,
     fit_level_spacing,
     load_spine_prior,
@@ -44,7 +43,7 @@ from src.localization.spine_prior import (
 from src.training import distributed
 from src.training.config import Hyperparameters, RunConfig
 from src.training.predictor import Predictor
-from src.training.run_folder import Run, read_run
+from src.training.run_folder import read_run
 from src.training.splits import SPLITS, first_studies, require_examples, study_splits
 from src.training.trainer import Validation
 
@@ -76,6 +75,10 @@ class LocationTask:
         augment = KeypointAugmenter(new.augment, new.seed)
         train = replace(self.train, augment=augment, seed=new.seed)
         return replace(self, config=config, train=train)
+
+    def prepare(self, folder: Path, loader_workers: int) -> "LocationTask":
+        """Return the task as it is: nothing is trained before it."""
+        return self
 
     def loss(self, outputs: torch.Tensor, target: HeatmapTargets) -> torch.Tensor:
         """Return the mean cross entropy [] between predicted and target heatmaps."""
@@ -109,6 +112,11 @@ def make_location_task(
     cache: CropCache, overviews: OverviewCache, folds: pd.DataFrame, config: RunConfig
 ) -> LocationTask:
     """Make the location task. Raises UserError if a split has no series."""
+    if cache.has_found_sites:
+        raise UserError(
+            f"{cache.path} has crops at found sites, and a locator learns from marked "
+            "ones: give --task location a cache made without --sites"
+        )
     if config.split != "study":
         raise UserError(
             "--split row deals out crops, and a location run learns from whole series: "
@@ -218,7 +226,7 @@ def _annotated(
     )
 
 
-def _shown(marked: pd.DataFrame, overviews: dict[str, Overview]) -> pd.DataFrame:
+def shown_sites(marked: pd.DataFrame, overviews: dict[str, Overview]) -> pd.DataFrame:
     """Keep the marked sites that lie on a slice of the series type that shows them."""
     expected = marked["condition"].map(FAMILY_OF).map(SERIES_OF)
     marked = marked[marked["series_description"] == expected]
@@ -242,60 +250,28 @@ def locate_and_compare(
 
     sites: rows of the cache's crop table; returns rows of COMPARED_COLUMNS.
     """
-    offsets, steps = load_spine_prior(configs)
+    prior = load_spine_prior(configs)
     tables = [pd.DataFrame(columns=list(COMPARED_COLUMNS))]
     for key, marked in sites.groupby("study_id"):
         study_id = cast(int, key)
         overviews = studies.by_study.get(study_id, {})
-        predicted = {
-            description: predict_heatmaps(overviews[description], description, locators)
-            for description in SERIES_DESCRIPTIONS
-            if description in overviews
-        }
-        heatmaps = {name: held for name, held in predicted.items() if held is not None}
-        found = locate(heatmaps, offsets, steps)
-        tables.append(compare_sites(found, _shown(marked, overviews), overviews))
+        found = locate_study(overviews, locators, prior)
+        tables.append(compare_sites(found, shown_sites(marked, overviews), overviews))
     return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
-def fold_ensembles(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Group runs by fold; of a fold's, keep those of the most studies.
+def locate_study(
+    overviews: Mapping[str, Overview], locators: Sequence[Predictor], prior: SpinePrior
+) -> Sites:
+    """Find a study's sites on its overviews, by series type, as inference does.
 
-    Runs of a holdout and of a fold are kept apart, since one has trained on what the
-    other tests. A run of fewer studies (`--limit`) tests fewer too.
+    prior: of the locators' runs, as load_spine_prior returns it.
     """
-    by_fold: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        by_fold[run.config.fold].append(run)
-
-    def studies(run: Run) -> float:
-        return inf if run.config.limit is None else run.config.limit
-
-    return {
-        fold: [run for run in some if studies(run) == max(map(studies, some))]
-        for fold, some in by_fold.items()
+    offsets, steps = prior
+    predicted = {
+        description: predict_heatmaps(overviews[description], description, locators)
+        for description in SERIES_DESCRIPTIONS
+        if description in overviews
     }
-
-
-def ensemble_errors(
-    runs: list[Run], sites: pd.DataFrame, folds: pd.DataFrame, overviews: OverviewCache
-) -> pd.DataFrame | None:
-    """Find test studies' sites by all runs of their fold: COMPARED_COLUMNS and `run`.
-
-    sites: the cache's crops. None where no fold has an ensemble of several runs.
-    """
-    ensembles = fold_ensembles(runs)
-    if all(len(some) == 1 for some in ensembles.values()):
-        return None
-    studies = StudyOverviews(overviews)
-    tables = []
-    for fold, some in ensembles.items():
-        limit = some[0].config.limit
-        splits = sites["study_id"].map(study_splits(folds, fold))
-        tested = sites[(splits == "test") & first_studies(sites, limit)]
-        configs = [run.config for run in some]
-        found = locate_and_compare(
-            studies, tested, configs, [run.predictor() for run in some]
-        )
-        tables.append(found.assign(run=fold))
-    return pd.concat(tables, ignore_index=True)
+    heatmaps = {name: held for name, held in predicted.items() if held is not None}
+    return locate(heatmaps, offsets, steps)

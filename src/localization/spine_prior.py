@@ -152,9 +152,10 @@ def negative_log_prior(
     return 0.5 * float((distance_mm - mean_mm) / sd_mm) ** 2
 
 
-def load_spine_prior(
-    configs: Sequence[RunConfig],
-) -> tuple[Mapping[Target, CanalOffset], Mapping[str, LevelSpacing]]:
+SpinePrior = tuple[Mapping[Target, CanalOffset], Mapping[str, LevelSpacing]]
+
+
+def load_spine_prior(configs: Sequence[RunConfig]) -> SpinePrior:
     """Return offsets and spacing, each from the first run that has it."""
     offsets = ChainMap(
         *(read_canal_offsets(config.canal_offsets) for config in configs)

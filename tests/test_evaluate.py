@@ -145,6 +145,10 @@ def test_severity_is_scored_for_study_splits_on_all_labelled_rows(
     # The canal: of each study two levels have a crop, 0.8; the others have 1/3.
     expected = -(4 * np.log(0.8) + 5 * np.log(1 / 3)) / 9
     assert severity["spinal"] == pytest.approx(expected)
+    # Every grade is right, and moderate.
+    pictures = {path.name for path in (tmp_path / "figures").glob("severity_[rw]*.png")}
+    assert pictures == {"severity_right.png", "severity_reliability.png"}
+    assert any("surest right" in str(block.content) for block in page.blocks)
 
 
 def test_a_cohort_without_a_family_gets_a_dash_for_its_score(

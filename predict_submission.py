@@ -7,7 +7,8 @@ of the severity runs, and writes findings.csv beside the submission: the source 
 prediction, and the condition that the condition runs predict there. A prior-only
 submission is written first and replaced study by study; what cannot be read keeps the
 prior, with the reason in findings.csv. Without a severity run the sites are found and
-every grade stays the prior.
+every grade stays the prior. findings.csv also tells how likely each grade is wrong;
+--review 0.1 marks the tenth of them whose check by a person should save the most.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.command_line import make_parser, run_script
+from src.command_line import make_parser, positive_share, run_script
 from src.competition.tables import image_folder, list_test_studies, usable_test_series
 from src.console import progress, say, show_table, timed
 from src.errors import UserError
@@ -39,6 +40,8 @@ def parse() -> argparse.Namespace:
     add("--findings", type=Path, help=text)
     text = "stop after N minutes; the remaining studies keep the prior"
     add("--limit-minutes", type=float, default=float("inf"), metavar="N", help=text)
+    text = "share of the findings to check first: 1 in the column review, else 0"
+    add("--review", type=positive_share, metavar="SHARE", help=text)
     return parser.parse_args()
 
 
@@ -61,6 +64,8 @@ def main() -> None:
     outputs.write(findings)
     say(f"Wrote a prior-only submission ({args.out}), to be replaced study by study")
     findings = predict_all(args, runs, series, findings, outputs)
+    if args.review:
+        findings = mark(findings, args.review, outputs)
     report(findings, outputs, origin)
 
 
@@ -96,6 +101,22 @@ def predict_all(
             60 * args.limit_minutes,
             on_progress,
         )
+
+
+def mark(
+    findings: "pd.DataFrame", share: float, outputs: "OutputFiles"
+) -> "pd.DataFrame":
+    """Mark the findings that a person should look at first."""
+    from src.inference.review import mark_for_review
+
+    findings = mark_for_review(findings, share)
+    outputs.write(findings)
+    marked = findings[findings["review"] == 1]
+    say(
+        f"Marked {len(marked):,} of {len(findings):,} findings for review, in "
+        f"{marked['study_id'].nunique():,} studies"
+    )
+    return findings
 
 
 def report(findings: "pd.DataFrame", outputs: "OutputFiles", origin: str) -> None:

@@ -56,6 +56,12 @@ def non_negative_float(text: str) -> float:
     return bounded_float(0.0, math.inf)(text)
 
 
+def positive_share(text: str) -> float:
+    """Parse a number above 0 and at most 1, for argparse."""
+    positive_float(text)
+    return bounded_float(0.0, 1.0)(text)
+
+
 def bounded_float(minimum: float, maximum: float) -> Callable[[str], float]:
     """Return what parses a finite number between two bounds, for argparse."""
 

@@ -17,6 +17,7 @@ from src.inference.findings import (
     sources,
     to_submission,
 )
+from src.localization.level_shift import LevelShift
 from src.localization.locate import LocatedSite
 
 LEFT = "left_subarticular_stenosis"
@@ -135,6 +136,42 @@ def test_without_a_severity_run_sites_keep_their_source_and_the_priors_grade() -
     assert keeps_prior(graded).sum() == 24
     [listed] = fallback_reasons(table[table["source"] != "prior"])
     assert listed == {"reason": NO_SEVERITY_RUN, "sites": 1, "studies": 1}
+
+
+def test_a_prior_is_wrong_as_often_as_its_grade_is_not_the_label() -> None:
+    rows = prior_findings([8], prior(), "").set_index(["condition", "level"])
+    first, last = (CONDITIONS[0], LEVELS[0]), (CONDITIONS[-1], LEVELS[-1])
+    # Less the weights 1, 2, 4: .5, .15, .05; the last .26, .15, .11, graded severe.
+    assert rows.loc[first, "wrong_probability"] == pytest.approx(2 / 7, abs=1e-4)
+    assert rows.loc[last, PROBABILITY_COLUMNS].idxmax() == "severe"
+    assert rows.loc[last, "wrong_probability"] == pytest.approx(41 / 52, abs=1e-4)
+    assert (rows["review"] == 0).all()
+
+
+def test_a_grade_brings_its_own_doubt() -> None:
+    rows = entered()
+    # Less the weights: .1, .1, .175.
+    doubts = rows["wrong_probability"]
+    assert doubts[LEFT, "l4_l5"] == pytest.approx(200 / 375, abs=1e-4)
+    before = prior_findings([8], prior(), "").set_index(["condition", "level"])
+    usual = before["wrong_probability"]
+    assert doubts[LEFT, "l5_s1"] == usual[LEFT, "l5_s1"]
+    assert doubts[SPINAL, "l1_l2"] == usual[SPINAL, "l1_l2"]
+    assert (rows["review"] == 0).all()
+
+
+def test_doubt_about_levels_is_part_of_the_doubt_about_a_grade() -> None:
+    sites = {(LEFT, level): located("located") for level in ("l3_l4", "l4_l5")}
+    graded = {
+        (LEFT, "l3_l4"): np.array([0.6, 0.3, 0.1]),  # less the weights .6, .15, .025
+        (LEFT, "l4_l5"): np.array([0.1, 0.2, 0.7]),  # .1, .1, .175
+    }
+    before = prior_findings([8], prior(), "not read yet")
+    table = merge_into_findings(before, sites, graded, {}, LevelShift(too_high=0.5))
+    row = table.set_index(["condition", "level"]).loc[(LEFT, "l3_l4")]
+    normal = 0.5 * 0.6 / 0.775 + 0.5 * 0.1 / 0.375
+    assert row["wrong_probability"] == pytest.approx(1 - normal, abs=1e-4)
+    assert row[PROBABILITY_COLUMNS].tolist() == [0.6, 0.3, 0.1]
 
 
 def test_reasons_for_the_prior_are_counted_by_site_and_study() -> None:

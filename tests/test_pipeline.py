@@ -45,6 +45,7 @@ from src.errors import UserError
 from src.inference.findings import NO_SEVERITY_RUN, keeps_prior, prior_findings
 from src.inference.pipeline import StudyPipeline, load_pipeline
 from src.inference.study import Study, read_study
+from src.localization.level_shift import LevelShift
 from src.localization.locate import LocatedSite, SeriesHeatmaps
 from src.localization.spine_prior import read_canal_offsets, read_level_spacing
 from src.training.run_folder import Run
@@ -224,6 +225,55 @@ def test_another_condition_is_flagged_where_the_condition_model_is_sure_of_it(
     assert ("series; the condition model predicts" in both) is flagged
     named = ["seen_condition", "seen_probability"]
     assert rows.loc[(LEFT, "l1_l2"), named].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("shift", "doubt"),
+    [
+        (LevelShift(0.234, 0.014), "levels may be one too high (23%) or too low (1%)"),
+        (LevelShift(0.06, 0.07), "levels may be one too high (6%) or too low (7%)"),
+        (LevelShift(0.04, 0.05), ""),
+    ],
+)
+def test_graded_rows_say_that_all_levels_may_be_off_by_one(
+    study: Study, shift: LevelShift, doubt: str
+) -> None:
+    study.level_shift = shift
+    reasons = graded_rows(study)["reason"]
+    assert reasons[SPINAL, "l4_l5"] == doubt
+    assert reasons[FORAMEN, "l2_l3"].endswith(doubt)
+    # Neither grade nor level of a prior's row is taken from the study.
+    assert "levels may be" not in reasons[LEFT, "l1_l2"]
+    assert "levels may be" not in reasons[SPINAL, "l1_l2"]
+    reasons = graded_rows(study, severity_models=[])["reason"]
+    assert reasons[SPINAL, "l4_l5"].endswith(doubt)
+
+
+def test_doubt_about_levels_makes_a_grade_more_doubtful(study: Study) -> None:
+    sure = graded_rows(study)["wrong_probability"]
+    study.level_shift = LevelShift(0.5, 0.0)
+    doubted = graded_rows(study)["wrong_probability"]
+    # .6, .3, .1 less the weights: .6 of .775; the prior of thirds: 1 of 1.75.
+    own, prior = 0.6 / 0.775, 1 / 1.75
+    assert sure[SPINAL, "l4_l5"] == pytest.approx(1 - own, abs=1e-3)
+    mean = (own + prior) / 2
+    assert doubted[SPINAL, "l4_l5"] == pytest.approx(1 - mean, abs=1e-3)
+    assert doubted[SPINAL, "l1_l2"] == sure[SPINAL, "l1_l2"]
+
+
+def test_a_study_that_seems_shifted_on_its_heatmaps_is_doubted() -> None:
+    def below(condition: str, level: str) -> np.ndarray:
+        return site_mm(condition, level) - np.array([0, 0, 30.0])
+
+    heatmaps = shown()
+    for name in (SAGITTAL_T1, SAGITTAL_T2):
+        lower = seen(name, VIEWS[name], place=below)
+        heatmaps[name] = mixed(lower, heatmaps[name], 0.4)
+    study = Study(77, overviews=VIEWS)
+    pipeline(locators=[Shower(heatmaps)]).find_sites(study)
+    assert study.level_shift.too_high == pytest.approx(0.4, abs=0.03)
+    pipeline(locators=[Shower(shown())]).find_sites(study)
+    assert study.level_shift.too_high < 0.01
 
 
 class Bright:

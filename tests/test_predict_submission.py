@@ -150,6 +150,38 @@ def test_findings_go_to_the_path_that_is_given(
         predict(kit, monkeypatch, *one)
 
 
+def test_a_share_of_all_findings_is_marked_for_review(
+    kit: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    predict(kit, monkeypatch)
+    assert findings(kit)["review"].tolist() == [0] * 75
+    assert "for review" not in capsys.readouterr().out
+    predict(kit, monkeypatch, "--review", "0.1")
+    rows = findings(kit)
+    assert rows["review"].sum() == 8  # 7.5 rounded up
+    # Doubtful alike, a canal's row weighs twice a recess's: its term has half as many.
+    marked = rows[rows["review"] == 1]
+    assert set(marked["condition"]) == {SPINAL}
+    assert "Marked 8 of 75 findings for review, in 2 studies" in capsys.readouterr().out
+    submission.check_submission(
+        submission.read_submission(kit / "out" / "submission.csv"), STUDIES
+    )
+
+
+@pytest.mark.parametrize("share", ["0", "-0.1", "1.01", "nan", "some"])
+def test_a_share_outside_0_to_1_is_refused(
+    kit: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    share: str,
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        predict(kit, monkeypatch, f"--review={share}")
+    assert end.value.code == 2
+    assert "argument --review" in capsys.readouterr().err
+    assert not (kit / "out" / "findings.csv").exists()
+
+
 def test_a_folder_without_runs_costs_no_submission(
     kit: Path, capsys: pytest.CaptureFixture
 ) -> None:

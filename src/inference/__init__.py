@@ -5,6 +5,8 @@ site_views       where each series type shows the sites
 grading          crops at the found sites, predicted by an ensemble
 pipeline         all runs of a folder on one study
 findings         the rows of findings.csv
+doubt            how likely a grade is wrong
+review           the findings that a person should look at first
 fallback_prior   the prior for sites that cannot be graded
 predict_studies  many studies; a complete submission at any time
 """

@@ -7,13 +7,15 @@ import pandas as pd
 
 from src.competition.constants import CONDITIONS, FAMILY_OF, LEVELS, SEVERITIES
 from src.competition.submission import from_prior, label_row_ids
+from src.inference.doubt import unweighted, wrong_probabilities, wrong_probability
+from src.localization.level_shift import NO_SHIFT, LevelShift
 from src.localization.locate import LocatedSite, Sites
 from src.localization.spine_prior import Target
 
 FINDINGS_COLUMNS = (
     *("study_id", "condition", "level", "series_id", "instance_number", "x", "y"),
     *("confidence", "source", "reason", *SEVERITIES),
-    *("seen_condition", "seen_probability", "views"),
+    *("seen_condition", "seen_probability", "views", "wrong_probability", "review"),
 )
 SOURCES = ("located", "projected", "prior")
 NO_SEVERITY_RUN = "no usable severity run was given: the grade is the prior"
@@ -32,6 +34,9 @@ def prior_findings(
     findings = pd.DataFrame(index=sites).reset_index()
     findings[list(SEVERITIES)] = predictions[list(SEVERITIES)].to_numpy()
     findings["source"], findings["reason"] = "prior", reason
+    grades = findings[list(SEVERITIES)].to_numpy(float)
+    wrong = wrong_probability(grades, unweighted(grades))
+    findings["wrong_probability"], findings["review"] = wrong.round(4), 0
     return findings.reindex(columns=list(FINDINGS_COLUMNS)).astype(INTEGERS)
 
 
@@ -40,14 +45,17 @@ def merge_into_findings(
     sites: Sites,
     graded: Mapping[Target, np.ndarray] | None,
     reasons: Mapping[Target, str],
+    shift: LevelShift = NO_SHIFT,
 ) -> pd.DataFrame:
     """Merge the sites and grades of one study into its 25 rows of the prior.
 
     graded: probabilities [3] by target; a site without them keeps the prior, as its
     source too. None if there is no severity run: sites then keep their own source.
-    reasons: by target, the remarks for its row.
+    reasons: by target, the remarks for its row; shift: the doubt about its levels, part
+    of the probability that a grade is wrong.
     """
     rows = findings[list(FINDINGS_COLUMNS)].to_dict("records")
+    wrong = wrong_probabilities(graded or {}, _grades(findings), shift)
     for row in rows:
         target = (row["condition"], row["level"])
         row["reason"] = reasons.get(target, "")
@@ -59,8 +67,16 @@ def merge_into_findings(
         elif target in graded:
             row.update(zip(SEVERITIES, graded[target].tolist(), strict=True))
             row["source"] = site.source
+            row["wrong_probability"] = round(wrong[target], 4)
     # All at once: cell by cell pandas takes a tenth of a second for 25 rows.
     return pd.DataFrame(rows, columns=list(FINDINGS_COLUMNS)).astype(INTEGERS)
+
+
+def _grades(findings: pd.DataFrame) -> dict[Target, np.ndarray]:
+    """Return the probabilities [3] of one study's rows, by target."""
+    targets = zip(findings["condition"], findings["level"], strict=True)
+    rows = findings[list(SEVERITIES)].to_numpy(float)
+    return dict(zip(targets, rows, strict=True))
 
 
 def _place_of(site: LocatedSite) -> dict[Hashable, object]:

@@ -24,6 +24,7 @@ from src.inference.findings import NO_SEVERITY_RUN, merge_into_findings
 from src.inference.grading import CropClassifier, predict_ensemble
 from src.inference.site_views import SiteViews, find_site_views, own_type
 from src.inference.study import Study, read_study
+from src.localization.level_shift import LevelShift, estimate_level_shift
 from src.localization.locate import Sites, expected_points, locate
 from src.localization.predict_heatmaps import predict_heatmaps
 from src.localization.spine_prior import (
@@ -36,6 +37,7 @@ from src.training.predictor import Predictor
 from src.training.run_folder import Run
 
 DISAGREE_AT = 0.5  # least probability of another condition that is reported
+SHIFT_AT = 0.1  # least probability that all levels are off by one that is reported
 NOT_FINITE = "no finite output"
 Key = TypeVar("Key")
 Log = Callable[[str], None]
@@ -99,7 +101,11 @@ class StudyPipeline:
         elsewhere = {at: s for at, s in views.elsewhere().items() if at in graded}
         for target in elsewhere:
             _add(reasons, target, f"graded from {', '.join(views.names(target))}")
-        rows = merge_into_findings(findings, elsewhere | sites, grades, reasons)
+        if doubt := _level_doubt(study.level_shift):
+            for target in sites if grades is None else graded:
+                _add(reasons, target, doubt)
+        shift = study.level_shift
+        rows = merge_into_findings(findings, elsewhere | sites, grades, reasons, shift)
         used = self._views_used(graded, sites, views)
         return _with_seen(_with_views(rows, used), named)
 
@@ -124,7 +130,10 @@ class StudyPipeline:
         return used
 
     def find_sites(self, study: Study) -> Sites:
-        """Find a study's sites; note in its read_errors where no locator could."""
+        """Find a study's sites; note in it the doubt about its levels.
+
+        Its read_errors tell where no locator could find any.
+        """
         heatmaps = {}
         for description, overview in study.overviews.items():
             skipped: list[Predictor] = []
@@ -139,7 +148,9 @@ class StudyPipeline:
                 _add(study.read_errors, description, error)
             else:
                 heatmaps[description] = found
-        return locate(heatmaps, self.canal_offsets, self.level_spacing)
+        sites = locate(heatmaps, self.canal_offsets, self.level_spacing)
+        study.level_shift = estimate_level_shift(heatmaps, sites, self.level_spacing)
+        return sites
 
     def log_skip(self, run: str) -> None:
         """Log once that a run was skipped somewhere, as its outputs are not finite."""
@@ -265,6 +276,14 @@ def _site_reasons(study: Study, sites: Sites) -> dict[Target, str]:
             if description in study.notes:
                 _add(reasons, (condition, level), study.notes[description])
     return reasons
+
+
+def _level_doubt(shift: LevelShift) -> str:
+    """Say that all levels may be off by one; empty if that is improbable."""
+    if shift.probability < SHIFT_AT:
+        return ""
+    ways = f"too high ({shift.too_high:.0%}) or too low ({shift.too_low:.0%})"
+    return f"levels may be one {ways}"
 
 
 def _neighbour_notes(study: Study, sites: Sites) -> dict[Target, str]:

@@ -11,6 +11,7 @@ from src.errors import UserError, shown_name, without_folder
 from src.imaging.overview import Overview, joined, overview_of
 from src.imaging.series import Series, read_series
 from src.imaging.series_type import series_type
+from src.localization.level_shift import NO_SHIFT, LevelShift
 
 
 @dataclass(eq=False)
@@ -19,7 +20,8 @@ class Study:
 
     series: by id; overviews: by series type, all series of one type joined;
     read_errors: by series type, why it could not be read, or not completely; notes: by
-    series type, what its series are called that they are not.
+    series type, what its series are called that they are not; level_shift: how likely
+    all levels are off by one, once the sites were found.
     """
 
     study_id: int
@@ -27,6 +29,7 @@ class Study:
     overviews: dict[str, Overview] = field(default_factory=dict)
     read_errors: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    level_shift: LevelShift = NO_SHIFT
 
 
 def read_study(folder: Path, listed: pd.DataFrame) -> Study:

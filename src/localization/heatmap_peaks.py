@@ -59,10 +59,14 @@ class HeatmapGrid:
             best = np.unravel_index(remaining.argmax(), remaining.shape)
             if remaining[best] <= 0:
                 break
-            near = self._squares(self.points_mm[best]) < NEAR_MM**2
+            near = self.near(self.points_mm[best])
             peaks.append(self._refine(np.where(near, remaining, 0)))
             remaining[near] = 0
         return peaks
+
+    def near(self, point_mm: np.ndarray) -> np.ndarray:
+        """Mark the cells [slices, h, w] that belong to a site at a point [3]."""
+        return np.asarray(self._squares(point_mm) < NEAR_MM**2)
 
     def gaussian_prior(
         self, point_mm: np.ndarray, sd_mm: np.ndarray

@@ -21,8 +21,19 @@ def assign_levels(
     """Choose a candidate for each level, or None, in order from head to foot.
 
     levels: the candidates, from the first of LEVELS on; spacing: by upper level, where
-    known. Maximizes the product of masses and spacing probabilities by Viterbi: the
-    best path to a candidate extends the best path to an earlier one.
+    known.
+    """
+    return list(best_path(levels, spacing)[1])
+
+
+def best_path(
+    levels: list[list[Peak]], spacing: Mapping[str, LevelSpacing]
+) -> tuple[float, Path]:
+    """Return the best assignment of levels and its log score.
+
+    Maximizes the product of masses and spacing probabilities by Viterbi: the best path
+    to a candidate extends the best path to an earlier one. A skipped level has MISSING
+    as its mass.
     """
     paths: list[tuple[float, Path]] = [(0.0, ())]  # log probability, path
     for candidates in levels:
@@ -37,7 +48,7 @@ def assign_levels(
                 log, path = max(steps, key=lambda step: step[0])
                 longer.append((log + np.log(peak.mass), (*path, peak)))
         paths = longer
-    return list(max(paths, key=lambda path: path[0])[1])
+    return max(paths, key=lambda path: path[0])
 
 
 def _log_prior(path: Path, peak: Peak, spacing: Mapping[str, LevelSpacing]) -> float:

@@ -6,6 +6,7 @@ import pytest
 from planted_grades import at_random, family_loss, planted
 
 from src.classification.calibration import PROBABILITY_COLUMNS, SITE
+from src.classification.calibration_fit import fit_calibration
 from src.classification.family_sites import PRIOR_COLUMNS
 from src.classification.prior_comparison import (
     family_calibrations,
@@ -14,6 +15,7 @@ from src.classification.prior_comparison import (
 )
 from src.competition.constants import FAMILIES, FAMILY_OF, SPINAL
 from src.competition.submission import label_row_ids
+from src.metrics_schema import FamilyCalibration
 
 
 def parted(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -71,9 +73,32 @@ def test_a_family_no_better_than_the_prior_is_warned_of() -> None:
     spinal = found["spinal"]
     assert sentence.startswith(f"Warning: the spinal grades score {spinal['loss']:.3f}")
     assert f"no better than the prior's {spinal['prior_loss']:.3f}" in sentence
-    assert f"blended {spinal['prior_weight']:.0%} with the prior" in sentence
-    assert f"score {spinal['calibrated_loss']:.3f}" in sentence
+    assert "nested folds support no share of them, so the prior is used" in sentence
     assert "train on more studies" in sentence
+    assert spinal["prior_weight"] == 1
+
+
+def test_the_warning_says_how_much_of_the_prior_is_used() -> None:
+    sites, prior = parted(half_useless())
+    fit = fit_beside_prior(sites, prior)
+    spinal = family_calibrations(sites, prior, fit)["spinal"]
+    some: FamilyCalibration = {**spinal, "prior_weight": 0.7, "calibrated_loss": 0.95}
+    [sentence] = prior_warnings({"spinal": some})
+    assert "calibrated, blended 70% with the prior, they score 0.950;" in sentence
+
+
+def test_grades_that_no_correction_brings_below_the_prior_give_way_to_it() -> None:
+    table = planted(30)
+    foramen = table["condition"].map(FAMILY_OF) == "foraminal"
+    table = at_random(table).where(foramen, table)
+    fit, useless = fit_calibration(table), foramen.to_numpy()
+    prior = table[PRIOR_COLUMNS].to_numpy(float)
+    assert np.array_equal(fit.cross_fitted[useless], prior[useless])
+    kept = fit.calibration.apply(
+        table[PROBABILITY_COLUMNS].to_numpy(float), table, prior
+    )
+    assert kept[useless] == pytest.approx(prior[useless])
+    assert not np.allclose(kept[~useless], prior[~useless])
 
 
 def test_of_few_studies_the_warning_says_that_nothing_is_corrected() -> None:

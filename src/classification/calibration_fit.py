@@ -5,7 +5,8 @@ with the prior. The studies are dealt into PARTS. Without each part in turn, the
 parts choose a candidate by predictions across them; what they choose corrects the part
 kept aside. If these corrected predictions gain more than a standard error on the
 uncorrected ones, the choice is made again on all parts and kept; if not, the family is
-not corrected. The loss is the competition's weighted log loss.
+not corrected. A family that is still no better than the prior becomes the prior. The
+loss is the competition's weighted log loss.
 """
 
 from dataclasses import dataclass, replace
@@ -137,10 +138,15 @@ class NestedFolds:
             own, outer = self.parts == part, frozenset({part})
             correction = self.fitted(self.choose(outer), outer)
             nested[own] = self.sites.rows(own).corrected(correction)
-        gain = self.sites.gain(self.sites.probabilities, nested)
         found = self.fitted(self.choose(), frozenset())
+        gain = self.sites.gain(self.sites.probabilities, nested)
         if found.is_identity or not gain.is_shown:
-            return Correction(), self.sites.probabilities
+            found, nested = Correction(), self.sites.probabilities
+        if self.sites.loss(nested) >= self.sites.loss(self.sites.prior):
+            found, nested = Correction(prior_weight=1.0), self.sites.prior
+        if found.is_identity:
+            return found, nested
+        gain = self.sites.gain(self.sites.probabilities, nested)
         error = round(gain.standard_error, 4)
         return replace(found, gain=round(gain.mean, 4), standard_error=error), nested
 

@@ -61,8 +61,8 @@ def prior_warnings(families: Mapping[str, FamilyCalibration]) -> list[str]:
     return [
         f"Warning: the {name} grades score {one['loss']:.3f}, no better than the "
         f"prior's {one['prior_loss']:.3f} (weighted log loss, studies unseen in "
-        f"training); {_remedy(one)}; train on more studies, for longer or from "
-        "pretrained weights before relying on them"
+        f"training); {_remedy(one)}; train on more studies or from pretrained weights "
+        "before relying on them"
         for name, one in families.items()
         if one["loss"] >= one["prior_loss"]
     ]
@@ -72,6 +72,8 @@ def _remedy(family: FamilyCalibration) -> str:
     """Say what the calibration makes of a family that is no better than the prior."""
     if family["method"] == "identity" and family["prior_weight"] == 0:
         return "no correction brought a gain, so they are used as they are"
+    if family["prior_weight"] == 1:
+        return "nested folds support no share of them, so the prior is used instead"
     blended = f"blended {family['prior_weight']:.0%} with the prior"
     how = blended if family["prior_weight"] else f"by {family['method']}"
     return f"calibrated, {how}, they score {family['calibrated_loss']:.3f}"

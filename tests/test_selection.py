@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.training.selection import choose_selection, is_best
+from src.training.selection import choose_selection, is_best, kept_loss
 
 
 def kept(select: str, losses: list[float]) -> list[int]:
@@ -55,3 +55,19 @@ def test_a_small_validation_chooses_nothing_unless_asked(
 
 def test_as_good_as_the_best_is_not_better() -> None:
     assert kept("best", [2.0, 1.0, 1.0]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("select", "loss"),
+    # The seventh epoch is kept by the smoothed rule: 1, 1, .75.
+    [("best", 0.5), ("smoothed", 2.75 / 3), ("last", 3.5 / 3)],
+)
+def test_kept_weights_are_judged_by_the_epochs_that_chose_them(
+    select: str, loss: float
+) -> None:
+    assert kept_loss(select, LUCKY) == pytest.approx(loss)
+
+
+@pytest.mark.parametrize("select", ["best", "smoothed", "last"])
+def test_a_single_epoch_is_judged_by_itself(select: str) -> None:
+    assert kept_loss(select, [3.0]) == 3.0

@@ -19,7 +19,7 @@ from src.training.tuning import MAX_FAILURES, first_recipes, tune
 OWN = Hyperparameters(
     **{"optimizer": "adam", "lr": 0.002, "weight_decay": 0.03, "batch_size": 64},
     **{"augment": 0.25, "epochs": 3, "patience": 1, "schedule": "constant"},
-    **{"input_px": 48, "bn_stats": "running", "seed": 9},
+    **{"input_px": 48, "bn_stats": "running", "seed": 9, "select": "best"},
 )
 CONFIG = replace(run_config(), hyperparameters=OWN)
 
@@ -45,6 +45,8 @@ class Script:
 
 class Search:
     """A search whose trials have given losses, in the order they are made."""
+
+    validation_studies = 3  # too few to choose an epoch by
 
     def __init__(self, best: Path, *losses: Sequence[float]) -> None:
         """Take the losses of each trial, and where the best recipe goes."""
@@ -95,6 +97,24 @@ def test_the_best_is_of_the_least_validation_loss_of_any_epoch(tmp_path: Path) -
     assert rows[0]["top-1"] == pytest.approx(1 / 2)
     assert rows[0]["optimizer"] == search.hyperparameters[1].optimizer
     assert len(search.told) == 4
+
+
+@pytest.mark.parametrize(
+    ("changed", "loss"),
+    [
+        ({"select": "best"}, 0.5),
+        ({"select": "smoothed"}, 2.5),  # epochs 4 to 6; 3 to 5 come to 3
+        ({"select": "last"}, 4.0),
+        ({"select": "auto"}, 4.0),  # since few studies validate
+        ({"select": "best", "patience": 0}, 4.0),
+    ],
+)
+def test_a_trial_is_judged_by_the_weights_that_its_rule_keeps(
+    changed: dict, loss: float, tmp_path: Path
+) -> None:
+    search = Search(tmp_path / "best.toml", (9.0, 0.5, 6.0, 2.0, 1.0, 4.5, 6.5, 1.0))
+    search.config = replace(CONFIG, hyperparameters=replace(OWN, **changed))
+    assert search.run()[0]["loss"] == loss
 
 
 def test_a_trial_is_the_runs_own_recipe_but_for_what_is_searched(

@@ -34,3 +34,13 @@ def is_best(select: str, losses: Sequence[float]) -> bool:
     width = SMOOTHED if select == "smoothed" else 1
     means = sliding_window_view(np.asarray(losses), width).mean(axis=1)
     return bool(means[-1] < means[:-1].min(initial=np.inf))
+
+
+def kept_loss(select: str, losses: Sequence[float]) -> float:
+    """Return what the weights that a rule keeps of a whole training are judged by.
+
+    `best`: their epoch's loss; else the mean over it and the SMOOTHED - 1 before.
+    """
+    kept = max(n for n in range(1, len(losses) + 1) if is_best(select, losses[:n]))
+    width = 1 if select == "best" else SMOOTHED
+    return float(np.mean(losses[max(0, kept - width) : kept]))

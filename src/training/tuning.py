@@ -1,4 +1,4 @@
-"""Hyperparameter search with Optuna, by the validation loss alone.
+"""Hyperparameter search with Optuna, by the validation loss of the weights kept.
 
 Many workers may share one database: start the same command on each with one --storage.
 An interrupted search resumes, counting the trials that are done.
@@ -23,6 +23,7 @@ from src.errors import UserError
 from src.files import write_text
 from src.training.config import EpochMetrics, Hyperparameters, RunConfig
 from src.training.optimizers import OPTIMIZERS
+from src.training.selection import choose_selection, kept_loss
 from src.training.train_run import TrainingTask, make_trainer
 from src.training.trainer import DivergedError
 
@@ -66,12 +67,15 @@ def tune(
     """
     config = task.config
     place = storage or str(best.with_suffix(".journal"))
-    sampler = Sampler(first_recipes(config.hyperparameters), max(4, trials // 3))
+    own = config.hyperparameters
+    sampler = Sampler(first_recipes(own), max(4, trials // 3))
     study = _study(config.name, place, sampler)
+    rule = choose_selection(own.select, task.validation_studies)
+    rule = rule if own.patience else "last"
 
     def objective(trial: optuna.Trial) -> float:
         recipe = suggest(trial)
-        tried = task.with_hyperparameters(replace(config.hyperparameters, **recipe))
+        tried = task.with_hyperparameters(replace(own, **recipe))
         trainer = make_trainer(tried.config, loader_workers)
 
         def judge(epoch: EpochMetrics) -> None:
@@ -81,7 +85,8 @@ def tune(
 
         trainer.fit(tried, judge)
         trial.set_user_attr("top1", max(e.validation_top1 for e in trainer.epochs))
-        return min(epoch.validation_loss for epoch in trainer.epochs)
+        losses = [epoch.validation_loss for epoch in trainer.epochs]
+        return kept_loss(rule, losses)
 
     failures = _search(study, objective, trials, log)
     if study.get_trials(states=(TrialState.COMPLETE,)):

@@ -25,7 +25,10 @@ GONE = object()
 HUGE = 10**400
 DAMAGES = [GONE, None, True, -1, HUGE, float("nan"), float("inf"), "", "no", [], {}]
 FITTED = {"canal_offsets", "level_spacing", "site_errors"}
-ADDED = {"accumulate": 1, "sync_bn": False, "select": "best", "ema": 0, "mixup": 0}
+ADDED = {
+    **{"accumulate": 1, "sync_bn": False, "select": "best", "ema": 0, "mixup": 0},
+    "soften": 0,
+}
 ADDED_LATER = {f"hyperparameters.{name}" for name in ADDED}
 OPTIONAL = FITTED | {"limit", "crop.field_mm"}
 
@@ -111,7 +114,7 @@ def test_a_run_of_an_older_version_was_trained_by_the_defaults() -> None:
     assert config.to_dict() == WHOLE
 
 
-def test_all_views_are_for_severity_and_attention_and_any_slices() -> None:
+def test_all_views_are_for_severity_and_no_repeated_slice() -> None:
     crop = {**WHOLE["crop"], "slices": 1}
     severity = {"task": "severity", "labels": list(SEVERITIES), "views": "all"}
     good = description(**severity, slices="attention", crop=crop)
@@ -123,6 +126,9 @@ def test_all_views_are_for_severity_and_attention_and_any_slices() -> None:
     for other in others:
         assert "views" in (refusal(good | other) or "")
     assert "views" in (refusal(good | {"views": "most"}) or "")
+    near = good | {"slices": "neighbours"}
+    assert refusal(near) == "crop slices that are too few for neighbours"
+    assert parse_config(near | {"crop": {**crop, "slices": 3}}).slices == "neighbours"
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,13 @@ def test_each_view_stands_at_its_place_and_the_right_is_mirrored(
     assert seen == set(OWN["site"])
 
 
+def test_neighbours_are_the_middle_three_slices_of_each_view(cache: CropCache) -> None:
+    whole = task_of(cache).test
+    some = images_of(replace(whole, slices="neighbours"))
+    assert some.shape == (len(whole), 3, 3, PX, PX)
+    assert (some == images_of(whole)[:, :, 1:4]).all()
+
+
 def test_a_mirrored_right_site_is_graded_as_the_left_one(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (len(TABLE), SLICES, PX, PX))
     keys = ["study_id", "level", "series_description"]

@@ -67,6 +67,7 @@ class Rehearsal:
         own = self.config.hyperparameters
         task = ToyTask(crop_set(24), self.validation, own)
         task.config, task.predict = self.config, self._predict
+        task.prepare = lambda folder, loader_workers: task
         return task
 
     def checkpoint_epochs(self, config: RunConfig = CONFIG) -> int | None:

@@ -72,6 +72,31 @@ def test_a_site_is_graded_by_the_slices_of_its_present_views(
         assert torch.allclose(outputs, expected, atol=1e-4)
 
 
+@torch.no_grad()
+def test_three_slices_may_be_the_channels_of_one_image() -> None:
+    torch.manual_seed(0)
+    model = ViewAttention("resnet10t", CLASSES, VIEWS, 3, "none", channels=3)
+    model.encoder = nn.Sequential(nn.Flatten(), nn.Linear(3 * PX * PX, FEATURES))
+    for marks in (model.view_marks, model.slice_marks, model.scores.weight):
+        nn.init.normal_(marks)
+    some = sites(*MISSING)[:, :, :3]
+    graded = model.eval()(some)
+    for number, (site, outputs) in enumerate(zip(some, graded, strict=True)):
+        seen, scores = [], []
+        for view in (view for view in range(VIEWS) if (number, view) not in MISSING):
+            features = model.encoder(site[view][None])[0]
+            features = features + model.view_marks[view, 0] + model.slice_marks[0]
+            gated = torch.tanh(model.values(features)) * torch.sigmoid(
+                model.gates(features)
+            )
+            scores.append(model.scores(gated).exp())
+            seen.append(features)
+        pooled = sum(
+            score / sum(scores) * f for score, f in zip(scores, seen, strict=True)
+        )
+        assert torch.allclose(outputs, model.head(pooled), atol=1e-4)
+
+
 def test_training_also_grades_each_view_by_its_own_slices(model: ViewAttention) -> None:
     some = sites(*MISSING)
     with torch.no_grad():

@@ -38,7 +38,7 @@ def runs(cache: CropCache, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def test_runs_of_all_views_and_of_one_have_names_of_their_own() -> None:
-    assert VIEWS.name == "severity-resnet10t-views-study-holdout-seed0"
+    assert VIEWS.name == "severity-resnet10t-views-attention-study-holdout-seed0"
     assert OWN.name == "severity-resnet10t-attention-study-holdout-seed0"
     names = [name for name, _ in name_variants([OWN, VIEWS])]
     assert names == ["resnet10t", "resnet10t (study, attention, views all)"]
@@ -52,6 +52,18 @@ def test_a_run_reads_itself_back(runs: dict[str, Run]) -> None:
     assert len(model.slice_marks) == SLICES
     images = torch.randint(0, 255, (2, 3, SLICES, PX, PX), dtype=torch.uint8)
     assert runs["all"].predictor().outputs(images).shape == (2, 3)
+
+
+def test_neighbours_of_each_view_train_as_well(
+    cache: CropCache, tmp_path: Path
+) -> None:
+    near = replace(VIEWS, slices="neighbours")
+    assert near.name == "severity-resnet10t-views-neighbours-study-holdout-seed0"
+    train_run(make_crop_task(cache, FOLDS, near), tmp_path)
+    [run] = read_runs(tmp_path, "severity")
+    assert run.config == near
+    images = torch.randint(0, 255, (2, 3, 3, PX, PX), dtype=torch.uint8)
+    assert run.predictor().outputs(images).shape == (2, 3)
 
 
 def test_predictions_are_those_of_a_one_view_run(

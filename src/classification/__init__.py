@@ -3,6 +3,7 @@
 labels            class labels and class weights of each task
 crop_dataset      crops as batches of tensors
 site_dataset      sites with all their views as batches of tensors
+soft_labels       training labels softened by teachers
 view_loss         the loss of a network that sees all views
 crop_task         the condition and severity tasks, put together
 predictions       a run's predictions.csv, validated

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,18 @@ from src.cache.crop_cache import SITE, CropCache
 from src.classification.crop_dataset import CropDataset
 from src.classification.labels import CROP_LABELS
 from src.classification.site_dataset import SiteDataset, view_crops
+from src.classification.soft_labels import (
+    Lesson,
+    second_half,
+    soft_labels,
+    teachers_answers,
+    without_weights,
+)
 from src.classification.view_loss import view_loss
+from src.console import say
 from src.errors import UserError
 from src.models.backbones import CHANNELS
+from src.training import distributed
 from src.training.augmentation import Augmenter
 from src.training.config import Hyperparameters, RunConfig
 from src.training.mirror import is_axial
@@ -91,6 +101,29 @@ class CropTask(CropTraining):
         )
         size = new.part_size
         return replace(self, config=config, train=train, batch_size=size)
+
+    def prepare(self, folder: Path, loader_workers: int) -> "CropTask":
+        """Soften the training labels, where the recipe asks for it.
+
+        folder: where teachers are trained, and their answers kept until the run is
+        finished. Raises UserError for a single training study.
+        """
+        own, train = self.config.hyperparameters, self.train
+        if not own.soften:
+            return self
+        studies = self.table.set_index("crop")["study_id"].loc[train.rows]
+        second = second_half(studies.to_numpy(), own.seed)
+        lessons = [
+            Lesson(replace(self, train=train.subset(half)), train.subset(~half))
+            for half in (second, ~second)
+        ]
+        given = (lessons, train.rows, self.config, folder, loader_workers)
+        answers = without_weights(teachers_answers(*given), train.weights)
+        if distributed.rank() == 0:
+            others = (answers.argmax(axis=1) != train.classes).sum()
+            say(f"The teachers contradict {others} of {len(train)} training labels")
+        soft = soft_labels(train.classes, answers, own.soften)
+        return replace(self, train=replace(train, soft=soft))
 
     def predict(self, model: Predictor) -> pd.DataFrame:
         """Predict the test crops: their sites, class ids and a probability a label."""

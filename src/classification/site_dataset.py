@@ -1,13 +1,14 @@
 """Sites of the cache with all their views, as batches of tensors."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from src.cache.crop_cache import OWN, CropCache
 from src.cache.crop_views import own_types
-from src.classification.crop_dataset import CropDataset
+from src.classification.crop_dataset import CropDataset, select_slices
 from src.competition.constants import AXIAL_T2, SERIES_DESCRIPTIONS
 from src.errors import UserError
 from src.training.augmentation import derive_seed
@@ -28,10 +29,11 @@ class SiteDataset(CropDataset):
     training drops views at random, but never the last one of a site.
     """
 
+    PER_ROW: ClassVar[tuple[str, ...]] = (*CropDataset.PER_ROW, "views")
     views: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     def _images(self, key: BatchKey) -> tuple[np.ndarray, np.ndarray]:
-        """Return a batch's sites [n, views, slices, px, px] and their classes."""
+        """Return a batch's sites [n, views, slices, px, px] and their target."""
         numbers = self._shown(key)
         images = np.zeros((*numbers.shape, *self.crops.shape[1:]), np.uint8)
         for view, description in enumerate(SERIES_DESCRIPTIONS):
@@ -40,7 +42,8 @@ class SiteDataset(CropDataset):
                 axial = np.full(len(there), description == AXIAL_T2)
                 own = key._replace(rows=key.rows[there])
                 images[there, view], _ = self._cut(own, numbers[there, view], axial)
-        return images, self.classes[key.rows]
+        seen = select_slices(images, self.slices)
+        return np.ascontiguousarray(seen), self._target(key)
 
     def _shown(self, key: BatchKey) -> np.ndarray:
         """Return the crops [n, views] that a batch shows: in training, not all."""

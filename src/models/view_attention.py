@@ -1,9 +1,9 @@
-"""One network for all views of a site: attention over the slices of every view."""
+"""One network for all views of a site: attention over what each of them shows."""
 
 import torch
 from torch import nn
 
-from src.models.backbones import build_grey
+from src.models.backbones import build, build_grey
 from src.models.gated_attention import FEATURES, attention_pool, gated_scores
 
 # Contrast below which a view is blank; a grey level of 255 is .024 once normalized.
@@ -11,22 +11,35 @@ BLANK = 1e-3
 
 
 class ViewAttention(nn.Module):
-    """Gated-attention pooling over per-slice features of all views of a site.
+    """Gated-attention pooling over the features of all views of a site.
 
-    One backbone of one channel encodes every slice of every view; learned marks tell
-    it the view and the slice's place in its crop. A blank view counts as missing: its
-    pixels change nothing. In training each view is also graded alone, from the same
-    attention over its own slices, so that the encoder learns from every view.
+    One backbone encodes the images of every view: its slices one by one, or as the
+    channels of one image; learned marks tell the view and the image's place in its
+    crop. A blank view counts as missing: its pixels change nothing. In training each
+    view is also graded alone, from the same attention over its own images, so that the
+    encoder learns from every view.
     """
 
     def __init__(
-        self, backbone: str, classes: int, views: int, slices: int, weights: str
+        self,
+        backbone: str,
+        classes: int,
+        views: int,
+        slices: int,
+        weights: str,
+        channels: int = 1,
     ) -> None:
-        """Build it; weights: of the backbone, as `backbones.build` takes them."""
+        """Build it.
+
+        slices: of a view; weights: of the backbone, as `backbones.build` takes them;
+        channels: slices that make one image, 1 or backbones.CHANNELS.
+        """
         super().__init__()
-        self.encoder = build_grey(backbone, FEATURES, weights)
+        self.channels = channels
+        make = build_grey if channels == 1 else build
+        self.encoder = make(backbone, FEATURES, weights)
         self.view_marks = nn.Parameter(torch.zeros(views, 1, FEATURES))
-        self.slice_marks = nn.Parameter(torch.zeros(slices, FEATURES))
+        self.slice_marks = nn.Parameter(torch.zeros(slices // channels, FEATURES))
         self.values = nn.Linear(FEATURES, FEATURES)
         self.gates = nn.Linear(FEATURES, FEATURES)
         self.scores = nn.Linear(FEATURES, 1)
@@ -54,9 +67,9 @@ class ViewAttention(nn.Module):
         return torch.cat([site[:, None], by_view], dim=1)
 
     def _encoded(self, images: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        """Encode the slices of the present views: [n, views, slices, FEATURES].
+        """Encode the images of the present views: [n, views, places, FEATURES].
 
-        Batch norm sees no blank slice. A CPU saves the time of missing views; a GPU,
+        Batch norm sees no blank image. A CPU saves the time of missing views; a GPU,
         whose shapes had better stay fixed, encodes a present view once more.
         """
         if images.device.type != "cpu":
@@ -66,10 +79,11 @@ class ViewAttention(nn.Module):
         features[present] = found
         return features
 
-    def _features(self, images: torch.Tensor) -> torch.Tensor:
-        """Encode each of the slices [..., px, px]: [..., FEATURES]."""
-        leading = images.shape[:-2]
-        return self.encoder(images.flatten(0, -3)[:, None]).unflatten(0, leading)
+    def _features(self, slices: torch.Tensor) -> torch.Tensor:
+        """Encode slices [..., slices, px, px] as images: [..., places, FEATURES]."""
+        images = slices.unflatten(-3, (-1, self.channels))
+        leading = images.shape[:-3]
+        return self.encoder(images.flatten(0, -4)).unflatten(0, leading)
 
 
 def present_views(images: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks t
 
 import albumentations as A  # noqa: N812  (its documented name, after the switch)
 
-from src.training.mirror import SWAPPED_CLASS, mirror_where
+from src.training.mirror import mirror_where, swap_classes
 from src.training.site_jitter import SiteJitter
 
 FLIP_PROBABILITY = 0.5
@@ -59,14 +59,17 @@ class Augmenter:
     def __call__(
         self,
         crops: np.ndarray,
-        classes: np.ndarray,
+        target: np.ndarray,
         axial: np.ndarray,
         rows: np.ndarray,
         epoch: int,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Change uint8 crops [n, slices, px, px] and their condition classes [n]."""
+        """Change uint8 crops [n, slices, px, px] and their target.
+
+        target: condition classes [n], or their probabilities [n, conditions].
+        """
         if not self.strength:
-            return crops, classes
+            return crops, target
         seeds = [derive_seed(self.seed, epoch, int(row)) for row in rows]
         if self.jitter is not None:
             given = zip(crops, axial.tolist(), seeds, strict=True)
@@ -74,11 +77,12 @@ class Augmenter:
         if self.mirrors:
             chosen = np.array(seeds) % 1000 < 1000 * FLIP_PROBABILITY
             crops = mirror_where(crops, chosen, axial)
-            classes = np.where(chosen, SWAPPED_CLASS[classes], classes)
+            target = target.copy()
+            target[chosen] = swap_classes(target[chosen])
         changed = [
             self._one(crop, seed) for crop, seed in zip(crops, seeds, strict=True)
         ]
-        return np.stack(changed), classes
+        return np.stack(changed), target
 
     def _one(self, crop: np.ndarray, seed: int) -> np.ndarray:
         self._change.set_random_seed(seed)

@@ -37,7 +37,8 @@ class Hyperparameters:
     epoch whose weights are kept, `auto` by the number of validation studies
     (`selection`); ema: the decay a
     step of a moving average of the weights, 0 for none. mixup: the alpha of the Beta
-    distribution of mixup's shares, 0 for none; of crops.
+    distribution of mixup's shares, 0 for none; of crops. soften: the share of teachers'
+    out-of-fold answers in the training labels of crops, 0 for the labels as they are.
     """
 
     optimizer: str = "adamw"
@@ -56,6 +57,7 @@ class Hyperparameters:
     select: str = "auto"
     ema: float = 0.0
     mixup: float = 0.0
+    soften: float = 0.0
 
     @property
     def part_size(self) -> int:
@@ -187,9 +189,14 @@ class RunConfig:
         return {**plain, "weights": Path(self.weights).name}
 
     @property
+    def attends(self) -> bool:
+        """Whether the network attends to the slices one by one."""
+        return self.slices == "attention"
+
+    @property
     def name(self) -> str:
         """The run folder's name: what distinguishes runs of one cache."""
         fold = self.fold if self.fold == "holdout" else f"fold{self.fold}"
-        seen = self.slices if self.views == "own" else "views"
+        seen = self.slices if self.views == "own" else f"views-{self.slices}"
         parts = (self.task, self.backbone, seen, self.split, fold)
         return "-".join((*parts, f"seed{self.hyperparameters.seed}"))

@@ -41,7 +41,7 @@ def parse_config(held: Any) -> RunConfig:
     if held["labels"] != list(LABELS[held["task"]]):
         raise ValueError(f"labels that are not those of the task {held['task']}")
     all_views = held.get("views") == "all"
-    if all_views and (held["task"], held["slices"]) != ("severity", "attention"):
+    if all_views and (held["task"] != "severity" or held["slices"] == "repeat"):
         raise ValueError("views that are not for its task and slices")
     least = {"neighbours": 3, "repeat": 1, "attention": 1 if all_views else 5}
     if held["task"] != "location" and held["crop"]["slices"] < least[held["slices"]]:
@@ -168,6 +168,7 @@ _HYPERPARAMETERS: dict[str, Check] = {
     "select": _one_of(*SELECTIONS),
     "ema": _number(0, MAX_EMA),
     "mixup": _number(0, MAX_MIXUP),
+    "soften": _number(0, 1),
 }
 # Runs of older versions lack these: they were trained so.
 _ADDED_LATER: dict[str, Any] = {
@@ -176,6 +177,7 @@ _ADDED_LATER: dict[str, Any] = {
     "select": "best",
     "ema": 0.0,
     "mixup": 0.0,
+    "soften": 0.0,
 }
 _CROP: dict[str, Check] = {
     "crop_px": _whole(1, 1024),

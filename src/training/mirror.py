@@ -14,6 +14,12 @@ from src.competition.constants import AXIAL_T2, CONDITIONS, swap_side
 SWAPPED_CLASS = np.array([CONDITIONS.index(swap_side(name)) for name in CONDITIONS])
 
 
+def swap_classes(target: np.ndarray) -> np.ndarray:
+    """Swap sides in condition classes [n], or in probabilities [n, conditions]."""
+    # The swap is its own inverse, so it also says which column comes where.
+    return SWAPPED_CLASS[target] if target.ndim == 1 else target[:, SWAPPED_CLASS]
+
+
 def is_axial(table: pd.DataFrame) -> np.ndarray:
     """Mark [n] the crops of a crop table that are axial."""
     return (table["series_description"] == AXIAL_T2).to_numpy()

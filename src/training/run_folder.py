@@ -33,6 +33,7 @@ from src.training.predictor import Predictor
 from src.training.run_lock import LOCK_FILE
 
 CHECKPOINT_FILE = "state.safetensors"  # of an unfinished training, see checkpoint.py
+ANSWERS_FILE = "answers.safetensors"  # of an unfinished training's teachers
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def finalize_run(
     write_tensors(state, folder / "weights.safetensors")
     described = {**config.to_dict(), "kit_version": __version__}
     write_json(described, folder / "config.json")
-    for name in (CHECKPOINT_FILE, LOCK_FILE):
+    for name in (CHECKPOINT_FILE, ANSWERS_FILE, LOCK_FILE):
         (folder / name).unlink(missing_ok=True)
     os.replace(folder, runs / config.name)
 
@@ -189,8 +190,9 @@ def build_model(config: RunConfig, weights: str = "none") -> nn.Module:
         return build_heatmap_fpn(config.backbone, size, weights)
     if config.views == "all":
         views = len(SERIES_DESCRIPTIONS)
-        return ViewAttention(config.backbone, size, views, slices, weights)
-    if config.slices == "attention":
+        seen, channels = (slices, 1) if config.attends else (CHANNELS, CHANNELS)
+        return ViewAttention(config.backbone, size, views, seen, weights, channels)
+    if config.attends:
         return SliceAttention(config.backbone, size, slices, weights)
     return build(config.backbone, size, weights)
 
@@ -199,8 +201,7 @@ def check_images(config: RunConfig, model: nn.Module) -> None:
     """Raise UserError unless a run's network, on the CPU, takes its run's images."""
     if config.task == "location":  # a locator takes images of any size
         return
-    attends = config.slices == "attention"
-    channels = config.crop["slices"] if attends else CHANNELS
+    channels = config.crop["slices"] if config.attends else CHANNELS
     views = (len(SERIES_DESCRIPTIONS),) if config.views == "all" else ()
     check_input_px(
         model,

@@ -41,6 +41,12 @@ class TrainingTask(Task, Protocol):
     def with_hyperparameters(self, new: Hyperparameters) -> "TrainingTask":
         """Return the same task with another recipe."""
 
+    def prepare(self, folder: Path, loader_workers: int) -> "TrainingTask":
+        """Return the task as it is trained, after what must be trained before it.
+
+        folder: of the unfinished run, which this process holds.
+        """
+
     def predict(self, model: Predictor) -> pd.DataFrame:
         """Return the rows of predictions.csv."""
 
@@ -68,7 +74,26 @@ def _train_run(
     on_epoch: Callable[[EpochMetrics], None],
     loader_workers: int,
 ) -> None:
-    writer = _resumed(task.config, partial_folder(runs, task.config), loader_workers)
+    folder = partial_folder(runs, task.config)
+    prepared = task.prepare(folder, loader_workers)
+    trainer = fit_task(prepared, folder, on_epoch, loader_workers)
+    predictions = task.predict(trainer)
+    if distributed.rank() == 0:
+        finalize_run(runs, task.config, trainer.model, predictions)
+    distributed.barrier()
+
+
+def fit_task(
+    task: TrainingTask,
+    folder: Path,
+    on_epoch: Callable[[EpochMetrics], None],
+    loader_workers: int = 0,
+) -> Trainer:
+    """Train a task from the last checkpoint in a folder; return it with best weights.
+
+    Raises UserError where it diverges.
+    """
+    writer = _resumed(task.config, folder, loader_workers)
     trainer = writer.trainer
 
     def after(metrics: EpochMetrics) -> None:
@@ -79,10 +104,7 @@ def _train_run(
         trainer.fit(task, after, epoch_bar if distributed.rank() == 0 else no_bar)
     except DivergedError as error:
         raise DivergedError(f"{task.config.name} {error}") from error
-    predictions = task.predict(trainer)
-    if distributed.rank() == 0:
-        finalize_run(runs, task.config, trainer.model, predictions)
-    distributed.barrier()
+    return trainer
 
 
 def _resumed(
@@ -146,11 +168,15 @@ class CheckpointWriter:
 
 
 def epoch_printer(title: str) -> Callable[[EpochMetrics], None]:
-    """Print a training's title and heading; return what prints a line an epoch."""
+    """Print a training's title; return what prints a line an epoch, and a heading."""
     say(f"\n{title}")
-    say("epoch  train loss  validation loss  validation top-1  seconds  images/s")
+    heading = [
+        "epoch  train loss  validation loss  validation top-1  seconds  images/s"
+    ]
 
     def add(epoch: EpochMetrics) -> None:
+        while heading:  # with the first epoch, after what is said before it
+            say(heading.pop())
         say(
             f"{epoch.epoch:5d}  {epoch.train_loss:10.4f}  {epoch.validation_loss:15.4f}"
             f"  {epoch.validation_top1:16.3f}  {epoch.seconds:7.1f}"

@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torchvision.models import get_model
 
 from src.errors import UserError
@@ -35,6 +36,33 @@ def test_torchvision_and_timm_names_give_the_asked_classes(name: str) -> None:
     model = build(name, 5).eval()
     with torch.inference_mode():
         assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", ["mnasnet0_5", "tf_efficientnet_lite0"])
+def test_a_head_of_few_outputs_is_drawn_by_its_inputs(name: str) -> None:
+    head = [m for m in build(name, 3).modules() if isinstance(m, nn.Linear)][-1]
+    # nn.Linear's: uniform to 1 / sqrt(inputs); both draw up to .58 or 1 by 3 outputs.
+    assert head.weight.abs().max() <= 1280**-0.5
+    assert head.weight.std().item() == pytest.approx((3 * 1280) ** -0.5, rel=0.05)
+    assert head.bias.abs().max() <= 1280**-0.5
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet10t"])
+def test_a_head_of_small_weights_stays_as_its_network_draws_it(name: str) -> None:
+    torch.manual_seed(1)
+    make = timm.create_model if name == "resnet10t" else get_model
+    drawn = make(name, num_classes=3)
+    torch.manual_seed(1)
+    built = build(name, 3)
+    for ours, theirs in zip(built.parameters(), drawn.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_published_head_of_as_many_outputs_is_kept(tmp_path: Path) -> None:
+    source = get_model("mnasnet0_5", num_classes=3)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    built = build("mnasnet0_5", 3, str(tmp_path / "w.safetensors"))
+    assert torch.equal(built.classifier[1].weight, source.classifier[1].weight)
 
 
 def test_weights_from_a_file_fill_all_but_another_head(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ def test_a_backbones_own_values_come_before_everyones(tmp_path: Path) -> None:
         ('batch-norm = "auto"', "'batch-norm', which is no setting"),
         ("[vgg11]\naugment = 20", "augment = 20: 20 is more than 2"),
         ("config = 1", "config"),
+        ('views = "both"', "views = 'both': .*own"),
+        ("views = 3", "views = 3: write text"),
+        ("slices = 5", "slices = 5: write text"),
     ],
 )
 def test_what_a_preset_may_not_say_is_refused(
@@ -72,7 +75,8 @@ def recipe(monkeypatch: pytest.MonkeyPatch, backbone: str, *flags: str) -> tuple
         "paper",
     ]
     monkeypatch.setattr(sys, "argv", ["train.py", *needed, *flags])
-    return train.recipe_for(train.parse(), backbone)
+    given = train.with_preset(train.parse(), backbone)
+    return train.recipe_of(given, 40), given.weights
 
 
 def test_flags_come_before_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +133,8 @@ def test_the_presets_in_configs_hold_for_all_six(
         ("--ema", "1", "1 is more than 0.99999"),
         ("--ema", "-0.5", "-0.5 is less than 0"),
         ("--mixup", "-1", "-1 is less than 0"),
+        ("--soften", "1.5", "1.5 is more than 1"),
+        ("--soften", "-0.5", "-0.5 is less than 0"),
     ],
 )
 def test_a_flag_out_of_bounds_is_refused(
@@ -152,10 +158,11 @@ def test_every_flag_of_a_recipe_has_its_bound(tmp_path: Path) -> None:
         'schedule = "constant"\nepochs = 3\npatience = 0\nbatch-size = 1\n'
         'input-px = 0\naugment = 2\nbn-stats = "running"\nseed = 0\n'
         "accumulate = 4\nsync-bn = true\n"
-        'select = "smoothed"\nema = 0.99\nmixup = 0.2\n'
+        'select = "smoothed"\nema = 0.99\nmixup = 0.2\nsoften = 0.5\n'
     )
+    text += 'slices = "attention"\nviews = "all"\n'
     preset = read_preset(write(tmp_path, text), set())
-    assert {*preset} == {"weights"} | {
+    assert {*preset} == {"weights", "slices", "views"} | {
         name.replace("_", "-") for name in vars(Hyperparameters())
     }
     assert isinstance(preset["lr"], float)

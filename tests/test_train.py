@@ -101,7 +101,7 @@ def test_every_flag_lands_in_its_place(flags: Callable, cache: CropCache) -> Non
         *("--schedule", "constant", "--epochs", 7, "--patience", 3),
         *("--batch-size", 9, "--input-px", 64, "--augment", 0.75),
         *("--bn-stats", "running", "--seed", 11, "--accumulate", 3, "--sync-bn"),
-        *("--select", "last", "--ema", 0.875, "--mixup", 0.25),
+        *("--select", "last", "--ema", 0.875, "--mixup", 0.25, "--soften", 0.5),
     )
     config = configured(args, cache, "2")
     assert config.hyperparameters.to_dict() == {
@@ -109,6 +109,7 @@ def test_every_flag_lands_in_its_place(flags: Callable, cache: CropCache) -> Non
         **{"schedule": "constant", "epochs": 7, "patience": 3, "batch_size": 9},
         **{"input_px": 64, "bn_stats": "running", "seed": 11, "accumulate": 3},
         **{"sync_bn": True, "select": "last", "ema": 0.875, "mixup": 0.25},
+        "soften": 0.5,
     }
     told = (config.task, config.backbone, config.split, config.fold, config.slices)
     assert told == ("condition", "vgg16", "row", "2", "repeat")
@@ -190,14 +191,77 @@ def test_the_prior_is_of_studies_that_the_fold_does_not_test(
 # One run's recipe
 
 
+def recipe_for(
+    args: Namespace, backbone: str, studies: int = 40
+) -> tuple[Hyperparameters, str]:
+    given = train.with_preset(args, backbone)
+    return train.recipe_of(given, studies), given.weights
+
+
 def recipe(args: Namespace) -> dict:
-    return train.recipe_for(args, "vgg11")[0]
+    return recipe_for(args, "vgg11")[0]
 
 
 @pytest.mark.parametrize("task", ["condition", "severity", "location"])
 def test_without_flags_a_recipe_is_the_settings_own(task: str, flags: Callable) -> None:
     own = Hyperparameters(input_px=160 if task == "location" else 0)
-    assert train.recipe_for(flags(task=task), "vgg11") == (own, "none")
+    assert recipe_for(flags(task=task), "vgg11") == (own, "none")
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "lr"),
+    [
+        ("condition", (), 1e-3),
+        ("severity", ("--weights", "imagenet"), 1e-4),
+        ("condition", ("--weights", "w.pth"), 1e-4),
+        ("location", ("--weights", "imagenet"), 1e-3),
+        ("severity", ("--weights", "imagenet", "--lr", 1e-3), 1e-3),
+    ],
+)
+def test_pretrained_weights_of_crops_learn_slowly_unless_told(
+    task: str, given: tuple, lr: float, flags: Callable
+) -> None:
+    assert recipe(flags(*given, task=task)).lr == lr
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "studies", "mixup"),
+    [
+        ("severity", (), 39, 0.4),
+        ("severity", (), 40, 0.0),
+        ("severity", ("--mixup", 0), 19, 0.0),
+        ("severity", ("--mixup", 0.2), 19, 0.2),
+        ("severity", ("--views", "all"), 19, 0.0),
+        ("condition", (), 19, 0.0),
+        ("location", (), 19, 0.0),
+    ],
+)
+def test_a_small_cohort_of_severities_is_mixed_unless_told(
+    task: str, given: tuple, studies: int, mixup: float, flags: Callable
+) -> None:
+    assert recipe_for(flags(*given, task=task), "vgg11", studies)[0].mixup == mixup
+
+
+@pytest.mark.parametrize(
+    ("trained", "limit", "mixup"),
+    [(45, None, 0.0), (39, None, 0.4), (45, 39, 0.4), (45, 40, 0.0)],
+)
+def test_the_studies_that_train_make_a_cohort_small(
+    trained: int,
+    limit: int | None,
+    mixup: float,
+    flags: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    splits = pd.Series(["train"] * trained + ["test"] * 9)
+    monkeypatch.setattr("src.training.splits.study_splits", lambda *given: splits)
+    monkeypatch.setattr("src.training.splits.prior_rows", lambda prior: [])
+    monkeypatch.setattr("src.training.splits.training_prior", lambda *given: None)
+    fingerprint = dict.fromkeys(("crop", "points", "labels", "series"))
+    cache = SimpleNamespace(labels=None, fingerprint=fingerprint)
+    args = flags(*(("--limit", limit) if limit else ()), task="severity")
+    config = train.configure(args, cache, pd.DataFrame(), "vgg11", "0")
+    assert config.hyperparameters.mixup == mixup
 
 
 def test_zero_is_a_size_that_can_be_asked_for(flags: Callable) -> None:
@@ -224,15 +288,13 @@ def test_a_preset_stands_between_flags_and_defaults(
         "[vgg11]\nepochs = 3\n[vgg16]\nepochs = 4\n"
     )
     args = flags("--config", path, "--lr", 0.5, task=task)
-    hyperparameters, weights = train.recipe_for(args, "vgg11")
+    hyperparameters, weights = recipe_for(args, "vgg11")
     assert hyperparameters == Hyperparameters(
         lr=0.5, input_px=96, augment=0.0, epochs=3
     )
     assert weights == "p.pth"
-    assert train.recipe_for(args, "vgg16")[0].epochs == 4
-    again = train.recipe_for(
-        flags("--config", path, "--input-px=0", task=task), "vgg11"
-    )
+    assert recipe_for(args, "vgg16")[0].epochs == 4
+    again = recipe_for(flags("--config", path, "--input-px=0", task=task), "vgg11")
     assert again[0].input_px == 0
 
 
@@ -576,7 +638,25 @@ def test_tuning_is_not_for_torchrun(
         train.main()
 
 
-def test_all_views_are_seen_with_attention_over_all_slices(
+def test_a_preset_says_what_is_seen_and_flags_win(
+    flags: Callable, kit: Path, tmp_path: Path
+) -> None:
+    cache, folds = open_cache(kit), read_folds(kit / "folds.csv")
+    preset = tmp_path / "preset.toml"
+    preset.write_text('views = "all"\n[vgg16]\nviews = "own"\nslices = "repeat"\n')
+
+    def seen(*more: object, backbone: str = "vgg11") -> tuple[str, str]:
+        args = flags("--config", preset, *more, task="severity")
+        config = train.configure(args, cache, folds, backbone, "holdout")
+        return config.views, config.slices
+
+    assert seen() == ("all", "neighbours")
+    assert seen("--views", "own") == ("own", "neighbours")
+    assert seen(backbone="vgg16") == ("own", "repeat")
+    assert seen("--slices", "neighbours", backbone="vgg16") == ("own", "neighbours")
+
+
+def test_all_views_are_seen_with_neighbours_or_attention_over_all_slices(
     flags: Callable, kit: Path
 ) -> None:
     cache, folds = open_cache(kit), read_folds(kit / "folds.csv")
@@ -585,13 +665,30 @@ def test_all_views_are_seen_with_attention_over_all_slices(
         args = flags(*more, task=task)
         return train.configure(args, cache, folds, "vgg11", "holdout")
 
-    for given in ((), ("--slices", "attention")):
-        config = configured("--views", "all", *given)
-        assert (config.views, config.slices) == ("all", "attention")
+    for seen in ("neighbours", "attention"):
+        config = configured("--views", "all", "--slices", seen)
+        assert (config.views, config.slices) == ("all", seen)
+    assert configured("--views", "all").slices == "neighbours"
     plain = configured()
     assert (plain.views, plain.slices) == ("own", "neighbours")
-    with pytest.raises(UserError, match=r"all slices .* --slices is repeat: leave"):
+    with pytest.raises(UserError, match="--slices repeat shows one"):
         configured("--views", "all", "--slices", "repeat")
     for task in ("condition", "location"):
         with pytest.raises(UserError, match=f"--task severity: the task {task}"):
             configured("--views", "all", task=task)
+
+
+@pytest.mark.parametrize(
+    ("task", "more", "says"),
+    [
+        ("location", (), "--soften 0.5 softens labels of condition and severity"),
+        ("severity", ("--tune", 4), "--soften 0.5 is not for --tune"),
+    ],
+)
+def test_labels_are_softened_where_there_are_some(
+    task: str, more: tuple, says: str, flags: Callable, cache: CropCache
+) -> None:
+    with pytest.raises(UserError, match=says):
+        configured(flags("--soften", 0.5, *more, task=task), cache)
+    plain = configured(flags(*more, task=task), cache)
+    assert plain.hyperparameters.soften == 0

@@ -22,6 +22,7 @@ run_folder    run folders: config, history, weights, predictions
 run_lock      one training of a run at a time
 jobs          the runs of one command side by side
 step_time     the time of a training step, for an estimate
+step_operations  its operations, for a GPU that is not here
 train_run     one run from its task to its folder
 tuning        hyperparameter search with Optuna
 """

@@ -25,6 +25,8 @@ from src.training.config import (
     MAX_MIXUP,
     SCHEDULES,
     SELECTIONS,
+    SLICES,
+    VIEWS,
     Hyperparameters,
 )
 from src.training.selection import SMALL_VALIDATION
@@ -32,12 +34,15 @@ from src.training.selection import SMALL_VALIDATION
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that a preset may set; their defaults are Hyperparameters'."""
+    _add_image_flags(parser)
     own = Hyperparameters()
     add = parser.add_argument_group("how to train it").add_argument
     add("--weights", default="none", help="none, imagenet, or a state dict's path")
     choices = ["adam", "adamw", "rmsprop", "sgd"]
     add("--optimizer", choices=choices, default=own.optimizer, help="optimizer")
-    add("--lr", type=positive_float, default=own.lr, help="learning rate")
+    text = f"learning rate; if not given, {own.lr:g}, or 1e-4 for crops from "
+    text += "pretrained weights"
+    add("--lr", type=positive_float, default=None, metavar="F", help=text)
     decay = own.weight_decay
     add("--weight-decay", type=non_negative_float, default=decay, help="weight decay")
     text = "learning rate: linear warmup and half a cosine over --epochs, or constant"
@@ -75,9 +80,28 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     decay_bound = bounded_float(0.0, MAX_EMA)
     add("--ema", type=decay_bound, default=own.ema, metavar="F", help=text)
     text = "mixup of each batch's crops and labels: alpha of the Beta distribution of "
-    text += "the shares, as .2; 0 for none"
+    text += "the shares, as .2; 0 for none; if not given, 0, or .4 for severity by one "
+    text += "view where fewer than 40 studies train"
     alpha = bounded_float(0.0, MAX_MIXUP)
-    add("--mixup", type=alpha, default=own.mixup, metavar="F", help=text)
+    add("--mixup", type=alpha, default=None, metavar="F", help=text)
+    text = "for noisy labels of condition and severity: share in a training label of "
+    text += "the answer of a network trained on the other half of the training studies"
+    text += ", as .5; takes about twice the time; 0 for none"
+    share = bounded_float(0.0, 1.0)
+    add("--soften", type=share, default=own.soften, metavar="F", help=text)
+
+
+def _add_image_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for what a network sees of a site."""
+    add = parser.add_argument_group("what it sees of a site").add_argument
+    text = "the channels: slice before, labelled, after; three times the labelled; or "
+    text += "all that were cut, each an image, with attention over them; auto: "
+    text += "neighbours"
+    add("--slices", choices=["auto", *SLICES], default="auto", help=text)
+    text = "own: a severity network sees the marked view of a site; all: every series "
+    text += "type that shows it, with attention over them, in a cache of input_prep.py "
+    text += "--views all"
+    add("--views", choices=list(VIEWS), default=VIEWS[0], help=text)
 
 
 def read_preset(path: Path, backbones: set[str]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ the paper's Table 2. --formats compares the accuracy of the device's number form
 
 import argparse
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,8 +34,10 @@ from src.command_line import make_parser, non_negative_int, positive_int, run_sc
 from src.competition.folds import read_folds
 from src.console import say, show_table
 from src.files import write_json
+from src.kaggle.run_plan import COMPETITION
 from src.localization.location_task import LocationTask, make_location_task
 from src.localization.series_dataset import MAX_SLICES
+from src.machine import peak_of
 from src.models.backbones import PAPER_BACKBONES, build
 from src.training.augmentation import Augmenter
 from src.training.config import LABELS, Hyperparameters, RunConfig
@@ -47,7 +48,6 @@ from src.training.run_folder import build_model
 from src.training.train_run import make_trainer
 from src.training.trainer import Trainer
 
-COMPETITION_CROPS = 48_692
 FOLDS, TRAIN_SHARE = 5, 0.76  # of the crops, in each fold: the rest tests and validates
 EPOCHS = dict(
     zip(PAPER_BACKBONES, (5, 7, 10, 9, 15, 15), strict=True)
@@ -55,11 +55,6 @@ EPOCHS = dict(
 RECIPES = Path(__file__).parents[1] / "configs" / "paper.toml"
 AUGMENT = 0.5
 LOCATION_PX = 160  # as train.py scales them
-# Dense peak in 16 bits, teraflops, from the makers' data sheets.
-PEAK = {
-    **{"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121},
-    **{"A10": 125, "A10G": 125, "V100": 125, "T4": 65, "P100": 19},
-}
 MAX_WORKERS = 8
 
 
@@ -209,7 +204,7 @@ def table2_minutes(
     size = timed.hyperparameters.part_size
     predict_s = wall_seconds(lambda: trainer.logits(task.train, size))
     share = TRAIN_SHARE / rate + 0.05 * predict_s / len(task.train)
-    epochs_s = FOLDS * EPOCHS[timed.backbone] * COMPETITION_CROPS * share
+    epochs_s = FOLDS * EPOCHS[timed.backbone] * COMPETITION.points * share
     return round(epochs_s / 60, 2)
 
 
@@ -227,12 +222,6 @@ def peak_flops(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     return peak_of(torch.cuda.get_device_name(device))
-
-
-def peak_of(name: str) -> float | None:
-    """Look a card's peak up by the name that its driver gives, in flop/s."""
-    words = re.split(r"\W+", name)
-    return next((1e12 * PEAK[word] for word in words if word in PEAK), None)
 
 
 def compare_formats(

@@ -2,12 +2,18 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+# Dense peak of GPUs in 16 bits, teraflops, from the makers' data sheets.
+PEAK = {
+    **{"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121},
+    **{"A10": 125, "A10G": 125, "V100": 125, "T4": 65, "P100": 19},
+}
 GPU_FIELDS = "index,uuid,name,memory.total"  # the last in MiB
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
@@ -45,6 +51,12 @@ def describe_machine(folder: Path) -> Machine:
         shutil.disk_usage(_existing(folder)).free / 1e9,
         gpus(),
     )
+
+
+def peak_of(name: str) -> float | None:
+    """Look a GPU's peak up by the name that its driver gives, in flop/s."""
+    words = re.split(r"\W+", name)
+    return next((1e12 * PEAK[word] for word in words if word in PEAK), None)
 
 
 def cores() -> int:

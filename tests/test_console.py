@@ -248,6 +248,9 @@ def test_the_demos_own_sizes_reach_its_steps() -> None:
     assert epochs == demo.EPOCHS
     assert by_step["prepare"]["--crop-px"] == str(demo.CROP_PX)
     assert by_step["location"]["--input-px"] == str(demo.LOCATION_PX)
+    # The grader sees all views, which the crops have to be cut in.
+    assert by_step["prepare"]["--views"] == by_step["severity"]["--views"] == "all"
+    assert "--views" not in by_step["condition"]
 
 
 def run_demo(monkeypatch: pytest.MonkeyPatch, codes: list[int]) -> tuple[list, list]:

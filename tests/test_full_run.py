@@ -8,15 +8,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from src.competition.folds import FOLDS
 from src.errors import UserError
-from src.kaggle import full_run, run_estimate
+from src.kaggle import full_run, run_estimate, run_plan
 from src.kaggle.run_estimate import (
     Measured,
+    cache_gb,
     disk_gb,
     duration,
     estimate,
@@ -24,6 +26,7 @@ from src.kaggle.run_estimate import (
     steps_a_run,
 )
 from src.kaggle.run_plan import (
+    COMPETITION,
     Counts,
     Plan,
     Sharing,
@@ -33,6 +36,7 @@ from src.kaggle.run_plan import (
     share_out,
 )
 from src.kaggle.run_summary import as_markdown, outcome_counts, scores
+from src.localization.series_dataset import SeriesDataset
 from src.machine import Gpu, Machine
 from src.training import step_time
 
@@ -40,6 +44,17 @@ CPU = Machine("Linux", "a CPU", 16, 64.0, 500.0, ())
 T4 = Gpu("0", "Tesla T4", 16.1)
 PAIR = replace(CPU, gpus=(T4, T4._replace(token="1")))
 COUNTS = Counts(studies=10, series=30, files=600, points=250, test_studies=2)
+
+
+@pytest.fixture
+def preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Plan severity by a recipe of the tests' own, of 16 sites a batch."""
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    path = folder / "severity.toml"
+    path.write_text('views = "all"\nbatch-size = 16\nepochs = 9\n')
+    monkeypatch.setattr(run_plan, "PRESETS", folder)
+    return path
 
 
 # The plan
@@ -54,35 +69,60 @@ def test_a_gpu_trains_the_papers_networks_and_a_cpu_smaller_ones() -> None:
     assert gpu.trainings[2].backbones == ("paper",)
     assert "paper" not in cpu.trainings[2].backbones
     for large, small in zip(gpu.trainings, cpu.trainings, strict=True):
-        assert small.epochs < large.epochs
-        assert small.batch_size < large.batch_size
+        assert small.epochs <= large.epochs
+        assert small.batch_size <= large.batch_size
+
+
+def test_graders_are_planned_by_their_preset(preset: Path) -> None:
+    gpu, cpu = (choose_plan(machine, "none", None) for machine in (PAIR, CPU))
+    for plan, epochs in ((gpu, 9), (cpu, 6)):  # a CPU's are at most 6
+        _, severity, condition = plan.trainings
+        assert (severity.batch_size, severity.epochs) == (16, epochs)
+        assert condition.batch_size > 16
+        assert (severity.channels, severity.images, severity.px) == ((3, 3), 3, 100)
+        assert (condition.channels, condition.images, condition.px) == ((3,), 1, 100)
+    preset.write_text('views = "all"\ninput-px = 64\nepochs = 4\n[resnet10t]\nlr = 1\n')
+    severity = choose_plan(CPU, "none", None).trainings[1]
+    assert (severity.px, severity.epochs) == (64, 4)
+    assert choose_plan(CPU, "none", 2).trainings[1].epochs == 2
 
 
 @pytest.mark.parametrize(
     ("memories", "parts"),
     # By hand, of the six: VGG16, 134.3 M x 16 bytes + 1.5 x n x 8.5 MB + 1.5 GB.
-    # 64 images: 4.46 GB; 32: 4.06 GB; 22: 3.93 GB.
-    [((16.1, 16.1), 1), ((16.1, 4.4), 2), ((4.0,), 3), ((0.0,), 3)],
+    # 64 images: 4.46 GB; 32: 4.06 GB; 22: 3.93 GB. Of EfficientNet-Lite0 9 MB each:
+    # 16 sites of 3 images 2.2 GB.
+    [
+        ((16.1, 16.1), [1, 1, 1]),
+        ((16.1, 4.4), [1, 1, 2]),
+        ((4.0,), [1, 1, 3]),
+        ((2.0,), [3, 2, 32]),
+        ((0.0,), [1, 1, 3]),
+    ],
 )
+@pytest.mark.usefixtures("preset")
 def test_a_batch_too_large_for_the_smallest_gpu_comes_in_parts(
-    memories: tuple[float, ...], parts: int
+    memories: tuple[float, ...], parts: list[int]
 ) -> None:
     gpus = tuple(T4._replace(memory_gb=memory) for memory in memories)
     plan = choose_plan(replace(CPU, gpus=gpus), "none", 3)
-    assert {(t.batch_size, t.epochs) for t in plan.trainings} == {(64, 3)}
-    assert [t.accumulate for t in plan.trainings] == [1, 1, parts]
+    assert [t.batch_size for t in plan.trainings] == [64, 16, 64]
+    assert {t.epochs for t in plan.trainings} == {3}
+    assert [t.accumulate for t in plan.trainings] == parts
 
 
 @pytest.mark.parametrize(
     ("memory", "parts"),
-    # By hand, of 32 images: 0.0255, 0.0072 and 0.015 GB each beside 1.6, 1.6, 1.5 GB.
-    [(64.0, [1, 1, 1]), (4.0, [1, 1, 1]), (None, [1, 1, 1]), (1.7, [8, 2, 4])],
+    # By hand: 0.0255, 0.0072 and 0.015 GB an image beside 1.6, 1.6, 1.5 GB; of 32
+    # images, or of 16 sites of 3 each.
+    [(64.0, [1, 1, 1]), (4.0, [1, 1, 1]), (None, [1, 1, 1]), (1.7, [8, 4, 4])],
 )
+@pytest.mark.usefixtures("preset")
 def test_a_cpu_takes_a_batch_in_parts_only_if_its_memory_is_short(
     memory: float | None, parts: list[int]
 ) -> None:
     trainings = choose_plan(replace(CPU, memory_gb=memory), "none", None).trainings
-    assert {training.batch_size for training in trainings} == {32}
+    assert [training.batch_size for training in trainings] == [32, 16, 32]
     assert [training.accumulate for training in trainings] == parts
 
 
@@ -136,20 +176,28 @@ MEASURED = Measured(file_s=0.02, device="CPU", gpu=False, steps=STEPS)
 
 def test_times_are_counts_times_what_was_measured() -> None:
     location, severity = PLAN.trainings
-    assert steps_a_run(location, COUNTS) == 3 * 3  # .8 of 30 series by 8
+    assert steps_a_run(location, COUNTS) == 3 * 24  # .8 of 30 series, 6 of 8 slices
     assert steps_a_run(severity, COUNTS) == 2 * 12  # .76 of 250 crops by 16: 11.9
     told = seconds(MEASURED, Sharing(1, 4, 0))
     assert told == {
         "prepare": pytest.approx(600 * 0.02 / 4),
-        "location": pytest.approx(9 * 0.5),
+        "location": pytest.approx(72 * 0.5),
         "severity": pytest.approx(FOLDS * 24 * (0.1 + 0.3)),
     }
+
+
+@pytest.mark.parametrize("batch_size", [4, 8, 13, 64])
+def test_a_locators_steps_are_its_datasets_batches(batch_size: int) -> None:
+    location = replace(PLAN.trainings[0], batch_size=batch_size, epochs=1)
+    split = SeriesDataset.split_batches
+    batches = split(SimpleNamespace(), np.arange(24), batch_size)  # .8 of 30 series
+    assert steps_a_run(location, COUNTS) == len(batches)
 
 
 def test_an_estimate_says_what_it_is_the_product_of() -> None:
     rows = estimate(PLAN, COUNTS, replace(MEASURED, gpu=True), Sharing(2, 4, 0))
     assert rows["prepare"].basis == "600 files x 20.0 ms, 4 processes"
-    assert rows["location"].basis == "1 runs x 9 steps x 0.5 s, 2 GPUs"
+    assert rows["location"].basis == "1 runs x 72 steps x 0.5 s, 2 GPUs"
     assert rows["severity"].basis == "10 runs x 24 steps x 0.2 s, 2 GPUs"
     assert [duration(s) for s in (None, 90.0, 7200.0)] == ["-", "1.5 min", "2.0 h"]
 
@@ -174,9 +222,15 @@ def test_what_was_not_measured_has_no_estimate() -> None:
 
 def test_space_is_that_of_caches_weights_and_checkpoints() -> None:
     weights = 1e6 + FOLDS * (2e6 + 3e6)
-    expected = 10 * 4.5e-3 + 4 * (2 * weights + 4 * 2 * 3e6) / 1e9
+    crops = 250 * 3 * 5 * 100 * 100  # three views of five slices
+    expected = (10 * 3.75e6 + crops + 4 * (2 * weights + 4 * 2 * 3e6)) / 1e9
     found = disk_gb(PLAN, COUNTS, MEASURED, Sharing(2, 4, 0))
     assert found == pytest.approx(expected)
+
+
+def test_the_competitions_cache_is_what_the_readme_says() -> None:
+    # 7.3 GB of crops of all views and 7.4 GB of overviews.
+    assert cache_gb(COMPETITION) == pytest.approx(7.3 + 7.4, abs=0.05)
 
 
 def test_a_disk_that_is_too_small_is_refused() -> None:
@@ -210,6 +264,7 @@ def test_steps_are_timed_in_the_plans_parts(
     measure(phantom / "train_images", Plan("none", (PLAN.trainings[0], parts)))
     assert [each["accumulate"] for each in asked] == [1, 3]
     assert [each["batch_size"] for each in asked] == [8, 16]
+    assert [each["channels"] for each in asked] == [(3,), (3, 3)]
 
 
 def test_a_timed_steps_batch_passes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,11 +283,42 @@ def test_a_timed_steps_batch_passes_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     assert len(steps) == 1 + step_time.STEPS
 
 
+def test_a_timed_step_of_a_grader_sees_sites(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, ...]] = []
+    made = step_time.ViewAttention
+
+    def recorded(*given: object) -> torch.nn.Module:
+        model = made(*given)
+        model.register_forward_hook(lambda _, given, __: shown.append(given[0].shape))
+        return model
+
+    monkeypatch.setattr(step_time, "ViewAttention", recorded)
+    monkeypatch.setattr(step_time, "STEPS", 1)
+    given = {"batch_size": 2, "px": 32, "channels": [3, 3]}
+    found = step_time.time_all("severity", ["resnet10t"], **given)
+    assert found["resnet10t"]["seconds"] > 0
+    assert shown == [(2, 3, 3, 32, 32)] * 2
+
+
+def test_a_grader_learns_from_each_of_its_grades() -> None:
+    outputs = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([0, 2])
+    by_hand = [
+        -torch.log(torch.exp(grade[label]) / torch.exp(grade).sum())
+        for site, label in zip(outputs, target, strict=True)
+        for grade in site
+    ]
+    found = step_time.NoiseTask(1, 8, [3]).loss(outputs, target)
+    assert found.item() == pytest.approx(sum(by_hand).item() / 8, rel=1e-5)
+
+
 # The stages
 
 
 @pytest.fixture
-def start(phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+def start(
+    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, preset: Path
+) -> Callable:
     """Return what starts a run whose scripts are not run but write their results."""
     monkeypatch.setattr(full_run, "describe_machine", lambda folder: CPU)
     steps = [{"resnet10t": {"seconds": 0.1, "parameters": 5e6}}] * 2
@@ -281,7 +367,12 @@ def test_the_stages_run_in_order_and_once(start: SimpleNamespace) -> None:
     tasks = [re.search(r"--task (\w+)", command).group(1) for command in ran[2:5]]
     assert tasks == ["location", "severity", "condition"]
     assert all("--epochs 2 " in command for command in ran[2:5])
-    assert all("--batch-size 32 --accumulate 1 " in command for command in ran[2:5])
+    batches = [re.search(r"--batch-size (\d+)", each).group(1) for each in ran[2:5]]
+    assert batches == ["32", "16", "32"]
+    assert all("--accumulate 1 " in command for command in ran[2:5])
+    assert "--views all" in ran[1]
+    presets = [re.search(r"configs/(\w+)", each).group(1) for each in ran[2:5]]
+    assert presets == ["scratch", "severity", "scratch"]
     assert "--folds all" in ran[3]
     assert "--kit-only" in ran[-1]
     assert start.run("--epochs", 2) == []
@@ -318,6 +409,16 @@ def test_another_request_is_refused_in_the_same_folder(start: SimpleNamespace) -
         start.run("--limit", 4)
 
 
+def test_a_folder_from_before_all_views_is_refused(start: SimpleNamespace) -> None:
+    start.run()
+    path = start.folder / full_run.STATE_FILE
+    held = json.loads(path.read_text())
+    del held["request"]["views"]  # its cache has the marked views alone
+    path.write_text(json.dumps(held))
+    with pytest.raises(UserError, match="other data or flags"):
+        start.run()
+
+
 def test_a_resumed_run_keeps_its_networks_on_another_machine(
     start: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,10 +440,10 @@ def test_the_memory_of_a_step_is_told(
     monkeypatch.setattr(full_run, "describe_machine", lambda folder: small)
     ran = start.run()
     assert [re.search(r"--accumulate (\d+)", each).group(1) for each in ran[2:5]] == [
-        *("8", "2", "4")
+        *("8", "4", "4")
     ]
     told = " ".join(capsys.readouterr().out.split())
-    assert "location 1.7 GB (batch 32 in 8 parts), severity 1.7 GB" in told
+    assert "location 1.7 GB (batch 32 in 8 parts), severity 1.7 GB (batch 16" in told
     assert "of 1.7 GB" in told
 
 

@@ -623,11 +623,16 @@ def test_the_training_notebook_trains_what_inference_needs(
         monkeypatch.delenv(name, raising=False)
     source = json.loads((kit.ROOT / "kernels" / "train" / "train.ipynb").read_text())
     [cell] = [c for c in source["cells"] if any("TRAIN = " in x for x in c["source"])]
-    names: dict[str, Any] = {"os": os}
+    names: dict[str, Any] = {"os": os, "kit": kit.ROOT}
     exec("".join(cell["source"]), names)
     tasks = []
     for flags in names["TRAIN"]:
         argv = ["train.py", "--cache", "c", "--runs", "r", *flags.split()]
         monkeypatch.setattr(sys, "argv", argv)
-        tasks.append(train_script.parse().task)
+        given = train_script.parse()
+        tasks.append(given.task)
+        views = train_script.with_preset(given, given.backbone[0]).views
+        assert (views == "all") == (given.task == "severity")
     assert tasks == ["location", "severity", "condition"]
+    prepare = names["PREPARE"]
+    assert prepare[prepare.index("--views") + 1] == "all"

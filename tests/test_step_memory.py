@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from src.kaggle import step_memory
-from src.kaggle.run_plan import CROP_PX, ON_CPU, ON_GPU, SERIES_PX
+from src.kaggle.run_plan import CHANNELS, CROP_PX, ON_CPU, ON_GPU, SERIES_PX, VIEWS
 from src.kaggle.step_memory import (
     CLASSIFIERS,
     LOCATORS,
@@ -18,11 +18,12 @@ from src.kaggle.step_memory import (
 from src.machine import Gpu, Machine
 from src.models.backbones import PAPER_BACKBONES, build
 from src.models.heatmap_fpn import build_heatmap_fpn
+from src.models.view_attention import ViewAttention
 
 CPU = Machine("Linux", "a CPU", 16, 64.0, 500.0, ())
 
 
-def kept_mb(model: nn.Module, images: int, px: int) -> float:
+def kept_mb(model: nn.Module, images: int, px: int, *channels: int) -> float:
     """Count what autograd saves of a forward pass in bfloat16, in MB."""
     kept: dict[int, torch.UntypedStorage] = {}
     own = {parameter.data_ptr() for parameter in model.parameters()}
@@ -32,7 +33,7 @@ def kept_mb(model: nn.Module, images: int, px: int) -> float:
             kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
         return tensor
 
-    given = torch.randn(images, 3, px, px)
+    given = torch.randn(images, *(channels or (3,)), px, px)
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16),
@@ -68,6 +69,14 @@ def test_a_locators_size_is_what_autograd_keeps(name: str) -> None:
     assert_size(build_heatmap_fpn(name, 5), LOCATORS[name], SERIES_PX)
 
 
+@pytest.mark.parametrize("name", sorted({*ON_GPU["severity"], *ON_CPU["severity"]}))
+def test_a_site_of_all_views_is_as_large_as_its_images(name: str) -> None:
+    model = ViewAttention(name, 3, VIEWS, CHANNELS, "none", CHANNELS)
+    kept = [kept_mb(model, sites, CROP_PX, VIEWS, CHANNELS) for sites in (1, 2)]
+    expected = VIEWS * CLASSIFIERS[name].image_mb
+    assert kept[1] - kept[0] == pytest.approx(expected, rel=0.06)
+
+
 def test_every_planned_network_has_a_size() -> None:
     assert PAPER == PAPER_BACKBONES
     for planned in (ON_GPU, ON_CPU):
@@ -94,3 +103,10 @@ def test_a_batch_comes_in_as_few_parts_as_fit(
     gpu = Gpu("0", "a GPU", memory)
     machine = replace(CPU, gpus=(gpu, gpu._replace(memory_gb=80.0)))
     assert parts_that_fit("severity", ["resnet18"], size, machine) == parts
+
+
+def test_a_site_counts_with_all_its_images() -> None:
+    # Room for 85 images, or 5 sites of 15.
+    machine = replace(CPU, gpus=(Gpu("0", "a GPU", 2.0),))
+    assert parts_that_fit("severity", ["resnet18"], 40, machine, images_each=15) == 8
+    assert parts_that_fit("severity", ["resnet18"], 40, machine) == 1

@@ -26,7 +26,7 @@ MAY_IMPORT = {
         *("classification", "localization"),
     },
     "reporting": {"competition", "imaging", "cache", "classification", "localization"},
-    "kaggle": {"competition", "imaging", "classification", "inference"},
+    "kaggle": {"competition", "imaging", "training", "classification", "inference"},
 }
 MAY_IMPORT_TORCH = {"models", "training", "classification", "localization", "inference"}
 SOURCES = sorted((ROOT / "src").rglob("*.py"))

@@ -14,7 +14,7 @@ from toy_crops import QUIET, crop_set
 
 from benchmarks import fed_training, gpu_table2, training_speed
 from benchmarks.fed_training import FedTraining, ResidentBatch, WaitClock
-from benchmarks.gpu_table2 import peak_of, repeated
+from benchmarks.gpu_table2 import repeated
 from benchmarks.plain_loop import PlainLoop, PngCrops, plain_loader
 from benchmarks.training_speed import FED, Setting, Trained, summary
 from src.cache.build_crops import build_cache
@@ -24,6 +24,7 @@ from src.competition.folds import make_folds
 from src.competition.tables import image_folder, read_training
 from src.files import write_csv
 from src.imaging.crops import CropSpec
+from src.machine import peak_of
 from src.training.data_loading import training_loader
 from src.training.predictor import normalize
 from src.training.trainer import Trainer

@@ -20,6 +20,7 @@ full_run          a download to a submission, a report and a kit
 run_plan          the full run's networks, batches and processes
 step_memory       what a training step needs, estimated
 run_estimate      its time and space, from what is measured here
+training_hours    the hours of its trainings on a GPU that is not here
 run_summary       its summary, to paste into an issue
 notebook_display  tables and pictures in the notebook
 rehearse          the hidden rerun, offline

@@ -38,6 +38,7 @@ from src.kaggle.run_plan import (
     Training,
     choose_plan,
     count_download,
+    preset_of,
     share_out,
 )
 from src.kaggle.run_summary import (
@@ -181,7 +182,7 @@ def start(
     """Open the folder's progress, with a plan; time what the estimate needs."""
     request = {
         **{"weights": Path(args.weights).name, "limit": args.limit},
-        **{"epochs": args.epochs, "counts": asdict(counts)},
+        **{"epochs": args.epochs, "counts": asdict(counts), "views": "all"},
     }
     plan = choose_plan(machine, args.weights, args.epochs)
     progress = Progress(args.folder / STATE_FILE, request, plan)
@@ -203,6 +204,7 @@ def list_stages(
     inputs = ["--cache", cache, "--runs", runs]
     prepare = ["input_prep.py", "--data", data, "--cache", cache]
     prepare += ["--workers", str(sharing.workers)]
+    views = ["--views", "all"]  # which configs/severity.toml trains on
     limit = ["--limit", str(args.limit)] if args.limit else []
     kit = ["--owner", args.owner] if args.owner else ["--kit-only"]
     training = {
@@ -213,7 +215,7 @@ def list_stages(
     }
     return {
         "check": Stage([*prepare, "--check"], Path(cache) / "check.csv"),
-        "prepare": Stage([*prepare, *limit], Path(cache) / "folds.csv"),
+        "prepare": Stage([*prepare, *views, *limit], Path(cache) / "folds.csv"),
         **training,
         "report": Stage(
             ["evaluate.py", *inputs, "--out", str(report)], report / "metrics.json"
@@ -236,10 +238,9 @@ def training_command(
     training: Training, inputs: list[str], weights: str, sharing: Sharing
 ) -> list[str]:
     """Spell one call of train.py out."""
-    preset = "scratch.toml" if weights == "none" else "ours.toml"
     flags = {
         "--task": training.task,
-        "--config": f"configs/{preset}",
+        "--config": f"configs/{preset_of(training.task, weights)}",
         "--weights": weights,
         "--folds": training.folds,
         "--epochs": training.epochs,
@@ -277,7 +278,7 @@ def show_memory(plan: Plan, machine: Machine) -> None:
     """Show what a step of each training may need, and which batches come in parts."""
     needs = []
     for each in plan.trainings:
-        images = math.ceil(each.batch_size / each.accumulate)
+        images = each.images * math.ceil(each.batch_size / each.accumulate)
         gb = step_gb(each.task, each.backbones, images, bool(machine.gpus))
         parts = f" in {each.accumulate} parts" if each.accumulate > 1 else ""
         needs.append(f"{each.task} {gb:.1f} GB (batch {each.batch_size}{parts})")

@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from src.imaging.dicom import DicomError, read_header, read_pixels
-from src.kaggle.run_plan import Counts, Plan, Sharing, Training
+from src.kaggle.run_plan import (
+    CROP_PX,
+    CROP_SLICES,
+    VIEWS,
+    Counts,
+    Plan,
+    Sharing,
+    Training,
+)
 
 TRIED_FILES = 24
 TRAIN_SHARE = {"holdout": 0.80, "all": 0.76}  # of the examples, in a run
-CACHE_MB_A_STUDY = 4.5  # crops and overviews: 8.5 GB for the competition's 1,975
+OVERVIEW_MB_A_STUDY = 3.75  # 7.4 GB for the competition's 1,975
+SLICES_A_SERIES = 6  # that a location run draws; its batches count slices
 # Of a run's weights on the disk: themselves, the kit's copy; a checkpoint has more.
 COPIES, CHECKPOINT_COPIES, BYTES_A_PARAMETER = 2, 4, 4
 
@@ -50,7 +59,7 @@ def measure(images: Path, plan: Plan) -> Measured:
         {
             **{"task": training.task, "backbones": training.backbones},
             **{"batch_size": training.batch_size, "px": training.px},
-            **{"accumulate": training.accumulate},
+            **{"accumulate": training.accumulate, "channels": training.channels},
         }
         for training in plan.trainings
     ]
@@ -82,9 +91,10 @@ def _seconds_a_file(images: Path) -> float | None:
 
 def steps_a_run(training: Training, counts: Counts) -> int:
     """Count the most optimizer steps of one run: all epochs, no early stopping."""
-    examples = counts.series if training.task == "location" else counts.points
-    share = TRAIN_SHARE[training.folds] * examples
-    return training.epochs * math.ceil(share / training.batch_size)
+    examples, size = counts.points, training.batch_size
+    if training.task == "location":
+        examples, size = counts.series, max(1, size // SLICES_A_SERIES)
+    return training.epochs * math.ceil(TRAIN_SHARE[training.folds] * examples / size)
 
 
 def estimate(
@@ -98,7 +108,7 @@ def estimate(
     gpus = sharing.jobs if measured.gpu else 1
     for number, training in enumerate(plan.trainings):
         timed = measured.steps[number] if measured.steps else {}
-        rows[training.task] = _training(training, counts, timed, gpus)
+        rows[training.task] = estimate_training(training, counts, timed, gpus)
     return rows
 
 
@@ -109,9 +119,10 @@ def _preparing(counts: Counts, file_s: float | None, workers: int) -> Estimate:
     return Estimate(counts.files * file_s / workers, basis)
 
 
-def _training(
+def estimate_training(
     training: Training, counts: Counts, timed: dict[str, dict[str, float]], gpus: int
 ) -> Estimate:
+    """Estimate a training of the backbones that were timed, shared out over GPUs."""
     if not timed:
         return NOT_MEASURED
     runs, steps = training.runs_a_backbone * len(timed), steps_a_run(training, counts)
@@ -138,4 +149,10 @@ def disk_gb(plan: Plan, counts: Counts, measured: Measured, sharing: Sharing) ->
         parameters += training.runs_a_backbone * sum(sizes)
         largest = max(largest, *sizes)
     copies = COPIES * parameters + CHECKPOINT_COPIES * sharing.jobs * largest
-    return counts.studies * CACHE_MB_A_STUDY / 1e3 + BYTES_A_PARAMETER * copies / 1e9
+    return cache_gb(counts) + BYTES_A_PARAMETER * copies / 1e9
+
+
+def cache_gb(counts: Counts) -> float:
+    """Return the size of crops of all views, where all show a site, and overviews."""
+    crop = VIEWS * CROP_SLICES * CROP_PX**2  # a byte a pixel
+    return counts.points * crop / 1e9 + counts.studies * OVERVIEW_MB_A_STUDY / 1e3

@@ -4,10 +4,12 @@ What decides the results is chosen once and kept; how the work is shared out ove
 and GPUs is chosen anew whenever the run is resumed.
 """
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from src.competition.constants import SERIES_DESCRIPTIONS
 from src.competition.folds import FOLDS
 from src.competition.tables import (
     TEST_SERIES_FILE,
@@ -15,10 +17,16 @@ from src.competition.tables import (
     list_test_studies,
     read_training,
 )
-from src.kaggle.step_memory import parts_that_fit
+from src.kaggle.step_memory import PAPER, parts_that_fit
 from src.machine import Machine
+from src.training.config import Hyperparameters
+from src.training.presets import read_preset, values_for
 
+PRESETS = Path(__file__).parents[2] / "configs"
 CROP_PX, SERIES_PX = 100, 160
+# A grader sees all views of a site, and of each three slices as channels of an image;
+# two more are cut, for training to shift by.
+VIEWS, CROP_SLICES, CHANNELS = len(SERIES_DESCRIPTIONS), 5, 3
 GPU_EPOCHS, CPU_EPOCHS = 12, 6
 GPU_BATCH, CPU_BATCH = 64, 32  # the presets'; a GPU too small takes them in parts
 ON_GPU = {
@@ -49,9 +57,18 @@ class Counts:
     test_studies: int
 
 
+# The competition's; of the test studies an upper bound, they are hidden.
+COMPETITION = Counts(
+    1_975, series=6_294, files=147_218, points=48_692, test_studies=750
+)
+
+
 @dataclass(frozen=True)
 class Training:
-    """One call of train.py; all but `task` as its flags take them."""
+    """One call of train.py; all but `task` as its flags take them.
+
+    input_px: side to which the images are scaled, 0 for none or a locator's own.
+    """
 
     task: str
     backbones: tuple[str, ...]
@@ -59,11 +76,22 @@ class Training:
     batch_size: int
     epochs: int
     accumulate: int = 1
+    input_px: int = 0
 
     @property
     def px(self) -> int:
         """The side of the images."""
-        return SERIES_PX if self.task == "location" else CROP_PX
+        return self.input_px or (SERIES_PX if self.task == "location" else CROP_PX)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The axes of an example before its sides: of a grader's, views and slices."""
+        return (VIEWS, CHANNELS) if self.task == "severity" else (CHANNELS,)
+
+    @property
+    def images(self) -> int:
+        """Count the images of an example that its backbone encodes one by one."""
+        return math.prod(self.channels[:-1])
 
     @property
     def runs_a_backbone(self) -> int:
@@ -115,16 +143,40 @@ def count_download(data: Path, limit: int | None) -> Counts:
 def choose_plan(machine: Machine, weights: str, epochs: int | None) -> Plan:
     """Choose networks, batches and epochs for a machine; epochs: None for its own."""
     backbones = ON_GPU if machine.gpus else ON_CPU
-    most = epochs or (GPU_EPOCHS if machine.gpus else CPU_EPOCHS)
-    size = GPU_BATCH if machine.gpus else CPU_BATCH
-    trainings = tuple(
-        Training(
-            *(task, names, FOLDS_OF[task], size, most),
-            accumulate=parts_that_fit(task, names, size, machine),
-        )
+    trainings = (
+        _choose_training(task, names, machine, epochs)
         for task, names in backbones.items()
     )
-    return Plan(weights, trainings)
+    return Plan(weights, tuple(trainings))
+
+
+def preset_of(task: str, weights: str) -> str:
+    """Name the preset of a training, a file in configs/."""
+    if task == "severity":
+        return "severity.toml"
+    return "scratch.toml" if weights == "none" else "ours.toml"
+
+
+def _choose_training(
+    task: str, names: tuple[str, ...], machine: Machine, epochs: int | None
+) -> Training:
+    size = GPU_BATCH if machine.gpus else CPU_BATCH
+    most, px = GPU_EPOCHS if machine.gpus else CPU_EPOCHS, 0
+    if task == "severity":
+        recipe = grading_recipe(names)
+        size, px = recipe.batch_size, recipe.input_px
+        most = recipe.epochs if machine.gpus else min(most, recipe.epochs)
+    whole = Training(task, names, FOLDS_OF[task], size, epochs or most, input_px=px)
+    parts = parts_that_fit(task, names, size, machine, whole.images)
+    return replace(whole, accumulate=parts)
+
+
+def grading_recipe(names: tuple[str, ...]) -> Hyperparameters:
+    """Read the recipe of severity runs, of the first of the backbones."""
+    path = PRESETS / preset_of("severity", "imagenet")
+    held = values_for(read_preset(path, {*names, *PAPER}), names[0])
+    defaults = vars(Hyperparameters())
+    return Hyperparameters(**{name: held.get(name, v) for name, v in defaults.items()})
 
 
 def share_out(machine: Machine) -> Sharing:

@@ -43,7 +43,8 @@ LOCATORS = {"resnet18": Size(11.3, 8.5), "resnet10t": Size(5.1, 8.5)}
 def step_gb(task: str, backbones: Sequence[str], images: int, gpu: bool) -> float:
     """Estimate the most memory that a step of any of the backbones takes, in GB.
 
-    images: that pass through the network at once. `paper` counts as its six.
+    images: that pass through the network at once, of a site all slices of all its
+    views. `paper` counts as its six.
     """
     known = LOCATORS if task == "location" else CLASSIFIERS
     names = [n for name in backbones for n in (PAPER if name == "paper" else (name,))]
@@ -62,15 +63,21 @@ def device_gb(machine: Machine) -> float:
 
 
 def parts_that_fit(
-    task: str, backbones: Sequence[str], batch_size: int, machine: Machine
+    task: str,
+    backbones: Sequence[str],
+    batch_size: int,
+    machine: Machine,
+    images_each: int = 1,
 ) -> int:
     """Return in how few parts a batch fits the memory: gradient accumulation.
 
-    At most as many as leave two images a part, which batch norm needs.
+    images_each: of an example. At most as many parts as leave two examples in each,
+    which batch norm needs.
     """
     most, room = max(1, batch_size // 2), device_gb(machine)
     for parts in range(1, most):
-        images, gpu = math.ceil(batch_size / parts), bool(machine.gpus)
+        images = images_each * math.ceil(batch_size / parts)
+        gpu = bool(machine.gpus)
         if step_gb(task, backbones, images, gpu) <= room:
             return parts
     return most

@@ -5,21 +5,25 @@
 
 prints one JSON object: the device, and by backbone the seconds of a step and the
 network's parameters, for each entry. "accumulate" may say in how many parts a batch
-comes.
+comes; "channels" the axes of an example before those of its sides: [3] if not given, or
+[views, 3] for a network that sees the neighbours in all views.
 """
 
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from src.command_line import run_script
 from src.models.backbones import CHANNELS, build, check_names
 from src.models.heatmap_fpn import build_heatmap_fpn
+from src.models.view_attention import ViewAttention
 from src.training.config import LABELS, Hyperparameters
 from src.training.data_loading import Batch, BatchDataset, BatchKey
 from src.training.device import choose_device
@@ -32,10 +36,10 @@ STEPS = 3  # timed, after one that is not
 class Noise(BatchDataset):
     """Some batches of the same random image, of class 0 each."""
 
-    def __init__(self, rows: int, px: int) -> None:
+    def __init__(self, rows: int, px: int, channels: Sequence[int]) -> None:
         """Make as many rows of a side as asked for."""
         rng = np.random.default_rng(0)
-        image = rng.integers(0, 255, (1, CHANNELS, px, px), dtype=np.uint8)
+        image = rng.integers(0, 255, (1, *channels, px, px), dtype=np.uint8)
         self.rows, self.image = rows, torch.from_numpy(image)
 
     def __len__(self) -> int:
@@ -44,7 +48,7 @@ class Noise(BatchDataset):
 
     def __getitem__(self, key: BatchKey) -> Batch:
         """Repeat the image for each row."""
-        images = self.image.repeat(len(key.rows), 1, 1, 1)
+        images = self.image.repeat_interleave(len(key.rows), dim=0)
         classes = torch.zeros(len(key.rows), dtype=torch.int64)
         return Batch(images, classes, key.loss_scale, key.steps)
 
@@ -60,9 +64,9 @@ class Noise(BatchDataset):
 class NoiseTask:
     """A training on noise: its steps cost what a real one's do."""
 
-    def __init__(self, rows: int, px: int) -> None:
+    def __init__(self, rows: int, px: int, channels: Sequence[int]) -> None:
         """Make a training set of as many rows."""
-        self.train = Noise(rows, px)
+        self.train = Noise(rows, px, channels)
 
     @property
     def validation_studies(self) -> int:
@@ -70,9 +74,15 @@ class NoiseTask:
         return 0
 
     def loss(self, outputs: torch.Tensor, target: Any) -> torch.Tensor:
-        """Return the mean loss of class scores [n, classes] or of heatmaps."""
+        """Return the mean loss of class scores or of heatmaps.
+
+        Scores: [n, classes], or [n, 1 + views, classes] by all views and by each.
+        """
         if outputs.ndim == 2:
             return cross_entropy(outputs, target)
+        if outputs.ndim == 3:
+            by_view = target[:, None].expand(outputs.shape[:2])
+            return cross_entropy(outputs.flatten(0, 1), by_view.flatten())
         return outputs.float().square().mean()
 
     def validate(self, model: Predictor) -> Validation:
@@ -80,16 +90,28 @@ class NoiseTask:
         return Validation(0.0, 0.0)
 
 
+def build_network(task: str, backbone: str, channels: Sequence[int]) -> nn.Module:
+    """Build a network as a run of the task has it; channels: see above."""
+    outputs = len(LABELS[task])
+    if task == "location":
+        return build_heatmap_fpn(backbone, outputs)
+    if len(channels) > 1:
+        views, slices = channels
+        return ViewAttention(backbone, outputs, views, slices, "none", slices)
+    return build(backbone, outputs)
+
+
 def time_step(
-    task: str, backbone: str, recipe: Hyperparameters, px: int, device: torch.device
+    model: nn.Module,
+    recipe: Hyperparameters,
+    px: int,
+    channels: Sequence[int],
+    device: torch.device,
 ) -> dict[str, Any]:
     """Return the seconds a step of a network's training, and its parameters."""
-    outputs = len(LABELS[task])
-    build_model = build_heatmap_fpn if task == "location" else build
-    model = build_model(backbone, outputs)
     trainer = Trainer(model, recipe, device)
     for steps in (1, STEPS):
-        noise = NoiseTask(steps * recipe.batch_size, px)
+        noise = NoiseTask(steps * recipe.batch_size, px, channels)
         loader = trainer.start(noise)
         start = time.perf_counter()
         trainer.train_epoch(noise, loader, 1)  # whose loss is read from the device
@@ -99,15 +121,21 @@ def time_step(
 
 
 def time_all(
-    task: str, backbones: list[str], batch_size: int, px: int, accumulate: int = 1
+    task: str,
+    backbones: list[str],
+    batch_size: int,
+    px: int,
+    accumulate: int = 1,
+    channels: Sequence[int] = (CHANNELS,),
 ) -> dict[str, dict[str, Any]]:
     """Time a step of each backbone, `paper` spelled out."""
     device = choose_device()
     recipe = Hyperparameters(batch_size=batch_size, accumulate=accumulate)
-    return {
-        name: time_step(task, name, recipe, px, device)
-        for name in check_names(backbones)
-    }
+    found = {}
+    for name in check_names(backbones):
+        model = build_network(task, name, channels)
+        found[name] = time_step(model, recipe, px, channels, device)
+    return found
 
 
 def main() -> None:

@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 INPUT_PX = {"location": 160}  # fine enough on phantoms, at half the price of 224
 # Of pretrained weights on crops: 1e-3 unlearns them, and memorizes a small cohort.
 PRETRAINED_LR = 1e-4
-# A cohort of fewer training studies is memorized, and its grades are sure and wrong:
-# on 24 real patients ResNet-18 lost 1.36, with mixup .91 (the prior .86).
-SMALL_COHORT, SMALL_COHORT_MIXUP = 40, 0.4
 
 
 def parse(**preset: Any) -> argparse.Namespace:
@@ -281,10 +278,9 @@ def configure(
 ) -> "RunConfig":
     """Turn the flags and the preset into the description of one run."""
     from src.training.config import LABELS, RunConfig
-    from src.training.splits import prior_rows, study_splits, training_prior
+    from src.training.splits import prior_rows, training_prior
 
     given = with_preset(args, backbone)
-    studies = int((study_splits(folds, fold) == "train").sum())
     _require_labels_to_soften(given)
     return RunConfig(
         task=args.task,
@@ -293,7 +289,7 @@ def configure(
         fold=fold,
         slices=slices_of(given),
         labels=list(LABELS[args.task]),
-        hyperparameters=recipe_of(given, min(studies, args.limit or studies)),
+        hyperparameters=recipe_of(given),
         weights=given.weights,
         crop=cache.fingerprint["crop"],
         cache_fingerprint={
@@ -379,18 +375,13 @@ def with_preset(args: argparse.Namespace, backbone: str) -> argparse.Namespace:
     return parse(**values_for(read_preset(args.config, known), backbone))
 
 
-def recipe_of(given: argparse.Namespace, studies: int) -> Hyperparameters:
-    """Choose the hyperparameters from the flags; some defaults hang on the training.
-
-    studies: the number that train, at most.
-    """
+def recipe_of(given: argparse.Namespace) -> Hyperparameters:
+    """Choose the hyperparameters from the flags; some defaults hang on the task."""
     crops, pretrained = given.task != "location", given.weights != "none"
-    alone = given.task == "severity" and given.views == "own"
     usual = Hyperparameters()
     defaults = {
         "input_px": INPUT_PX.get(given.task, usual.input_px),
         "lr": PRETRAINED_LR if crops and pretrained else usual.lr,
-        "mixup": SMALL_COHORT_MIXUP if alone and studies < SMALL_COHORT else 0.0,
     }
     own = {k: v for k, v in vars(given).items() if v is not None}
     chosen = defaults | own

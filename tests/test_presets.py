@@ -76,7 +76,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch, backbone: str, *flags: str) -> tuple
     ]
     monkeypatch.setattr(sys, "argv", ["train.py", *needed, *flags])
     given = train.with_preset(train.parse(), backbone)
-    return train.recipe_of(given, 40), given.weights
+    return train.recipe_of(given), given.weights
 
 
 def test_flags_come_before_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:

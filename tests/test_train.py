@@ -191,11 +191,9 @@ def test_the_prior_is_of_studies_that_the_fold_does_not_test(
 # One run's recipe
 
 
-def recipe_for(
-    args: Namespace, backbone: str, studies: int = 40
-) -> tuple[Hyperparameters, str]:
+def recipe_for(args: Namespace, backbone: str) -> tuple[Hyperparameters, str]:
     given = train.with_preset(args, backbone)
-    return train.recipe_of(given, studies), given.weights
+    return train.recipe_of(given), given.weights
 
 
 def recipe(args: Namespace) -> dict:
@@ -222,46 +220,6 @@ def test_pretrained_weights_of_crops_learn_slowly_unless_told(
     task: str, given: tuple, lr: float, flags: Callable
 ) -> None:
     assert recipe(flags(*given, task=task)).lr == lr
-
-
-@pytest.mark.parametrize(
-    ("task", "given", "studies", "mixup"),
-    [
-        ("severity", (), 39, 0.4),
-        ("severity", (), 40, 0.0),
-        ("severity", ("--mixup", 0), 19, 0.0),
-        ("severity", ("--mixup", 0.2), 19, 0.2),
-        ("severity", ("--views", "all"), 19, 0.0),
-        ("condition", (), 19, 0.0),
-        ("location", (), 19, 0.0),
-    ],
-)
-def test_a_small_cohort_of_severities_is_mixed_unless_told(
-    task: str, given: tuple, studies: int, mixup: float, flags: Callable
-) -> None:
-    assert recipe_for(flags(*given, task=task), "vgg11", studies)[0].mixup == mixup
-
-
-@pytest.mark.parametrize(
-    ("trained", "limit", "mixup"),
-    [(45, None, 0.0), (39, None, 0.4), (45, 39, 0.4), (45, 40, 0.0)],
-)
-def test_the_studies_that_train_make_a_cohort_small(
-    trained: int,
-    limit: int | None,
-    mixup: float,
-    flags: Callable,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    splits = pd.Series(["train"] * trained + ["test"] * 9)
-    monkeypatch.setattr("src.training.splits.study_splits", lambda *given: splits)
-    monkeypatch.setattr("src.training.splits.prior_rows", lambda prior: [])
-    monkeypatch.setattr("src.training.splits.training_prior", lambda *given: None)
-    fingerprint = dict.fromkeys(("crop", "points", "labels", "series"))
-    cache = SimpleNamespace(labels=None, fingerprint=fingerprint)
-    args = flags(*(("--limit", limit) if limit else ()), task="severity")
-    config = train.configure(args, cache, pd.DataFrame(), "vgg11", "0")
-    assert config.hyperparameters.mixup == mixup
 
 
 def test_zero_is_a_size_that_can_be_asked_for(flags: Callable) -> None:

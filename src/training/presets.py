@@ -80,10 +80,9 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     decay_bound = bounded_float(0.0, MAX_EMA)
     add("--ema", type=decay_bound, default=own.ema, metavar="F", help=text)
     text = "mixup of each batch's crops and labels: alpha of the Beta distribution of "
-    text += "the shares, as .2; 0 for none; if not given, 0, or .4 for severity by one "
-    text += "view where fewer than 40 studies train"
+    text += "the shares, as .2; 0 for none"
     alpha = bounded_float(0.0, MAX_MIXUP)
-    add("--mixup", type=alpha, default=None, metavar="F", help=text)
+    add("--mixup", type=alpha, default=own.mixup, metavar="F", help=text)
     text = "for noisy labels of condition and severity: share in a training label of "
     text += "the answer of a network trained on the other half of the training studies"
     text += ", as .5; takes about twice the time; 0 for none"

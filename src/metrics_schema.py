@@ -186,9 +186,13 @@ class SeverityRun(TypedDict):
 
 
 class SeverityEntry(PartialScore):
-    """`severity`: the runs' ensemble; floor: the weighted prior's score."""
+    """`severity`: the runs' ensemble; floor: the weighted prior's score.
+
+    floor_terms: the weighted prior's terms, of the families that have labels.
+    """
 
     floor: float | None
+    floor_terms: PartialScore
     calibrated: PartialScore
     calibration: CalibrationEntry
     studies: int

@@ -197,7 +197,7 @@ def test_a_locators_steps_are_its_datasets_batches(batch_size: int) -> None:
 def test_an_estimate_says_what_it_is_the_product_of() -> None:
     rows = estimate(PLAN, COUNTS, replace(MEASURED, gpu=True), Sharing(2, 4, 0))
     assert rows["prepare"].basis == "600 files x 20.0 ms, 4 processes"
-    assert rows["location"].basis == "1 runs x 72 steps x 0.5 s, 2 GPUs"
+    assert rows["location"].basis == "1 run x 72 steps x 0.5 s, 2 GPUs"
     assert rows["severity"].basis == "10 runs x 24 steps x 0.2 s, 2 GPUs"
     assert [duration(s) for s in (None, 90.0, 7200.0)] == ["-", "1.5 min", "2.0 h"]
 

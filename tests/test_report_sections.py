@@ -178,6 +178,10 @@ def test_the_csv_has_every_digit(
 SEVERITY = {
     **{"score": 0.51, "spinal": 0.42, "foraminal": 0.53, "subarticular": 0.64},
     **{"any_severe": 0.35, "floor": 0.78, "studies": 31, "rows": 775},
+    "floor_terms": {
+        **{"score": 0.78, "spinal": 0.71, "foraminal": 0.82, "subarticular": 0.93},
+        "any_severe": 0.65,
+    },
     "calibrated": {
         **{"score": 0.48, "spinal": 0.41, "foraminal": 0.52, "subarticular": 0.63},
         "any_severe": 0.34,
@@ -226,7 +230,7 @@ def test_the_severity_section_has_each_score_in_its_row(
         ["probabilities", *heads],
         ["of the runs", "0.510", "0.420", "0.530", "0.640", "0.350"],
         ["calibrated, cross-fitted", "0.480", "0.410", "0.520", "0.630", "0.340"],
-        ["weighted prior", "0.780", "-", "-", "-", "-"],
+        ["weighted prior", "0.780", "0.710", "0.820", "0.930", "0.650"],
     ]
     assert [row[:5] for row in calibration] == [
         ["family", "correction", "temperature", "share of the prior", "loss"],
@@ -293,6 +297,7 @@ def test_a_score_that_a_family_is_missing_for_is_a_dash(
     page, lacking = HtmlReport("x"), {"score": None, "spinal": None, "any_severe": None}
     metrics = {
         **{**SEVERITY, **lacking, "floor": None},
+        "floor_terms": {**SEVERITY["floor_terms"], **lacking},
         "calibrated": {**SEVERITY["calibrated"], **lacking},
         "runs": [{**SEVERITY["runs"][0], "score": None}],
     }
@@ -301,7 +306,7 @@ def test_a_score_that_a_family_is_missing_for_is_a_dash(
     assert [row[1:] for row in scores[1:]] == [
         ["-", "-", "0.530", "0.640", "-"],
         ["-", "-", "0.520", "0.630", "-"],
-        ["-"] * 5,
+        ["-", "-", "0.820", "0.930", "-"],
     ]
     assert runs[1][-1] == "-"
 

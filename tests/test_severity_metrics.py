@@ -131,7 +131,10 @@ def with_probabilities(sites: pd.DataFrame, fit: CalibrationFit) -> pd.DataFrame
 
 def test_the_floor_is_of_the_tested_studies_by_level(metrics: dict[str, Any]) -> None:
     constant = from_prior(range(1, 13), weighted_shares_by_level(TRUTH))
-    assert metrics["floor"] == pytest.approx(score(TRUTH, constant).score)
+    expected = score(TRUTH, constant)
+    assert metrics["floor"] == pytest.approx(expected.score)
+    for name in ("spinal", "foraminal", "subarticular", "any_severe"):
+        assert metrics["floor_terms"][name] == pytest.approx(getattr(expected, name))
 
 
 def test_every_run_is_scored_on_its_own_studies(metrics: dict[str, Any]) -> None:
@@ -184,6 +187,8 @@ def test_a_cohort_without_a_family_is_scored_on_the_others(
         assert partial[name] == expected, name
         expected = None if name in gone else pytest.approx(metrics["calibrated"][name])
         assert partial["calibrated"][name] == expected, name
+        expected = None if name in gone else pytest.approx(metrics["floor_terms"][name])
+        assert partial["floor_terms"][name] == expected, name
     assert partial["floor"] is None
     assert [run["score"] for run in partial["runs"]] == [None, None]
     families = metrics["calibration"]["families"]

@@ -17,8 +17,8 @@ from src.classification.prior_comparison import (
 )
 from src.competition.constants import FAMILIES, FAMILY_OF, LEVELS, SEVERITIES
 from src.competition.metric import score
-from src.competition.prior import floors
-from src.competition.submission import label_row_ids
+from src.competition.prior import weighted_shares_by_level
+from src.competition.submission import from_prior, label_row_ids
 from src.metrics_schema import (
     PartialScore,
     Reliability,
@@ -49,9 +49,11 @@ def severity_metrics(
     nested = joint.assign(
         **dict(zip(PROBABILITY_COLUMNS, fit.cross_fitted.T, strict=True))
     )
+    floor = floor_terms(truth)
     return {
         **labelled_score(truth, with_prior(joint, prior)),
-        "floor": _floor(truth),
+        "floor": floor["score"],
+        "floor_terms": floor,
         "calibrated": labelled_score(truth, with_prior(nested, prior)),
         "calibration": {
             "families": family_calibrations(joint, prior, fit),
@@ -89,11 +91,10 @@ def labelled_score(truth: pd.DataFrame, submission: pd.DataFrame) -> PartialScor
     }
 
 
-def _floor(truth: pd.DataFrame) -> float | None:
-    """Score the weighted prior of these very labels; None where a family has none."""
-    if _unlabelled_families(truth):
-        return None
-    return floors(truth)["weighted_shares_by_level"].score
+def floor_terms(truth: pd.DataFrame) -> PartialScore:
+    """Score the weighted prior of these very labels, of the families that have any."""
+    studies = truth["study_id"].unique().tolist()
+    return labelled_score(truth, from_prior(studies, weighted_shares_by_level(truth)))
 
 
 def _unlabelled_families(truth: pd.DataFrame) -> list[str]:

@@ -127,7 +127,8 @@ def estimate_training(
         return NOT_MEASURED
     runs, steps = training.runs_a_backbone * len(timed), steps_a_run(training, counts)
     step_s = sum(each["seconds"] for each in timed.values()) / len(timed)
-    basis = f"{runs} runs x {steps:,} steps x {step_s:.3g} s"
+    times = f"{runs} run" if runs == 1 else f"{runs} runs"
+    basis = f"{times} x {steps:,} steps x {step_s:.3g} s"
     basis += f", {gpus} GPUs" if gpus > 1 else ""
     return Estimate(runs * steps * step_s / gpus, basis)
 

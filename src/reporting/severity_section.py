@@ -32,7 +32,7 @@ def score_table(metrics: SeverityEntry) -> Rows:
     if is_calibrated(metrics):
         calibrated = _parts(metrics["calibrated"])
         rows.append({"probabilities": "calibrated, cross-fitted", **calibrated})
-    floor = {**dict.fromkeys(PARTS, EMPTY), "score": metrics["floor"]}
+    floor = _parts(metrics["floor_terms"])
     return [*rows, {"probabilities": "weighted prior", **floor}]
 
 

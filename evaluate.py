@@ -238,7 +238,7 @@ def write_found_sites(table: "DataFrame", cache: "CropCache", out: Path) -> None
     write_csv(table, path)
     found, every = table["study_id"].nunique(), cache.labels["study_id"].nunique()
     count = f"{len(table):,} sites in {found:,} of {every:,} studies"
-    rest = "" if found == every else "; location runs of --folds all find the others'"
+    rest = "" if found == every else "; train location with --folds all for the others"
     say(f"Wrote {path}, for input_prep.py --sites: {count}{rest}")
 
 

@@ -13,7 +13,7 @@ from src.script_calls import call_script
 # For less than four minutes on two cores: small images, and few epochs where a training
 # on phantoms converges early.
 CROP_PX, CROP_SLICES, LOCATION_PX = 64, 3, 128
-EPOCHS = {"condition": 4, "location": 6, "severity": 9}
+EPOCHS = {"condition": 4, "location": 5, "severity": 8}
 BACKBONES = ("mnasnet0_75", "mnasnet1_0")
 LOCATOR = ("--backbone", "resnet10t", "--input-px", str(LOCATION_PX))
 # As configs/severity.toml sees a site, but without ImageNet's weights.

@@ -201,7 +201,7 @@ def test_the_sites_found_in_tested_studies_are_listed(
         **{"condition": SPINAL, "level": "l4_l5", "x": 1.5, "y": 2.5},
     }
     said = " ".join(capsys.readouterr().out.split())
-    assert "1 sites in 1 of 5 studies; location runs of --folds all" in said
+    assert "1 sites in 1 of 5 studies; train location with --folds all" in said
 
 
 def test_sites_found_by_a_locator_are_no_truth_to_measure_locators_by(

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.classification.calibration import SITE
 from src.classification.ensemble import ensemble, ensemble_tables
 from src.command_line import make_parser, run_script
 from src.competition.constants import FAMILIES, FAMILY_OF, SEVERITIES, SEVERITY_WEIGHTS
+from src.competition.tables import SITE
 from src.console import show_table
 from src.errors import UserError
 from src.phantom.cohort import SEEN_SITES_FILE, truth_folder

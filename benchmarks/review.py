@@ -34,13 +34,12 @@ from src.competition.csv_schema import (
     read_csv,
     whole_number,
 )
-from src.competition.tables import Competition, read_training
+from src.competition.tables import SITE, Competition, read_training
 from src.console import show_table
 from src.errors import UserError
 from src.inference.review import expected_losses, mark_for_review
 from src.phantom.cohort import VARIANTS_FILE, truth_folder
 
-SITE = ["study_id", "condition", "level"]
 SHARES = (0.05, 0.10, 0.20)
 SECTION = "Review"
 COLUMNS: Mapping[str, ColumnParser] = {

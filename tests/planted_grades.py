@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from src.classification.calibration import PROBABILITY_COLUMNS, SITE
+from src.classification.calibration import PROBABILITY_COLUMNS
 from src.classification.family_sites import PRIOR_COLUMNS
 from src.competition.constants import (
     CONDITIONS,
@@ -12,6 +12,7 @@ from src.competition.constants import (
     SEVERITIES,
     SEVERITY_WEIGHTS,
 )
+from src.competition.tables import SITE
 
 BEST_COLUMNS = [f"best_{name}" for name in SEVERITIES]
 # Added to the log odds of severe, from the highest level to the lowest.

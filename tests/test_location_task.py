@@ -160,8 +160,8 @@ def test_each_role_has_its_own_studies(changes: dict, expected: list[set[int]]) 
     made = job(**changes)
     predicted = made.predict(Shower(shown(3, levels_alike=True)))
     groups = (made.train.series, made.validation.series)
-    learnt = [{group.study_id for group in some} for some in groups]
-    assert [*learnt, set(predicted["study_id"])] == expected
+    learned = [{group.study_id for group in some} for some in groups]
+    assert [*learned, set(predicted["study_id"])] == expected
 
 
 def test_offsets_and_steps_are_those_of_the_training_studies() -> None:
@@ -227,7 +227,7 @@ def confused(study: int) -> Shower:
     return Shower({**right, SAGITTAL_T2: mixed(wrong, right[SAGITTAL_T2], 0.9)})
 
 
-def test_test_sites_are_found_by_what_the_run_has_learnt() -> None:
+def test_test_sites_are_found_by_what_the_run_has_learned() -> None:
     table = job().predict(confused(3))
     # All that are marked on the type that shows them: not the canal on the T1.
     assert len(table) == 25
@@ -245,16 +245,18 @@ def test_all_runs_of_an_ensemble_look(blind: int) -> None:
     nothing = {name: seen(name, view, blind=True) for name, view in VIEWS[3].items()}
     locators[blind] = Shower(nothing)
     marks = MARKS[MARKS["study_id"] == 3]
-    learnt = config(canal_offsets=OFFSETS, level_spacing=STEPS)
-    table = locate_and_compare(StudyOverviews(EVERY), marks, [learnt, learnt], locators)
+    learned = config(canal_offsets=OFFSETS, level_spacing=STEPS)
+    table = locate_and_compare(
+        StudyOverviews(EVERY), marks, [learned, learned], locators
+    )
     assert (table["source"] == "located").mean() > 0.9
     assert table["error_mm"].max() < 3
 
 
 def test_a_study_is_searched_as_inference_searches_it() -> None:
     locators = [Shower(shown(3)), confused(3)]
-    learnt = config(canal_offsets=OFFSETS, level_spacing=STEPS)
-    prior = load_spine_prior([learnt])
+    learned = config(canal_offsets=OFFSETS, level_spacing=STEPS)
+    prior = load_spine_prior([learned])
     found = locate_study(VIEWS[3], locators, prior)
     study = Study(3, {}, VIEWS[3])
     pipeline = StudyPipeline(locators, *prior, [], [], IDENTITY)

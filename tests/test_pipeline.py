@@ -373,7 +373,7 @@ def run(name: str, **changes: object) -> Run:
     return Loads(made.folder, made.config)
 
 
-def learnt(x_mm: float) -> dict[str, list]:
+def learned(x_mm: float) -> dict[str, list]:
     offset = {"condition": LEFT, "level": "l4_l5", "sd_mm": [1, 1, 1]}
     step = {"level": "l1_l2", "mean_mm": x_mm, "sd_mm": 1.0}
     return {
@@ -383,10 +383,10 @@ def learnt(x_mm: float) -> dict[str, list]:
 
 
 RUNS = [
-    run("condition-a", **learnt(1)),
-    run("location-a", **learnt(2)),
-    run("location-b", **learnt(3)),
-    run("severity-a", **learnt(4)),
+    run("condition-a", **learned(1)),
+    run("location-a", **learned(2)),
+    run("location-b", **learned(3)),
+    run("severity-a", **learned(4)),
     run("severity-b"),
 ]
 CALIBRATION = by_temperature(2.0, 2.0, 2.0, 1.25)
@@ -415,7 +415,7 @@ def test_every_run_does_its_own_task(tmp_path: Path) -> None:
 
 def test_a_run_that_leaks_or_is_damaged_is_skipped_and_logged(tmp_path: Path) -> None:
     others = [
-        run("location-leaks", split="row", **learnt(9)),
+        run("location-leaks", split="row", **learned(9)),
         run("severity-leaks", split="row"),
         run("condition-leaks", split="row"),
         run("severity-damaged"),

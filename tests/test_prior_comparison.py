@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from planted_grades import at_random, family_loss, planted
 
-from src.classification.calibration import PROBABILITY_COLUMNS, SITE
+from src.classification.calibration import PROBABILITY_COLUMNS
 from src.classification.calibration_fit import fit_calibration
 from src.classification.family_sites import PRIOR_COLUMNS
 from src.classification.prior_comparison import (
@@ -15,6 +15,7 @@ from src.classification.prior_comparison import (
 )
 from src.competition.constants import FAMILIES, FAMILY_OF, SPINAL
 from src.competition.submission import label_row_ids
+from src.competition.tables import SITE
 from src.metrics_schema import FamilyCalibration
 
 

@@ -232,7 +232,7 @@ def test_a_type_that_is_unknown_is_its_conditions_usual_one(cache: CropCache) ->
     assert (task_of(replace(cache, table=odd)).train.views == plain.views).all()
 
 
-def test_a_label_that_one_view_alone_shows_is_learnt(tmp_path: Path) -> None:
+def test_a_label_that_one_view_alone_shows_is_learned(tmp_path: Path) -> None:
     grades = OWN.set_index("site")["severity"].astype("category").cat.codes
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 60, (len(TABLE), SLICES, PX, PX)).astype(np.uint8)

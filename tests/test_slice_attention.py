@@ -64,7 +64,7 @@ def test_the_shares_of_alike_slices_sum_to_one(model: SliceAttention) -> None:
         assert torch.allclose(model(alike), one, atol=1e-4)
 
 
-def test_the_places_are_learnt_and_begin_alike() -> None:
+def test_the_places_are_learned_and_begin_alike() -> None:
     made = SliceAttention("resnet10t", CLASSES, SLICES, "none")
     assert made.place.requires_grad
     assert made.place.shape == (SLICES, FEATURES)

@@ -21,11 +21,11 @@ from src.competition.tables import (
     LABEL_FILE,
     POINT_COLUMNS,
     SERIES_FILE,
+    SITE,
     Competition,
 )
 from src.errors import UserError
 
-SITE = ["study_id", "condition", "level"]
 NOT_FOUND = "its site was not found"
 NOT_SOUGHT = "no location run has looked for the sites of its study"
 

@@ -20,9 +20,8 @@ from src.competition.constants import (
     SERIES_OF,
 )
 from src.competition.known_issues import known_issue
-from src.competition.tables import LABEL_FILE, POINT_FILE, SAMPLE_FILE
+from src.competition.tables import LABEL_FILE, POINT_FILE, SAMPLE_FILE, SITE
 
-SITE = ["study_id", "condition", "level"]
 SERIES = ["study_id", "series_id"]
 # A finding without its kind: study, series, file, detail.
 InDownload = tuple[int | None, int | None, str, str]

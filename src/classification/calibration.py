@@ -19,6 +19,7 @@ from src.classification.ensemble import (
     ensemble_tables,
 )
 from src.competition.constants import FAMILIES, FAMILY_OF, LEVELS, SEVERITIES
+from src.competition.tables import SITE
 from src.errors import UserError
 from src.files import write_json
 
@@ -26,7 +27,6 @@ CALIBRATION_FILE = "calibration.json"
 VERSION = 2  # of the file; the first had a temperature a family and no version
 METHODS = ("identity", "temperature", "logistic")  # the simplest first
 MIN_FACTOR, MAX_FACTOR = 0.01, 100.0  # that a file may hold: of any fit by far
-SITE = ["study_id", "condition", "level"]
 PROBABILITY_COLUMNS = list(SEVERITIES)
 CLASSES = len(SEVERITIES)
 

@@ -7,7 +7,6 @@ import pandas as pd
 
 from src.classification.calibration import (
     PROBABILITY_COLUMNS,
-    SITE,
     out_of_fold_probabilities,
 )
 from src.classification.prior_comparison import (
@@ -19,6 +18,7 @@ from src.competition.constants import FAMILIES, FAMILY_OF, LEVELS, SEVERITIES
 from src.competition.metric import score
 from src.competition.prior import weighted_shares_by_level
 from src.competition.submission import from_prior, label_row_ids
+from src.competition.tables import SITE
 from src.metrics_schema import (
     PartialScore,
     Reliability,

@@ -38,6 +38,7 @@ LABEL_COLUMNS: dict[str, ColumnParser] = {
     "study_id": whole_number,
     **dict.fromkeys(TARGETS, category(SEVERITIES, blank=True)),
 }
+SITE = ["study_id", "condition", "level"]  # what a label is of
 POINT_COLUMNS: dict[str, ColumnParser] = {
     "study_id": whole_number,
     "series_id": whole_number,

@@ -12,13 +12,13 @@ from math import inf
 
 import pandas as pd
 
+from src.competition.tables import SITE
 from src.localization.locate import Sites
 from src.localization.location_metrics import compare_sites
 from src.localization.location_task import StudyOverviews, locate_study, shown_sites
 from src.localization.spine_prior import load_spine_prior
 from src.training.run_folder import Run
 
-SITE = ["study_id", "condition", "level"]
 # Those of train_label_coordinates.csv.
 FOUND_COLUMNS = ["study_id", "series_id", "instance_number", *SITE[1:], "x", "y"]
 Progress = Callable[[int, int], None]

@@ -17,7 +17,6 @@ from src.cache.crop_cache import OWN, CropCache
 from src.cache.crop_views import own_types
 from src.classification.calibration import (
     PROBABILITY_COLUMNS,
-    SITE,
     out_of_fold_probabilities,
 )
 from src.classification.family_sites import negative_log
@@ -28,6 +27,7 @@ from src.competition.constants import (
     SEVERITIES,
     SEVERITY_WEIGHTS,
 )
+from src.competition.tables import SITE
 from src.files import replacing
 from src.reporting.html_report import HtmlReport
 from src.reporting.plots import LEAKY, PAPERS, panels

@@ -16,10 +16,19 @@ evaluate.py lists, in place of the marked points.
 
 looks at a download without preparing it, lists what is odd in check.csv, and exits 0
 whatever it finds.
+
+    python input_prep.py --import FOLDER --data DIR
+
+writes the MR series of any folder of DICOM files, as a CD or a PACS leaves it, to DIR
+as a test set for predict_submission.py: no name, date or text of the source, and only
+the series types that the kit knows. import.csv tells where each file went, or why not;
+series_types.csv what each series is. Correct series_description there and pass it back
+with --series-types. If interrupted, run it again: it resumes.
 """
 
 import argparse
 import os
+import sys
 import textwrap
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -30,7 +39,9 @@ import pandas as pd
 from src.cache.build_crops import CacheSummary, build_cache
 from src.cache.crop_cache import add_rejects, open_cache
 from src.cache.data_check import check_download, kinds_not_found, summarise
+from src.cache.data_origin import DataOrigin, write_origin
 from src.cache.found_sites import sites_not_found, with_found_sites
+from src.cache.import_folder import IMPORT_FILE, TYPES_FILE, import_folder
 from src.cache.label_checks import (
     DOUBLED,
     MOSTLY,
@@ -44,6 +55,7 @@ from src.command_line import (
     make_parser,
     positive_int,
     run_script,
+    shown_command,
 )
 from src.competition.folds import make_folds
 from src.competition.known_issues import without_known_issues
@@ -58,8 +70,10 @@ from src.console import WIDTH, progress, say, show_table, timed
 from src.files import write_csv
 from src.imaging.crops import CropSpec
 from src.kaggle.download import fetch_competition
-from src.phantom.cohort import truth_folder, write_cohort
+from src.phantom.cohort import phantom_recipe, truth_folder, write_cohort
 from src.workers import cluster_workers, worker_pool
+
+MAX_SERIES_SHOWN = 100
 
 
 def parse() -> argparse.Namespace:
@@ -72,6 +86,10 @@ def parse() -> argparse.Namespace:
     text = "only list what is odd in --data, in check.csv; writes no crops"
     add("--check", action="store_true", help=text)
     add("--pixels", action="store_true", help="with --check: decode all pixels too")
+    text = "write the MR series of this folder to --data as a test set; no cache"
+    add("--import", type=Path, dest="import_folder", metavar="FOLDER", help=text)
+    text = "with --import: a series_types.csv with corrected series descriptions"
+    add("--series-types", type=Path, metavar="FILE", help=text)
     text = "leave out what others found to be bad; listed in rejects.csv with sources"
     add("--leave-out", choices=["known"], help=text)
     text = "cut at these found sites, evaluate.py's found_sites.csv, not at the marked"
@@ -107,7 +125,13 @@ def parse() -> argparse.Namespace:
     add("--limit", type=positive_int, metavar="N", help="only the first N studies")
     add("--seed", type=int, default=0, help="random seed of phantom and folds")
     args = parser.parse_args()
-    if not args.check and args.cache is None:
+    if args.series_types and not args.import_folder:
+        parser.error("--series-types goes with --import")
+    if args.import_folder and (args.check or args.phantom or args.download):
+        parser.error("--import goes without --check, --phantom and --download")
+    if args.import_folder and args.scheduler:
+        parser.error("--import reads with this machine's --workers, not --scheduler")
+    if not args.check and not args.import_folder and args.cache is None:
         parser.error("the following arguments are required: --cache")
     if args.phantom_variants and not args.phantom:
         parser.error("--phantom-variants goes with --phantom")
@@ -130,6 +154,9 @@ def main() -> None:
     with start_workers(args) as executor:
         if args.phantom:
             make_phantom(args, executor)
+        if args.import_folder:
+            import_source(args, executor)
+            return
         if args.check:
             check(args, executor)
             return
@@ -146,8 +173,11 @@ def main() -> None:
         if not args.no_overviews:
             draw_overviews(competition, args, executor)
     write_csv(make_folds(competition.labels, args.seed), args.cache / "folds.csv")
+    origin = DataOrigin(phantom_recipe(args.data), shown_command(sys.argv))
+    write_origin(origin, args.cache)
     report_label_checks(args.cache)
     preview(args)
+    draw_examples(args)
     report(competition, summary, args.cache)
 
 
@@ -168,6 +198,26 @@ def start_workers(args: argparse.Namespace) -> AbstractContextManager[Executor]:
         # Not --data itself, which has to be empty for a phantom.
         return cluster_workers(args.scheduler, [], [*writes, args.data.parent])
     return cluster_workers(args.scheduler, [args.data], writes)
+
+
+def import_source(args: argparse.Namespace, executor: Executor) -> None:
+    """Write a folder's MR series as a test set, and show what became of its files."""
+    with timed(f"Imported into {args.data}"), progress("tasks") as on_progress:
+        result = import_folder(
+            args.import_folder, args.data, args.series_types, executor, on_progress
+        )
+    rows = result.series_rows()
+    show_table("Series", rows[:MAX_SERIES_SHOWN])
+    if len(rows) > MAX_SERIES_SHOWN:
+        say(f"All {len(rows):,} series are in {args.data / TYPES_FILE}")
+    if reasons := result.reasons():
+        show_table("Left out", reasons)
+    say(
+        f"Where each file went is in {args.data / IMPORT_FILE}, which names your "
+        f"files: do not share it. Correct a type in {args.data / TYPES_FILE} and pass "
+        "it back with --series-types"
+    )
+    say(f"Next: python predict_submission.py --data {args.data} --runs runs")
 
 
 def check(args: argparse.Namespace, executor: Executor) -> None:
@@ -307,6 +357,20 @@ def preview(args: argparse.Namespace) -> None:
     path = args.cache / "preview.png"
     with timed(f"Drew {path}: look at it"):
         draw_preview(open_cache(args.cache), image_folder(args.data, "train"), path)
+
+
+def draw_examples(args: argparse.Namespace) -> None:
+    """Draw example crops by condition, level and grade, and the suspect points."""
+    from src.reporting.contact_sheets import draw_contact_sheets
+    from src.reporting.suspect_pictures import draw_suspects
+
+    cache = open_cache(args.cache)
+    where = args.cache / "contact_sheet_*.png"
+    with timed(f"Drew {where}: crops by condition, level and grade"):
+        draw_contact_sheets(cache, args.cache)
+    path = args.cache / "suspects.png"
+    if shown := draw_suspects(cache, image_folder(args.data, "train"), path):
+        say(f"Drew {path}: {shown}")
 
 
 def report(competition: Competition, summary: CacheSummary, cache: Path) -> None:

@@ -3,8 +3,9 @@
 import argparse
 import errno
 import math
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from src.errors import UserError
@@ -31,6 +32,19 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=description, formatter_class=_Formatter, allow_abbrev=False
     )
+
+
+def shown_command(arguments: Sequence[str]) -> str:
+    """Return a command to be shown to others: of each path only its last part.
+
+    arguments: the script first, as sys.argv.
+    """
+    names = ("=".join(_last_part(p) for p in one.split("=")) for one in arguments)
+    return f"python {shlex.join(names)}"
+
+
+def _last_part(text: str) -> str:
+    return Path(text).name if "/" in text else text
 
 
 def positive_int(text: str) -> int:

@@ -1,7 +1,7 @@
 """Single-threaded worker processes: a pool on this machine, or a cluster's."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -18,6 +18,7 @@ import cv2
 from src.errors import UserError
 
 Task = TypeVar("Task")
+Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
 
 # Numerical libraries read these when they load. By default each worker starts a thread
@@ -82,3 +83,25 @@ def run_all(
         # Otherwise Ctrl-C waits until the executor has done all the tasks.
         for future in futures:
             future.cancel()
+
+
+def map_all(
+    work: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Result]:
+    """Yield what `work` makes of each task, in the tasks' order; report (done, total).
+
+    Raises UserError if a worker dies.
+    """
+    report = progress or (lambda done, total: None)
+    run = map if executor is None else executor.map
+    try:
+        for done, result in enumerate(run(work, tasks), start=1):
+            yield result
+            report(done, len(tasks))
+    except BrokenExecutor as error:
+        raise UserError(
+            "A worker died, most likely out of memory; run again with fewer --workers."
+        ) from error

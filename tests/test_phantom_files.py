@@ -7,12 +7,16 @@ import numpy as np
 import pydicom
 import pytest
 
+from src.imaging.classify_series import SeriesEvidence, classify_series
 from src.imaging.dicom import read_header, read_pixels
 from src.imaging.geometry import SliceGeometry
 from src.phantom.anatomy import draw_anatomy
 from src.phantom.dicom_writer import write_slice
+from src.phantom.header import with_headers
 from src.phantom.protocol import ENCODINGS, RLE, Scan, draw_scans
 from src.phantom.rater import draw_narrowing
+from src.phantom.study import StudyPlan, write_study
+from src.phantom.tissue import STIR
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +86,51 @@ def test_a_bare_file_has_neither_thickness_nor_step(scan: Scan, tmp_path: Path) 
     tags = pydicom.dcmread(path)
     assert "SliceThickness" not in tags
     assert "SpacingBetweenSlices" not in tags
+
+
+def test_headers_agree_with_their_rows_and_some_lack_the_times(tmp_path: Path) -> None:
+    times, dialects = set(), set()
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        plans = draw_scans(rng, draw_anatomy(rng, draw_narrowing(rng)), 0)
+        for number, plan in enumerate(with_headers(plans, np.random.default_rng(seed))):
+            path = tmp_path / str(seed) / str(number) / "1.dcm"
+            write_slice(path, np.zeros((8, 8)), plan, 0)
+            tags = pydicom.dcmread(path)
+            found = classify_series(
+                SeriesEvidence(
+                    np.array([plan.planes[0].normal]),
+                    tags.get("EchoTime"),
+                    tags.get("RepetitionTime"),
+                    tags.get("InversionTime"),
+                    str(tags.get("ScanningSequence", "")),
+                    words=tags.SeriesDescription,
+                )
+            )
+            assert (found.description, found.reason) == (plan.description, "")
+            assert ("InversionTime" in tags) <= (plan.contrast.weighting == STIR)
+            times.add("EchoTime" in tags)
+            dialects.add(tags.SeriesDescription.replace("T1", "T2"))
+    assert times == {True, False}
+    assert len(dialects) > 8
+
+
+def test_headers_change_neither_pictures_nor_marks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noise(*given: object) -> np.ndarray:  # what the pictures' generator gives next
+        rng = given[-1]
+        assert isinstance(rng, np.random.Generator)
+        return rng.random((4, 4))
+
+    monkeypatch.setattr("src.phantom.study.render", noise)
+    plan = StudyPlan(7, 0, 5, 0.5)
+    written = write_study(plan, tmp_path / "with")
+    monkeypatch.setattr("src.phantom.study.with_headers", lambda scans, _: scans)
+    bare = write_study(plan, tmp_path / "without")
+    assert written.points.equals(bare.points)
+    paths = sorted((tmp_path / "with").rglob("*.dcm"))
+    assert any("EchoTime" in pydicom.dcmread(path) for path in paths)
+    for path in paths:
+        other = tmp_path / "without" / path.relative_to(tmp_path / "with")
+        assert pydicom.dcmread(path).PixelData == pydicom.dcmread(other).PixelData

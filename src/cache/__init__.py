@@ -5,9 +5,11 @@ crop_cache      opening a finished crop cache
 crop_shards     one series' crops, extracted by one worker
 crop_views      the sites in a study's other series types: which to cut, which to keep
 data_check      a download read whole, and what is odd about it
+data_origin     whether the data are phantoms, and the command
 finding         a finding of the check: a row of check.csv
 fingerprint     what a cache was made from
 found_sites     found sites in place of the marked points
+import_folder   any DICOM folder written as a test set, and its tables
 label_checks    marked points that contradict geometry
 lenient_tables  the CSVs with all their faults, for the check
 mapped_array    a .npy file mapped into memory, pickled as its path

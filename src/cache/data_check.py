@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -23,7 +23,6 @@ from src.cache.lenient_tables import (
 from src.cache.series_checks import SERIES_CHECKS
 from src.cache.series_facts import (
     MarkedPoint,
-    SeriesFacts,
     SeriesTask,
     read_series_facts,
 )
@@ -31,7 +30,7 @@ from src.cache.study_checks import STUDY_CHECKS, Download
 from src.competition.tables import SERIES_COLUMNS, image_folder, numbered_folders
 from src.errors import UserError
 from src.imaging.series import is_system_file
-from src.workers import Progress
+from src.workers import Progress, map_all
 
 MAX_EXAMPLE = 120
 ODD_FOLDER = "entry not expected"
@@ -80,7 +79,7 @@ def check_download(
             numbers, odd = _numbered(images / str(study))
             tasks += listing.tasks(study, images / str(study), numbers)
             findings += _odd_entries(odd, "", study)
-    facts = list(_read_all(tasks, executor, progress))
+    facts = list(map_all(read_series_facts, tasks, executor, progress))
     findings += _found_in(Download(root, tables, folders, facts))
     return CheckResult(
         _sorted(findings_table(findings)),
@@ -200,22 +199,6 @@ class _Listing:
 def _columns(table: pd.DataFrame, *names: str) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of some columns, as Python's own types."""
     return zip(*(table[name].tolist() for name in names), strict=True)
-
-
-def _read_all(
-    tasks: list[SeriesTask], executor: Executor | None, progress: Progress | None
-) -> Iterator[SeriesFacts]:
-    report = progress or (lambda done, total: None)
-    read = map if executor is None else executor.map
-    try:
-        for done, facts in enumerate(read(read_series_facts, tasks), start=1):
-            yield facts
-            report(done, len(tasks))
-    except BrokenExecutor as error:
-        raise UserError(
-            "A worker died, most likely out of memory; check again with fewer "
-            "--workers."
-        ) from error
 
 
 def _found_in(download: Download) -> Iterator[Finding]:

@@ -14,6 +14,11 @@ from src.imaging.series import FILE_ORDER
 CHECK_COLUMNS = (
     *("study_id", "series_id", "instance_number", "condition", "level", "reason"),
 )
+CONTRADICTION_TYPES = {
+    **{"reason": "str", "crop": "int64", "against": "Int64", "by_mm": "float64"},
+}
+CONTRADICTION_COLUMNS = list(CONTRADICTION_TYPES)
+POINT = ["x_mm", "y_mm", "z_mm"]
 SWAPPED_SIDES = "left and right of this level are swapped"
 SAME_X = "left and right of this level are marked at the same x"
 ONE_SLICE = "left and right foramen are marked on one sagittal slice"
@@ -39,14 +44,10 @@ def suspects(crops: pd.DataFrame) -> pd.DataFrame:
 
 def inconsistent_points(crops: pd.DataFrame) -> pd.DataFrame:
     """List the points of a crop table that cannot all be right: CHECK_COLUMNS."""
-    placed = crops[~lacks_positions(crops)]
-    pairs = _pairs(placed)
-    one_slice = _is_foramina_of_one_slice(pairs)
+    placed = _placed(crops)
     parts = [
-        _both_of(placed, pairs[_is_swapped(pairs)], SWAPPED_SIDES),
-        _both_of(placed, pairs[_is_tie(pairs) & ~one_slice], SAME_X),
-        _both_of(placed, pairs[one_slice], ONE_SLICE),
-        _out_of_order(placed),
+        *(_both_of(placed, *found) for found in _inconsistent_pairs(placed)),
+        _out_of_order(placed).assign(reason=WRONG_ORDER),
     ]
     table = pd.concat(parts)[list(CHECK_COLUMNS)]
     return table.sort_values(list(CHECK_COLUMNS), ignore_index=True)
@@ -65,13 +66,38 @@ def series_without_positions(crops: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(columns=list(CHECK_COLUMNS))
 
 
+def contradictions(crops: pd.DataFrame) -> pd.DataFrame:
+    """List what contradicts what in a crop table: CONTRADICTION_COLUMNS.
+
+    A row is a suspect point, that with which it cannot be right, and by how many
+    millimetres: a swapped pair's distance in x, a level's height above the next higher
+    one, two points' distance. A series without positions is a row of its first crop.
+    """
+    placed = _placed(crops)
+    parts = [
+        pairs.rename(columns={"crop_left": "crop", "crop_right": "against"}).assign(
+            reason=reason, by_mm=pairs["x_mm_right"] - pairs["x_mm_left"]
+        )
+        for pairs, reason in _inconsistent_pairs(placed)
+    ]
+    lower = _out_of_order(placed)
+    by_mm = lower["z_mm"] - lower["z_mm_before"]
+    against = lower["crop_before"]
+    parts.append(lower.assign(reason=WRONG_ORDER, against=against, by_mm=by_mm))
+    parts.append(_repeats(crops).assign(reason=DOUBLED))
+    unplaced = crops[lacks_positions(crops)].drop_duplicates(["study_id", "series_id"])
+    parts.append(unplaced.assign(reason=ONE_POSITION))
+    table = pd.concat([part.reindex(columns=CONTRADICTION_COLUMNS) for part in parts])
+    return table.astype(CONTRADICTION_TYPES).reset_index(drop=True)
+
+
 def share_of_swapped_sides(crops: pd.DataFrame) -> float:
     """Return the share of pairs whose left lies to the right; 0 without a pair.
 
     A pair at the same x is a tie, as in a series of one sagittal slice: it is evidence
     neither for nor against a swap, so it is not counted.
     """
-    pairs = _pairs(crops[~lacks_positions(crops)])
+    pairs = _pairs(_placed(crops))
     untied = pairs[~_is_tie(pairs)]
     return float(_is_swapped(untied).mean()) if len(untied) else 0.0
 
@@ -79,6 +105,11 @@ def share_of_swapped_sides(crops: pd.DataFrame) -> float:
 def lacks_positions(crops: pd.DataFrame) -> pd.Series:
     """Mark the crops whose note says that their slices have no usable positions."""
     return crops["note"].str.contains(FILE_ORDER, regex=False)
+
+
+def _placed(crops: pd.DataFrame) -> pd.DataFrame:
+    """Select the points whose positions in the patient are known."""
+    return crops[~lacks_positions(crops)]
 
 
 def _pairs(crops: pd.DataFrame) -> pd.DataFrame:
@@ -90,6 +121,18 @@ def _pairs(crops: pd.DataFrame) -> pd.DataFrame:
     )
     keys = ["study_id", "family", "level"]
     return left.merge(right, on=keys, suffixes=("_left", "_right"))
+
+
+def _inconsistent_pairs(placed: pd.DataFrame) -> list[tuple[pd.DataFrame, str]]:
+    """List the pairs that cannot be right, as _pairs has them, by reason."""
+    pairs = _pairs(placed)
+    one_slice = _is_foramina_of_one_slice(pairs)
+    tie = _is_tie(pairs) & ~one_slice
+    return [
+        (pairs[_is_swapped(pairs)], SWAPPED_SIDES),
+        (pairs[tie], SAME_X),
+        (pairs[one_slice], ONE_SLICE),
+    ]
 
 
 def _is_swapped(pairs: pd.DataFrame) -> pd.Series:
@@ -113,10 +156,23 @@ def _both_of(crops: pd.DataFrame, pairs: pd.DataFrame, reason: str) -> pd.DataFr
 
 
 def _out_of_order(crops: pd.DataFrame) -> pd.DataFrame:
-    """List the points that lie above the next higher level of their condition."""
+    """List the points that lie above the next higher level of their condition.
+
+    `crop_before` and `z_mm_before` are the higher level's.
+    """
     rank = crops["level"].map(LEVELS.index)
     series = ["study_id", "series_id", "condition"]
     ordered = crops.assign(rank=rank).sort_values([*series, "rank"])
-    before = ordered.groupby(series)[["z_mm", "rank"]].shift()
+    before = ordered.groupby(series)[["z_mm", "rank", "crop"]].shift()
     wrong = (ordered["z_mm"] >= before["z_mm"]) & (ordered["rank"] > before["rank"])
-    return ordered[wrong].assign(reason=WRONG_ORDER)
+    return ordered.assign(crop_before=before["crop"], z_mm_before=before["z_mm"])[wrong]
+
+
+def _repeats(crops: pd.DataFrame) -> pd.DataFrame:
+    """List each further point of a condition and level, against the first."""
+    site = ["study_id", "condition", "level"]
+    first = crops.groupby(site)[["crop", *POINT]].transform("first")
+    further = crops.duplicated(site)
+    apart = crops[POINT] - first[POINT]
+    distance = (apart**2).sum(axis=1) ** 0.5
+    return crops.assign(against=first["crop"], by_mm=distance)[further]

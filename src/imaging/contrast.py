@@ -8,14 +8,28 @@ if it differs at one position and is carried on from one position to the next.
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from src.imaging.dicom import SliceHeader
+from src.imaging.geometry import SliceGeometry
 from src.imaging.slice_order import linked_groups
 
 STATION_MM = 30.0  # images of one position farther apart show other parts of the body
 UNPLACED_FILES = 3  # so many images alike at the only position: it cannot be true
+
+
+class Placed(Protocol):
+    """An image whose place is known."""
+
+    @property
+    def geometry(self) -> SliceGeometry:
+        """Its plane."""
+
+    @property
+    def centre_mm(self) -> np.ndarray:
+        """The [3] patient position of its middle."""
 
 
 def contrast_numbers(stack: Sequence[SliceHeader], positions: np.ndarray) -> np.ndarray:
@@ -26,8 +40,8 @@ def contrast_numbers(stack: Sequence[SliceHeader], positions: np.ndarray) -> np.
     if len(np.unique(positions)) == len(stack):
         return np.zeros(len(stack), int)
     properties = list(zip(*map(_properties, stack), strict=True))
-    properties.append(tuple(_stations(stack).tolist()))
-    telling = [values for values in properties if _tells_apart(values, positions)]
+    properties.append(tuple(stations(stack).tolist()))
+    telling = [values for values in properties if tells_apart(values, positions)]
     keys = list(zip(*telling, strict=True)) or [()] * len(stack)
     number = {key: index for index, key in enumerate(dict.fromkeys(keys))}
     return np.array([number[key] for key in keys])
@@ -65,7 +79,7 @@ def _properties(header: SliceHeader) -> tuple[Hashable, ...]:
     return *header.contrast_tags, size
 
 
-def _stations(stack: Sequence[SliceHeader]) -> np.ndarray:
+def stations(stack: Sequence[Placed]) -> np.ndarray:
     """Number the stations [slices]: images that lie together, seen along the normal."""
     centres_mm = np.stack([header.centre_mm for header in stack])
     normal = stack[0].geometry.normal
@@ -74,7 +88,7 @@ def _stations(stack: Sequence[SliceHeader]) -> np.ndarray:
     return linked_groups(apart_mm <= STATION_MM)
 
 
-def _tells_apart(values: Sequence[Hashable], positions: np.ndarray) -> bool:
+def tells_apart(values: Sequence[Hashable], positions: np.ndarray) -> bool:
     """Return whether a property [slices] differs at a position and is carried on."""
     found = set(zip(positions.tolist(), values, strict=True))
     if len(found) == len(np.unique(positions)):

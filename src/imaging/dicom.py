@@ -104,7 +104,7 @@ def read_header(path: Path) -> SliceHeader:
         file = read_ordinary(path, TAG_NUMBERS)
         dataset = file.dataset() if file else read_tags(path, TAGS, pixels=False)
         require_one_grey_slice(dataset, path)
-        geometry = _geometry(dataset, path)
+        geometry = slice_geometry(dataset, path)
         rows, columns = (tag_value(dataset, name) for name in ("Rows", "Columns"))
         contrast_tags = tuple(_stored(dataset, name) for name in CONTRAST_TAGS)
     return SliceHeader(path, number, rows, columns, geometry, contrast_tags, file)
@@ -150,7 +150,8 @@ def _stored(dataset: Dataset, name: str) -> Any:
     return value.strip(b"\0 ") if isinstance(value, bytes) else str(value or "")
 
 
-def _geometry(dataset: Dataset, path: Path) -> SliceGeometry:
+def slice_geometry(dataset: Dataset, path: Path) -> SliceGeometry:
+    """Read a slice's plane; raises DicomError if a tag of PLANE_TAGS is no such."""
     position = _numbers(dataset, "ImagePositionPatient", 3, path)
     axes = _numbers(dataset, "ImageOrientationPatient", 6, path)
     # PixelSpacing is the distance between rows, then between columns.

@@ -6,13 +6,11 @@ anything, else from the row's words. What neither of them settles has no type, s
 wrong contrast is worse than none.
 """
 
-import re
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -28,35 +26,19 @@ from src.errors import UserError
 from src.imaging.dicom import WEIGHTING_TAGS, SliceHeader
 from src.imaging.dicom_errors import DicomError, translate_errors
 from src.imaging.dicom_tags import read_tags
+from src.imaging.planes import plane_of_normals
 from src.imaging.series import Series
-
-Plane = Literal["sagittal", "coronal", "axial"]
-Mixed = Literal["several planes"]
-Contrast = Literal["T1", "T2", "another contrast"]
-Name = TypeVar("Name", bound=str)
+from src.imaging.series_words import Contrast, Plane, contrast_in, plane_in
+from src.imaging.weighting import contrast_of_times
 
 TYPE_OF: dict[tuple[str, str], str] = {
     ("sagittal", "T1"): SAGITTAL_T1,
     ("sagittal", "T2"): SAGITTAL_T2,
     ("axial", "T2"): AXIAL_T2,
 }
-NORMAL_OF: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}  # x, y, z
-# Axial slices follow a disc, which leans by up to 45 degrees at L5/S1. Beyond this the
-# normal says nothing, and the row's word counts.
-SURE_DEGREES = 40.0
 _DESCRIPTION_OF = {normalise(name): name for name in SERIES_DESCRIPTIONS}
 
-# Words of descriptions as scanners and people write them, at the start of a token.
-PLANE_WORDS: dict[Plane, str] = {
-    "sagittal": r"sag",
-    "coronal": r"cor",
-    "axial": r"ax|tra(?!c)",
-}
-CONTRAST_WORDS: dict[Contrast, str] = {
-    "another contrast": r"pd|dwi|dti|adc|swi|loc|scout|survey|myelo",
-    "T1": r"t1",
-    "T2": r"t2|stir|tirm",
-}
+CONTRAST_OF: dict[str, Contrast] = {"T1": "T1", "T2": "T2", "STIR": "T2"}
 MAX_WORDS_SHOWN = 40
 
 
@@ -117,25 +99,6 @@ def _reason(
     return f"{called} and has {slices} of {seen}: {outcome}"
 
 
-def plane_in(words: str) -> Plane | None:
-    """Return the plane that a description names, or None."""
-    return _first_named(PLANE_WORDS, words)
-
-
-def contrast_in(words: str) -> Contrast | None:
-    """Return the contrast that a description names, or None."""
-    return _first_named(CONTRAST_WORDS, words)
-
-
-def _first_named(patterns: dict[Name, str], words: str) -> Name | None:
-    text = words.lower()
-    for name, pattern in patterns.items():
-        # A token begins where no letter or digit stands before it, or after a plane.
-        if re.search(rf"(?<![a-z0-9])(?:sag|ax|tra|cor)?(?:{pattern})", text):
-            return name
-    return None
-
-
 def plane_of(
     headers: Sequence[SliceHeader],
 ) -> Plane | Literal["several planes"] | None:
@@ -143,16 +106,7 @@ def plane_of(
 
     "several planes": no plane has more than half of the slices.
     """
-    normals = np.abs([header.geometry.normal for header in headers])
-    sure = normals.max(axis=1) >= np.cos(np.radians(SURE_DEGREES))
-    names = list(NORMAL_OF)
-    counts = Counter(names[axis] for axis in normals.argmax(axis=1)[sure])
-    if not counts:
-        return None
-    plane, count = counts.most_common(1)[0]
-    if 2 * count > len(headers):
-        return plane
-    return "several planes" if len(counts) > 1 else None
+    return plane_of_normals(np.array([h.geometry.normal for h in headers]))
 
 
 def contrast_of(headers: Sequence[SliceHeader]) -> Contrast | None:
@@ -168,33 +122,9 @@ def contrast_of(headers: Sequence[SliceHeader]) -> Contrast | None:
 
 
 def contrast_of_tags(tags: Dataset) -> Contrast | None:
-    """Return the contrast by echo, repetition and inversion time, or None.
-
-    Conservative bounds in milliseconds for spin echoes of 1.5 and 3 T: T1 weighting
-    wants a short echo and a short repetition time, or an inversion time near 1 s (T1
-    FLAIR); T2 weighting a long echo and a long repetition time; STIR a short inversion
-    time, which nulls fat. A gradient echo's contrast depends on its flip angle too.
-    """
-    echo, repetition, inversion = (
-        _milliseconds(tags, name) for name in WEIGHTING_TAGS[:3]
-    )
-    if echo is None or repetition is None or "GR" in str(tags.get("ScanningSequence")):
+    """Return T1 or T2 by echo, repetition and inversion time, or None if unsure."""
+    echo, repetition, inversion, sequence = map(tags.get, WEIGHTING_TAGS)
+    timed = contrast_of_times(echo, repetition, inversion, str(sequence))
+    if timed is None or not timed.sure:
         return None
-    if inversion is not None and repetition >= 1500:
-        if 80 <= inversion <= 300:
-            return "T2"
-        if 500 <= inversion <= 1300:
-            return "T1" if echo <= 40 else None
-        return None
-    if echo <= 30 and repetition <= 1200:
-        return "T1"
-    return "T2" if echo >= 60 and repetition >= 1500 else None
-
-
-def _milliseconds(tags: Dataset, name: str) -> float | None:
-    """Read one positive time; anything else counts as missing."""
-    try:
-        value = float(tags.get(name) or 0)
-    except (TypeError, ValueError):
-        return None
-    return value if np.isfinite(value) and value > 0 else None
+    return CONTRAST_OF.get(timed.name)

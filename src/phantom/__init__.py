@@ -8,6 +8,7 @@ canvas        soft shapes in straight coordinates
 painting      structures painted on a slice
 scanner       slices with contrast, shading and noise
 protocol      series, planes and quirks of a study
+header        what a series' header says of its contrast
 rater         narrowing, labels, the ideal observer
 dicom_writer  slices written as DICOM
 study         one study: its DICOM files and marked points

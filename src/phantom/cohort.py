@@ -31,6 +31,9 @@ MARKING_MM = 0.5  # standard deviation of an annotator's clicks
 LABELS = {"normal_mild": "Normal/Mild", "moderate": "Moderate", "severe": "Severe"}
 
 
+MARKER = "phantom.json"  # of a folder that holds a phantom, or part of one
+
+
 def truth_folder(root: Path) -> Path:
     """Return the folder of the hidden ground truth of a phantom's test studies."""
     return root.with_name(f"{root.name}-truth")
@@ -70,9 +73,15 @@ def write_cohort(
     _write_tables(studies[:count], studies[count:], root)
 
 
+def phantom_recipe(root: Path) -> dict[str, object] | None:
+    """Return what a phantom was written with; None if the folder holds none."""
+    marker = root / MARKER
+    return dict(json.loads(marker.read_text())) if marker.is_file() else None
+
+
 def _claim(root: Path, recipe: dict[str, object]) -> None:
     """Mark the folder as this phantom's; raises UserError if it holds anything else."""
-    marker = root / "phantom.json"
+    marker = root / MARKER
     if root.is_dir() and any(root.iterdir()):
         if not marker.is_file():
             raise UserError(

@@ -9,7 +9,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, RLELossless
 
 from src.files import replacing
 from src.imaging.geometry import SliceGeometry
-from src.phantom.protocol import RLE, Scan
+from src.phantom.protocol import RLE, ContrastHeader, Scan
 
 ROOT_UID = "1.2.826.0.1.3680043.10.1474"  # ours: no real scanner's
 FULL_SCALE = 1200  # the stored value of fat on T1
@@ -35,6 +35,7 @@ def write_slice(path: Path, image: np.ndarray, scan: Scan, index: int) -> None:
     if not scan.bare:
         dataset.SliceThickness = "4"
         dataset.SpacingBetweenSlices = "4.5"
+    _set_contrast(dataset, scan.header)
     _set_pixels(dataset, image, scan.encoding)
     with replacing(path) as temporary:
         dataset.save_as(temporary, enforce_file_format=True)
@@ -46,6 +47,20 @@ def _set_geometry(dataset: Dataset, plane: SliceGeometry) -> None:
     dataset.ImageOrientationPatient = [f"{value:.8f}" for value in cosines]
     columns_mm, rows_mm = plane.spacing_mm
     dataset.PixelSpacing = [f"{rows_mm:.8f}", f"{columns_mm:.8f}"]
+
+
+def _set_contrast(dataset: Dataset, header: ContrastHeader) -> None:
+    """Store what the header says of the contrast; what it lacks has no tag."""
+    tags = {
+        "SeriesDescription": header.words or None,
+        "ScanningSequence": header.sequence or None,
+        "EchoTime": header.echo_ms,
+        "RepetitionTime": header.repetition_ms,
+        "InversionTime": header.inversion_ms,
+    }
+    for name, value in tags.items():
+        if value is not None:
+            setattr(dataset, name, str(value))
 
 
 def _set_pixels(dataset: Dataset, image: np.ndarray, encoding: str) -> None:

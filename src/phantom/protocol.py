@@ -19,13 +19,25 @@ BELOW_LOWEST_SITE_MM = (8.0, 12.0)  # of a field without the sacrum
 STIR_SHARE, ANGLED_SHARE, SPLIT_SHARE = 0.2, 0.6, 0.15
 
 
+@dataclass(frozen=True)
+class ContrastHeader:
+    """Times in ms, None where the file lacks the tag; sequence: ScanningSequence."""
+
+    words: str = ""
+    echo_ms: int | None = None
+    repetition_ms: int | None = None
+    inversion_ms: int | None = None
+    sequence: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """One series to be imaged.
 
     planes, shapes: of each slice in the patient's order; numbers: its instance numbers,
     in any order and with gaps; encoding: how the pixels are stored; bare: without the
-    optional tags SliceThickness and SpacingBetweenSlices.
+    optional tags SliceThickness and SpacingBetweenSlices; header: what its files say of
+    its contrast.
     """
 
     description: str
@@ -35,6 +47,7 @@ class Scan:
     numbers: list[int]
     encoding: str
     bare: bool
+    header: ContrastHeader = ContrastHeader()
 
 
 def draw_scans(rng: np.random.Generator, anatomy: Anatomy, index: int) -> list[Scan]:

@@ -9,6 +9,7 @@ import pandas as pd
 from src.competition.constants import FAMILY_OF, SERIES_OF
 from src.phantom.anatomy import Anatomy, draw_anatomy
 from src.phantom.dicom_writer import write_slice
+from src.phantom.header import with_headers
 from src.phantom.protocol import Scan, draw_scans
 from src.phantom.rater import draw_narrowing, draw_severity
 from src.phantom.scanner import render
@@ -53,7 +54,7 @@ def write_study(plan: StudyPlan, images: Path) -> StudyTruth:
     scans = dict(
         zip(
             _series_ids(rng),
-            draw_scans(rng, anatomy, plan.index),
+            with_headers(draw_scans(rng, anatomy, plan.index), _header_rng(plan)),
             strict=False,
         )
     )
@@ -74,6 +75,11 @@ def write_study(plan: StudyPlan, images: Path) -> StudyTruth:
         columns=["study_id", "series_id", "series_description"],
     )
     return StudyTruth(sites, points, series, anatomy.variant)
+
+
+def _header_rng(plan: StudyPlan) -> np.random.Generator:
+    """Make the headers' own generator, so that they change no picture."""
+    return np.random.default_rng([plan.seed, 1])
 
 
 def _series_ids(rng: np.random.Generator) -> list[int]:

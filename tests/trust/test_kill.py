@@ -25,10 +25,12 @@ from child_preparations import (
     save_each_epoch,
 )
 from results import differing, results, strays
+from scattered import scatter
 from script_child import TIMEOUT_S, ScriptChild
 from small_commands import Words, Workplace, make_workplace
 
 from src.competition.constants import SERIES_DESCRIPTIONS
+from src.competition.tables import TEST_SERIES_FILE
 
 pytestmark = pytest.mark.trust
 
@@ -156,6 +158,24 @@ def test_a_killed_prep_resumes_to_the_same_cache(
         one.expected.keys()
     )
     kill_and_rerun(one, tmp_path, SEED, record_property, "prep")
+
+
+def test_a_killed_import_resumes_to_the_same_test_set(
+    place: Workplace, tmp_path: Path, record_property: Record
+) -> None:
+    images, rows = place.data / "test_images", place.data / TEST_SERIES_FILE
+    listed = pd.read_csv(rows)
+    types = dict(zip(listed["series_id"], listed["series_description"], strict=True))
+    scatter(images, types, tmp_path / "source")
+
+    def imported(data: Path) -> Words:
+        source = ("--import", tmp_path / "source", "--data", data)
+        return ("input_prep.py", *source, "--workers", 2)
+
+    one = undisturbed(tmp_path, imported, prepare=[fork_workers])
+    assert {"import.csv", "series_types.csv", TEST_SERIES_FILE} <= one.expected.keys()
+    assert sum(name.endswith(".dcm") for name in one.expected) == 57
+    kill_and_rerun(one, tmp_path, SEED + 3, record_property, "import")
 
 
 def test_a_killed_training_resumes_to_the_same_run(

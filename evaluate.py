@@ -104,6 +104,7 @@ def report_runs(cache_folder: Path, runs_folder: Path, out: Path) -> None:
     if not runs:
         raise UserError(f"{runs_folder} holds no finished run; make one with train.py")
     page = HtmlReport("Lumbar spine MRI: which condition, how severe, and where")
+    metrics: Metrics = {}
     reports = {
         "condition": report_condition,
         "severity": report_severity,
@@ -111,9 +112,39 @@ def report_runs(cache_folder: Path, runs_folder: Path, out: Path) -> None:
     }
     for task, report in reports.items():
         if chosen := [run for run in runs if run.config.task == task]:
-            report(chosen, cache, folds, page, out)
+            metrics.update(report(chosen, cache, folds, page, out))
+    report_circumstances(runs, cache, page, metrics, out)
     page.write(out / "report.html")
     say(f"Wrote {out / 'report.html'}")
+
+
+def report_circumstances(
+    runs: "list[Run]",
+    cache: "CropCache",
+    page: "HtmlReport",
+    metrics: Metrics,
+    out: Path,
+) -> None:
+    """Add the opening, the cost, the data and the commands; metrics: of the tasks."""
+    from src.cache.data_origin import read_origin
+    from src.reporting.commands_section import add_commands
+    from src.reporting.cost_section import add_cost
+    from src.reporting.data_section import add_data
+    from src.reporting.summary import open_page
+    from src.training.run_commands import train_commands
+    from src.training.run_cost import run_cost
+
+    origin = read_origin(cache.path)
+    metrics["cost"] = {run.folder.name: run_cost(run) for run in runs}
+    metrics["phantom"] = None if origin is None else origin.phantom is not None
+    add_metrics({"cost": metrics["cost"], "phantom": metrics["phantom"]}, out)
+    open_page(page, metrics)
+    add_cost(page, metrics, out / "figures")
+    add_data(page, cache)
+    names = cache.path.name, runs[0].folder.parent.name
+    trainings = train_commands([run.config for run in runs], *names)
+    evaluation = "python evaluate.py --cache {} --runs {} --out {}"
+    add_commands(page, cache, origin, trainings, evaluation.format(*names, out.name))
 
 
 def report_condition(
@@ -122,7 +153,7 @@ def report_condition(
     folds: "DataFrame",
     page: "HtmlReport",
     out: Path,
-) -> None:
+) -> Metrics:
     """Report the condition runs' accuracy beside the paper's."""
     from src.classification.aggregate import condition_metrics
     from src.classification.paired_comparison import compare_conditions
@@ -134,11 +165,13 @@ def report_condition(
     histories = {r.folder.name: read_history(r.folder / "history.jsonl") for r in runs}
     metrics = sort_as_paper(condition_metrics(evaluations))
     paired = compare_conditions(evaluations)
-    add_metrics({"condition": metrics, "condition_paired": paired}, out)
-    add_condition(page, cache, metrics, histories, out)
+    found: Metrics = {"condition": metrics, "condition_paired": paired}
+    add_metrics(found, out)
+    add_condition(page, cache, metrics, paired, histories, out)
     add_paired(page, paired, "top1", out / "figures" / "condition_paired.png")
     show_condition(metrics)
     show_paired(paired, "top1")
+    return found
 
 
 def report_severity(
@@ -147,7 +180,7 @@ def report_severity(
     folds: "DataFrame",
     page: "HtmlReport",
     out: Path,
-) -> None:
+) -> Metrics:
     """Report the competition's score of all severity runs together."""
     from src.classification.paired_comparison import compare_severities
     from src.classification.prior_comparison import prior_warnings
@@ -160,11 +193,13 @@ def report_severity(
     if len(fair) < len(runs):
         skipped = len(runs) - len(fair)
         say(f"Skipped {skipped} severity runs: trained on the leaky row split")
+    found: Metrics = {}
     if fair:
         tables = {run.folder.name: predictions_of(run, cache, folds)[0] for run in fair}
         metrics = severity_metrics(fair, tables, cache.labels)
         paired = compare_severities(fair, tables, cache.labels)
-        add_metrics({"severity": metrics, "severity_paired": paired}, out)
+        found = {"severity": metrics, "severity_paired": paired}
+        add_metrics(found, out)
         add_severity(page, metrics, out / "figures")
         add_site_pictures(page, cache, tables, out / "figures")
         add_paired(page, paired, "score", out / "figures" / "severity_paired.png")
@@ -173,6 +208,7 @@ def report_severity(
         for sentence in prior_warnings(metrics["calibration"]["families"]):
             say(sentence)
         show_paired(paired, "score")
+    return found
 
 
 def report_location(
@@ -181,7 +217,7 @@ def report_location(
     folds: "DataFrame",
     page: "HtmlReport",
     out: Path,
-) -> None:
+) -> Metrics:
     """Report the location runs' errors against the marked sites; list what they found.
 
     Nothing of it is done where the cache's sites are found ones.
@@ -189,7 +225,11 @@ def report_location(
     import pandas as pd
 
     from src.cache.overview_cache import open_overviews
-    from src.localization.location_metrics import location_metrics, read_locations
+    from src.localization.location_metrics import (
+        NEAR_MM,
+        location_metrics,
+        read_locations,
+    )
     from src.localization.location_task import StudyOverviews
     from src.localization.out_of_fold import ensemble_errors, find_unseen, found_sites
     from src.reporting.location_section import add_location, location_table
@@ -200,7 +240,7 @@ def report_location(
             f"Skipped {len(runs)} location runs: {cache.path} has crops at found "
             "sites; evaluate them with the cache of the marked points"
         )
-        return
+        return {}
     tables = []
     for run in runs:
         splits = study_splits(folds, run.config.fold)
@@ -209,6 +249,7 @@ def report_location(
         tables.append(table.assign(run=run.folder.name))
     sites, overviews = pd.concat(tables, ignore_index=True), open_overviews(cache.path)
     metrics = location_metrics(sites)
+    near = (sites["error_mm"] <= NEAR_MM).groupby(sites["run"]).mean()
     ensemble: LocationMetrics = {}
     pooled = f", {len(runs)} runs pooled" if len(runs) > 1 else ""
     show_table(f"Located sites in unseen studies{pooled}", location_table(metrics))
@@ -227,9 +268,15 @@ def report_location(
             )
         sites, ensemble = joint, location_metrics(joint)
         show_table("Ensemble of each fold's runs", location_table(ensemble))
-    add_metrics({"location": metrics, "location_together": ensemble}, out)
+    reported: Metrics = {
+        "location": metrics,
+        "location_together": ensemble,
+        "location_runs": {str(name): float(share) for name, share in near.items()},
+    }
+    add_metrics(reported, out)
     add_location(page, metrics, ensemble, sites, overviews, out / "figures")
     write_found_sites(found_sites(unseen, cache.labels), cache, out)
+    return reported
 
 
 def write_found_sites(table: "DataFrame", cache: "CropCache", out: Path) -> None:

@@ -9,10 +9,12 @@ submission is written first and replaced study by study; what cannot be read kee
 prior, with the reason in findings.csv. Without a severity run the sites are found and
 every grade stays the prior. findings.csv also tells how likely each grade is wrong;
 --review 0.1 marks the tenth of them whose check by a person should save the most.
+--report DIR writes a page a study: open DIR/index.html.
 """
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from src.inference.predict_studies import OutputFiles
+    from src.reporting.study_page import StudyPages
     from src.training.run_folder import Run
 
 
@@ -42,7 +45,14 @@ def parse() -> argparse.Namespace:
     add("--limit-minutes", type=float, default=float("inf"), metavar="N", help=text)
     text = "share of the findings to check first: 1 in the column review, else 0"
     add("--review", type=positive_share, metavar="SHARE", help=text)
-    return parser.parse_args()
+    text = "write a page a study there, and index.html; not for clinical use"
+    add("--report", type=Path, metavar="DIR", help=text)
+    text = "show on the pages where the networks look; costs them a pass"
+    add("--report-attention", action="store_true", help=text)
+    args = parser.parse_args()
+    if args.report_attention and not args.report:
+        parser.error("--report-attention needs --report DIR")
+    return args
 
 
 def main() -> None:
@@ -62,10 +72,13 @@ def main() -> None:
     outputs = OutputFiles(args.out, path)
     findings = prior_findings(studies, prior, "not read yet")
     outputs.write(findings)
+    pages = make_pages(args.report, findings) if args.report else None
     say(f"Wrote a prior-only submission ({args.out}), to be replaced study by study")
-    findings = predict_all(args, runs, series, findings, outputs)
+    findings = predict_all(args, runs, series, findings, outputs, pages)
     if args.review:
         findings = mark(findings, args.review, outputs)
+    if pages:
+        finish_pages(pages, findings)
     report(findings, outputs, origin)
 
 
@@ -75,6 +88,7 @@ def predict_all(
     series: "pd.DataFrame",
     findings: "pd.DataFrame",
     outputs: "OutputFiles",
+    pages: "StudyPages | None" = None,
 ) -> "pd.DataFrame":
     """Replace the prior's findings by the runs' predictions, study by study."""
     from src.inference.pipeline import load_pipeline
@@ -89,7 +103,11 @@ def predict_all(
         say(f"Warning: {reason}")
         findings = findings.assign(reason=reason)
         outputs.write(findings)
+        if pages:
+            pages.add_unread(findings)
         return findings
+    if pages:
+        pipeline = replace(pipeline, with_views=True, attends=args.report_attention)
     count = findings["study_id"].nunique()
     with timed(f"Read {count} studies"), progress("studies") as on_progress:
         return predict_all_studies(
@@ -100,7 +118,28 @@ def predict_all(
             outputs,
             60 * args.limit_minutes,
             on_progress,
+            *((pages.add,) if pages else ()),
         )
+
+
+def make_pages(folder: Path, findings: "pd.DataFrame") -> "StudyPages":
+    """Make the folder of the studies' pages."""
+    from src.reporting.study_page import StudyPages
+
+    studies = findings["study_id"].drop_duplicates().tolist()
+    return StudyPages(folder, studies, say)
+
+
+def finish_pages(pages: "StudyPages", findings: "pd.DataFrame") -> None:
+    """Write the list of pages, and count those that could not be drawn."""
+    try:
+        path = pages.finish(findings)
+    except OSError as error:  # pages must not cost the submission
+        say(f"Warning: the list of pages was not written ({error.strerror})")
+        return
+    if pages.failed:
+        say(f"Warning: {len(pages.failed):,} pages are without pictures or missing")
+    say(f"Wrote {len(pages.rows):,} pages: open {path} (not for clinical use)")
 
 
 def mark(

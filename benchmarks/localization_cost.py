@@ -80,9 +80,12 @@ def main() -> None:
             start = time.perf_counter()
             listed = series[series["study_id"] == study_id]
             study = read_study(folder / str(study_id), listed)
-            found.append(pipeline.grade(study, pipeline.find_sites(study), rows))
+            found.append(
+                pipeline.grade(study, pipeline.find_sites(study), rows).findings
+            )
             seconds.append(time.perf_counter() - start)
-            given.append(pipeline.grade(study, true_sites(truth.points, study), rows))
+            sites = true_sites(truth.points, study)
+            given.append(pipeline.grade(study, sites, rows).findings)
             on_progress(done, len(studies))
     tables = {"located": pd.concat(found), "true": pd.concat(given)}
     scored = {

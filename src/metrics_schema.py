@@ -185,16 +185,32 @@ class SeverityRun(TypedDict):
     score: float | None
 
 
+class SiteLosses(TypedDict):
+    """The metric's weighted log loss of some labelled rows: a condition's or a level's.
+
+    loss, calibrated: by the runs' probabilities, and these after a fit on other
+    studies; floor: by the weighted prior; rows: the labelled ones.
+    """
+
+    loss: float
+    calibrated: float
+    floor: float
+    rows: int
+
+
 class SeverityEntry(PartialScore):
     """`severity`: the runs' ensemble; floor: the weighted prior's score.
 
-    floor_terms: the weighted prior's terms, of the families that have labels.
+    floor_terms: the weighted prior's terms, of the families that have labels;
+    by_condition, by_level: of those that have labels.
     """
 
     floor: float | None
     floor_terms: PartialScore
     calibrated: PartialScore
     calibration: CalibrationEntry
+    by_condition: dict[str, SiteLosses]
+    by_level: dict[str, SiteLosses]
     studies: int
     rows: int
     reliability: Reliability
@@ -265,10 +281,28 @@ class LocationEntry(LocationShares):
 LocationMetrics = dict[str, LocationEntry]  # by series description
 
 
+class RunCost(TypedDict):
+    """What a run cost; seconds: of all its epochs; epoch_seconds: their median.
+
+    network: the backbone and what else it is given; parameters: trained ones. None
+    where a file lacks it.
+    """
+
+    task: str
+    network: str
+    parameters: int | None
+    epochs: int
+    seconds: float | None
+    epoch_seconds: float | None
+    images_per_second: float | None
+
+
 class Metrics(TypedDict, total=False):
     """metrics.json; location_together: of each fold's runs as an ensemble.
 
     condition_paired: differences in top-1; severity_paired: in the competition's score.
+    location_runs: the share of sites within 5 mm by run; cost: by run; phantom: whether
+    the studies are phantoms, None if the cache does not record it.
     """
 
     condition: ConditionMetrics
@@ -277,5 +311,8 @@ class Metrics(TypedDict, total=False):
     severity_paired: PairedComparison
     location: LocationMetrics
     location_together: LocationMetrics
+    location_runs: dict[str, float]
     submission: SubmissionEntry
+    cost: dict[str, RunCost]
+    phantom: bool | None
     kit_version: str

@@ -107,7 +107,7 @@ def test_every_run_is_plotted_with_its_own_history(
     draw = "src.reporting.condition_section.add_condition"
     monkeypatch.setattr(draw, lambda *given: shown.append(given))
     report_condition(runs, cache, folds_of(cache), HtmlReport("a page"), tmp_path)
-    [(_, _, metrics, histories, _)] = shown
+    [(_, _, metrics, _, histories, _)] = shown
     assert [one["fold"] for one in metrics["vgg11"]["runs"]] == ["1", "2", "3"]
     for one in metrics["vgg11"]["runs"]:
         [row] = histories[one["name"]].to_dict("records")

@@ -230,7 +230,7 @@ def test_the_kit_holds_every_file_of_the_library(tmp_path: Path) -> None:
     stage_kit(None, tmp_path / "kit")
     library = {name for name in files(kits.ROOT / "src") if "__pycache__" not in name}
     assert files(tmp_path / "kit" / "src") == library
-    assert {f"reporting/templates/report.{kind}" for kind in ("css", "html.jinja")} <= (
+    assert {f"reporting/templates/{n}" for n in ("style.css", "report.html.jinja")} <= (
         library
     )
 

@@ -97,6 +97,16 @@ def test_sites_are_found_with_offsets_and_steps() -> None:
     assert errors_mm(pipeline(locators=[Shower(heatmaps)]), leaning_mm).max() < 2.6
 
 
+def test_a_type_that_no_locator_has_learned_is_left_unread() -> None:
+    canal_only = frozenset({SAGITTAL_T2})
+    tested = pipeline(locators=[Shower(shown())], locator_types=[canal_only])
+    study = Study(77, overviews=VIEWS)
+    sites = tested.find_sites(study)
+    assert {condition for condition, _ in sites} == {SPINAL}
+    assert "has learned to find sites on Axial T2" in study.read_errors[AXIAL_T2]
+    assert SAGITTAL_T2 not in study.read_errors
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_every_locator_is_used(order: int) -> None:
     locators = [Shower(shown(blind=True)), Shower(shown())][::order]
@@ -136,7 +146,7 @@ def graded_rows(
 ) -> pd.DataFrame:
     prior = uniform() if prior is None else prior
     findings = prior_findings([77], prior, "not read yet")
-    rows = pipeline(**parts).grade(study, SITES, findings)
+    rows = pipeline(**parts).grade(study, SITES, findings).findings
     assert len(rows) == 25
     return rows.set_index(["condition", "level"])
 
@@ -292,7 +302,7 @@ def test_a_study_is_read_from_its_folder_to_its_findings(tmp_path: Path) -> None
     folder = write_series(tmp_path / "77" / "5", volume, planes, (8, 3, 6)).parent
     listed = pd.DataFrame({"series_id": [5], "series_description": [SAGITTAL_T2]})
     findings = prior_findings([77], uniform(), "not read yet")
-    rows = pipeline(locators=[Bright()]).predict(folder, listed, findings)
+    rows = pipeline(locators=[Bright()]).predict(folder, listed, findings).findings
     # One bright spot is one level of the canal; the others keep the prior.
     [canal] = rows[rows["source"] == "located"].itertuples()
     assert canal.condition == SPINAL
@@ -308,7 +318,7 @@ def test_a_site_of_a_series_without_positions_says_so(tmp_path: Path) -> None:
     folder = write_series(tmp_path / "77" / "5", volume, [plane((0, 0, 0))] * 3).parent
     listed = pd.DataFrame({"series_id": [5], "series_description": [SAGITTAL_T2]})
     findings = prior_findings([77], uniform(), "not read yet")
-    rows = pipeline(locators=[Bright()]).predict(folder, listed, findings)
+    rows = pipeline(locators=[Bright()]).predict(folder, listed, findings).findings
     [canal] = rows[rows["source"] == "located"].itertuples()
     assert "one position for 3 slices" in canal.reason
 
@@ -329,7 +339,7 @@ def test_a_run_without_finite_outputs_is_told_once_and_the_others_grade(
     bad = replace(bad, run=replace(bad.run, folder=Path("severity-bad")))
     tested = pipeline(severity_models=[bad, good], log=logged.append)
     findings = prior_findings([77], uniform(), "not read yet")
-    rows = [tested.grade(study, SITES, findings) for _ in range(2)][1]
+    rows = [tested.grade(study, SITES, findings).findings for _ in range(2)][1]
     rows = rows.set_index(["condition", "level"])
     for target in [(SPINAL, "l4_l5"), (LEFT, "l5_s1")]:
         assert rows.loc[target, "normal_mild"] == pytest.approx(0.6, rel=1e-4)

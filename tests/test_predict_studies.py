@@ -1,5 +1,6 @@
 """Many studies: a complete submission at any time, whatever fails."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from src.inference.findings import (
     sources,
 )
 from src.inference.predict_studies import OutputFiles, predict_all_studies
+from src.inference.predicted_study import PredictedStudy
+from src.inference.study import Study
 from src.localization.locate import LocatedSite
 
 STUDIES = [11, 12, 13, 14]
@@ -31,7 +34,7 @@ class FakePredictor:
 
     def predict(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
-    ) -> pd.DataFrame:
+    ) -> PredictedStudy:
         """Grade one site."""
         study = int(folder.name)
         self.read_ids.append(study)
@@ -39,7 +42,8 @@ class FakePredictor:
             raise self.failing[study]
         site = LocatedSite(5, 6, 7.5, 8.5, np.zeros(3), 0.8, "located")
         graded = {SITE: np.array([0.1, 0.2, 0.7])}
-        return merge_into_findings(findings, {SITE: site}, graded, {})
+        rows = merge_into_findings(findings, {SITE: site}, graded, {})
+        return PredictedStudy(Study(study), rows)
 
 
 @pytest.fixture
@@ -112,9 +116,11 @@ def test_a_grade_that_is_not_finite_costs_its_own_study_alone(
     class Broken(FakePredictor):
         def predict(
             self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
-        ) -> pd.DataFrame:
-            rows = super().predict(folder, listed, findings)
-            return rows.assign(severe=np.nan) if folder.name == "13" else rows
+        ) -> PredictedStudy:
+            predicted = super().predict(folder, listed, findings)
+            rows = predicted.findings
+            rows = rows.assign(severe=np.nan) if folder.name == "13" else rows
+            return replace(predicted, findings=rows)
 
     findings = run(outputs, Broken({}))
     submission.check_submission(submission.read_submission(outputs.submission), STUDIES)
@@ -153,7 +159,7 @@ class Slow(FakePredictor):
 
     def predict(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
-    ) -> pd.DataFrame:
+    ) -> PredictedStudy:
         """Grade one site."""
         rows = super().predict(folder, listed, findings)
         study = self.read_ids[-1]
@@ -234,11 +240,41 @@ def test_another_studys_rows_are_refused(outputs: OutputFiles) -> None:
     class Mistaken(FakePredictor):
         def predict(
             self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
-        ) -> pd.DataFrame:
-            rows = super().predict(folder, listed, findings)
-            return rows.assign(study_id=99) if folder.name == "13" else rows
+        ) -> PredictedStudy:
+            predicted = super().predict(folder, listed, findings)
+            rows = predicted.findings
+            rows = rows.assign(study_id=99) if folder.name == "13" else rows
+            return replace(predicted, findings=rows)
 
     findings = run(outputs, Mistaken({}))
     assert set(findings["study_id"]) == set(STUDIES)
     assert set(findings.loc[findings["study_id"] == 13, "source"]) == {"prior"}
     submission.check_submission(submission.read_submission(outputs.submission), STUDIES)
+
+
+def test_every_study_is_handed_on_once_whatever_became_of_it(
+    outputs: OutputFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two in time, one of them broken, and two beyond the limit."""
+    clock = Clock()
+    monkeypatch.setattr(predict_studies, "time", clock)
+    predictor = Slow(clock, {}, outputs.submission)
+    predictor.failing[12] = ValueError("odd")
+    prior = prior_findings(STUDIES, uniform(), "not read yet")
+    outputs.write(prior)
+    handed: list[PredictedStudy] = []
+
+    def page(predicted: PredictedStudy) -> None:
+        handed.append(predicted)
+        clock.now += 10  # a page takes ten times as long as its study: it counts
+
+    series = pd.DataFrame({"study_id": [11], "series_id": [5]})
+    findings = predict_all_studies(
+        prior, Path("images"), series, predictor, outputs, 30, on_study=page
+    )
+    assert [one.study.study_id for one in handed] == STUDIES
+    together = pd.concat([one.findings for one in handed], ignore_index=True)
+    pd.testing.assert_frame_equal(together, findings)
+    reasons = [one.findings["reason"].iloc[-1] for one in handed]
+    assert "odd" in reasons[1]
+    assert ["time limit" in reason for reason in reasons] == [False, False, True, True]

@@ -14,6 +14,8 @@ from src.competition.prior import uniform
 from src.errors import UserError
 from src.inference import pipeline, predict_studies
 from src.inference.findings import merge_into_findings
+from src.inference.predicted_study import PredictedStudy
+from src.inference.study import Study
 from src.localization.locate import LocatedSite
 from src.training.run_folder import Run
 
@@ -37,14 +39,15 @@ class FakePipeline:
 
     def predict(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
-    ) -> pd.DataFrame:
+    ) -> PredictedStudy:
         """Grade one site."""
         self.now += 20
         self.calls.append((folder, listed["series_id"].tolist()))
         site = LocatedSite(5, 6, 7.5, 8.5, np.zeros(3), 0.8, "located")
-        return merge_into_findings(
+        rows = merge_into_findings(
             findings, {SITE: site}, {SITE: np.array([0.1, 0.2, 0.7])}, {}
         )
+        return PredictedStudy(Study(int(folder.name)), rows)
 
 
 @pytest.fixture
@@ -189,3 +192,23 @@ def test_a_folder_without_runs_costs_no_submission(
     assert "not a folder" in capsys.readouterr().out
     [run] = predict_submission.usable_runs(kit / "runs")
     assert run.config.prior == PRIOR
+
+
+def test_without_a_usable_run_each_study_has_a_page_that_says_why(
+    kit: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = kit / "pages"
+    predict(kit, monkeypatch, "--report", pages, lacking="no usable location run")
+    names = {path.name for path in pages.iterdir()}
+    assert names == {"index.html", *(f"{study}.html" for study in STUDIES)}
+    assert "no usable location run" in (pages / f"{STUDIES[0]}.html").read_text()
+    assert f"Wrote {len(STUDIES)} pages: open {pages}" in capsys.readouterr().out
+
+
+def test_attention_without_pages_is_a_mistake_of_usage(
+    kit: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        predict(kit, monkeypatch, "--report-attention")
+    assert ended.value.code == 2
+    assert "--report-attention needs --report DIR" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_each_groups_table_is_on_the_page_and_the_figure_once(tmp_path: Path) ->
     add_paired(page, {"groups": groups, "skipped": []}, "top1", path)
     tables = [each.content for each in page.blocks if each.kind == "table"]
     assert [len(t.rows) for t in tables if isinstance(t, Table)] == [3, 1]
-    assert [each.kind for each in page.blocks].count("picture") == 1
+    assert [each.kind for each in page.blocks].count("drawing") == 1
     assert path.is_file()
 
 

@@ -39,18 +39,23 @@ def parts_of(page: HtmlReport, folder: Path) -> list[Part]:
     """Parse a written page: tags and texts in order; of a table the cells by row."""
     page.write(folder / "page.html")
     html = (folder / "page.html").read_text()
-    found = re.findall(r"<(h1|h2|p|table|figcaption|li)>(.*?)</\1>", html, re.S)
-    return [(tag, rows(text) if tag == "table" else plain(text)) for tag, text in found]
+    body = re.sub("<nav.*?</nav>|<footer.*?</footer>", "", html, flags=re.S)
+    tags = r"<(h1|h2|h3|p|table|figcaption|li)\b[^>]*>(.*?)</\1>"
+    found = re.findall(tags, body, re.S)
+    return [
+        ("h2" if tag == "h3" else tag, rows(text) if tag == "table" else plain(text))
+        for tag, text in found
+    ]
 
 
 def plain(html: str) -> str:
     """Return the text of an element that holds nothing but text and code spans."""
-    return unescape(re.sub("</?code>", "", html))
+    return unescape(re.sub("</?(?:code|span|label)[^>]*>", "", html))
 
 
 def rows(table: str) -> list[list[str]]:
     return [
-        [unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", line)]
+        [unescape(cell) for cell in re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", line)]
         for line in re.findall(r"<tr>(.*?)</tr>", table)
     ]
 
@@ -79,8 +84,8 @@ def test_a_page_keeps_the_order_and_escapes_its_text(tmp_path: Path) -> None:
     ]
     text = (tmp_path / "page.html").read_text()
     assert "<b>" not in text
-    assert "<td>x&lt;y</td>" in text
-    assert text.count("<th>") == 2
+    assert ">x&lt;y</th>" in text
+    assert text.count('<th scope="col"') == 2
 
 
 def test_words_in_back_ticks_are_code(tmp_path: Path) -> None:
@@ -105,9 +110,12 @@ def test_a_picture_is_embedded_above_its_caption(tmp_path: Path) -> None:
     page = HtmlReport("A page")
     page.picture(tmp_path / "a.png", "Dots > lines")
     page.write(tmp_path / "page.html")
-    assert 'base64,YWJj" alt="Dots &gt; lines">\n<figcaption>Dots &gt; lines' in (
+    assert 'base64,YWJj" alt="Dots &gt; lines"></div>\n<figcaption>Dots &gt; lines' in (
         (tmp_path / "page.html").read_text()
     )
+
+
+PAIRED = {"groups": [], "skipped": ["mnasnet1_0", "mnasnet1_0 (row)"]}
 
 
 @pytest.fixture
@@ -122,23 +130,28 @@ def section(tmp_path: Path) -> list[Part]:
     table = pd.DataFrame({"study_id": [1, 1, 1, 2, 2, 3, 3]})
     page = HtmlReport("A report")
     condition_section.write_condition_section(
-        page, SimpleNamespace(sites=table, spec="3 slices"), entries, figures
+        page, SimpleNamespace(sites=table, spec="3 slices"), entries, PAIRED, figures
     )
     return parts_of(page, tmp_path)
 
 
 def test_each_table_is_in_its_section(section: list[Part]) -> None:
-    for heading, column, lines in (
-        ("Training settings", "folds", 2),
-        ("Table 2", "merged, paper", 2),
-        ("Baselines without a network", "random side", 3),
-        ("Leakage", "shared image", 4),
-        ("Confusion matrices", "spinal canal stenosis", 4),
-        ("All runs", "top-1", 4),
+    for heading, *expected in (
+        ("Training settings", ("folds", 2)),
+        ("Table 2", ("behind the best", 2), ("merged, paper", 2)),
+        ("Two by two", ("study split, repeat", 1)),
+        ("Baselines without a network", ("random side", 3)),
+        ("Leakage", ("shared image", 4)),
+        (
+            "Confusion matrices",
+            *(("spinal canal", 5), ("spinal canal", 5), ("spinal canal stenosis", 4)),
+        ),
+        ("All runs", ("top-1", 4)),
     ):
-        [table] = tables_under(section, heading)
-        assert column in table[0], heading
-        assert len(table) == 1 + lines, heading
+        tables = tables_under(section, heading)
+        for table, (column, lines) in zip(tables, expected, strict=True):
+            assert column in table[0], heading
+            assert len(table) == 1 + lines, heading
     paragraphs = [text for tag, text in section if tag == "p"]
     assert "7 crops (3 slices)" in paragraphs[0]
     assert "of 3 studies" in paragraphs[0]
@@ -152,12 +165,7 @@ def test_every_figure_is_once_in_its_section(section: list[Part]) -> None:
             where.setdefault(text[:8], []).append(heading.split()[0])
     assert where == {
         **{"Figure 1": ["The"], "Figure 2": ["The"], "Figure 3": ["Table"]},
-        **{
-            "Figure 4": ["Training"],
-            "Figure 5": ["Confusion"],
-            "Figure 6": ["Confusion"],
-        },
-        **{"Figure 7": ["Confusion"], "Figure 8": ["Confusion"]},
+        **{"Figure 4": ["Losses"], "Figure 6": ["Confusion"]},
     }
 
 
@@ -170,7 +178,12 @@ def test_the_csv_has_every_digit(
     histories = dict.fromkeys("ab", pd.DataFrame(losses))
     entries, out = {"mnasnet1_0": entry(top1=0.123456789)}, tmp_path / "out"
     add_condition(
-        HtmlReport("x"), open_cache(tmp_path / "cache"), entries, histories, out
+        HtmlReport("x"),
+        open_cache(tmp_path / "cache"),
+        entries,
+        PAIRED,
+        histories,
+        out,
     )
     assert pd.read_csv(out / "table2.csv")["ours"].tolist() == [0.123456789]
 
@@ -201,6 +214,17 @@ SEVERITY = {
         },
         **{"any_severe": 1.25, "gain": 0.03},
     },
+    "by_condition": {
+        "spinal_canal_stenosis": {
+            **{"loss": 0.81, "calibrated": 0.62, "floor": 0.7, "rows": 1200}
+        },
+        "left_subarticular_stenosis": {
+            **{"loss": 0.5, "calibrated": 0.8, "floor": 0.75, "rows": 30}
+        },
+    },
+    "by_level": {
+        "l4_l5": {**{"loss": 0.4, "calibrated": 0.3, "floor": 0.9, "rows": 155}}
+    },
     "reliability": {
         "uncalibrated": [
             {"predicted": 0.1, "observed": 0.2, "sites": 99},
@@ -224,7 +248,17 @@ def test_the_severity_section_has_each_score_in_its_row(
     page = HtmlReport("x")
     add_severity(page, SEVERITY, tmp_path / "figures")
     parts = parts_of(page, tmp_path)
-    scores, calibration, runs, teams = tables_under(parts, "How severe")
+    [scores] = tables_under(parts, "By family")
+    conditions, levels = tables_under(parts, "By condition")
+    [calibration] = tables_under(parts, "Calibration")
+    runs, teams = tables_under(parts, "The runs")
+    assert [row[:5] for row in conditions] == [
+        ["condition", "rows", "of the runs", "calibrated", "weighted prior"],
+        ["spinal canal stenosis", "1,200", "0.810", "0.620", "0.700"],
+        ["left subarticular stenosis", "30", "0.500", "0.800", "0.750"],
+    ]
+    assert [row[5] for row in conditions] == ["lower than the prior", "yes", "no"]
+    assert levels[1] == ["L4/L5", "155", "0.400", "0.300", "0.900", "yes"]
     heads = ["score", "spinal", "foraminal", "subarticular", "any_severe"]
     assert scores == [
         ["probabilities", *heads],
@@ -276,11 +310,16 @@ def test_a_calibration_that_changes_nothing_is_neither_shown_nor_drawn(
     metrics = {**SEVERITY, "calibration": IDENTITY}
     add_severity(page, metrics, tmp_path / "figures")
     parts = parts_of(page, tmp_path)
-    scores, families, runs, teams = tables_under(parts, "How severe")
+    [scores] = tables_under(parts, "By family")
+    [families] = tables_under(parts, "Calibration")
+    runs, teams = tables_under(parts, "The runs")
+    # Without a calibration the prior is held against the runs alone.
+    conditions, _ = tables_under(parts, "By condition")
+    assert [row[-1] for row in conditions[1:]] == ["no", "yes"]
     assert [row[1] for row in families[1:]] == ["identity"] * 2
     assert [row[0] for row in scores[1:]] == ["of the runs", "weighted prior"]
     assert (runs[0][0], teams[0][0]) == ("backbone", "team")
-    mentions = [text for tag, text in parts if tag != "table" and "alibrat" in text]
+    mentions = [text for tag, text in parts if tag == "p" and "alibrat" in text]
     assert len(mentions) == 1
     assert mentions[0].startswith("No calibration is applied")
     [axes] = kept(tmp_path / "figures" / "severity_reliability.png").axes
@@ -302,7 +341,8 @@ def test_a_score_that_a_family_is_missing_for_is_a_dash(
         "runs": [{**SEVERITY["runs"][0], "score": None}],
     }
     add_severity(page, metrics, tmp_path / "figures")
-    scores, _, runs, _ = tables_under(parts_of(page, tmp_path), "How severe")
+    parts = parts_of(page, tmp_path)
+    [scores], [runs, _] = (tables_under(parts, h) for h in ("By family", "The runs"))
     assert [row[1:] for row in scores[1:]] == [
         ["-", "-", "0.530", "0.640", "-"],
         ["-", "-", "0.520", "0.630", "-"],
@@ -506,7 +546,7 @@ def test_the_location_section_has_both_tables_and_both_pictures(
     by_caption = {picture.caption.split()[0]: picture.png for picture in pictures}
     assert by_caption == {"Share": "ZXJyb3JzIG9mIDg=", "The": "d29yc3Qgb2YgOA=="}
     parts = parts_of(page, tmp_path)
-    first, second = tables_under(parts, "Where the sites are")
+    first, second = tables_under(parts, "Errors by series type")
     assert (first[1][1], second[1][1]) == ("1.500", "0.500")
     words = next(text for tag, text in parts if tag == "p")
     assert "71.0 % exact and 98.0 % within one" in words

@@ -17,15 +17,19 @@ from src.reporting.paper_results import (
 from src.reporting.tables import (
     baselines_table,
     leakage_table,
+    missing_experiments,
     precision_recall_table,
     recipes_table,
     runs_table,
+    shared_settings,
     sort_as_paper,
     spread,
     spread_table,
     table2,
-    table2_full,
+    table2_more,
+    table2_paired,
     table2_short,
+    two_by_two,
 )
 
 # The paper's Table 2, and the confusion matrices in its authors' stored outputs (rows
@@ -118,11 +122,78 @@ def test_table2_csv_has_each_value_in_its_column() -> None:
     }
 
 
-def test_the_full_table_2_has_each_value_in_its_column() -> None:
-    [row] = table2_full({"mnasnet1_0": entry()})
+PAIRED = {
+    "groups": [
+        {
+            **{"split": "study", "slices": "neighbours", "folds": ["holdout"]},
+            **{"studies": 56, "figures": {"b": 0.84, "a": 0.811, "c": 0.8}},
+            "pairs": [
+                {
+                    **{"first": "b", "second": "a", "difference": 0.029},
+                    **{"low": 0.004, "high": 0.054, "shown": True},
+                },
+                {
+                    **{"first": "b", "second": "c", "difference": 0.0001},
+                    **{"low": -0.01, "high": 0.03, "shown": False},
+                },
+                {
+                    **{"first": "a", "second": "c", "difference": 0.011},
+                    **{"low": -0.5, "high": 0.5, "shown": False},
+                },
+            ],
+        }
+    ],
+    "skipped": ["d"],
+}
+
+
+def test_table_2_has_the_paired_difference_to_the_best_beside() -> None:
+    names = ("a", "b", "c", "d")
+    rows = table2_paired({name: entry() for name in names}, PAIRED)
+    assert [row["behind the best"] for row in rows] == [
+        *("-2.9 (-5.4 to -0.4), shown", "is the best"),
+        *("+0.0 (-3.0 to +1.0), not shown", "not compared"),
+    ]
+    assert {row["ours"] for row in rows} == {"81.1"}
+
+
+def test_the_experiments_stand_in_their_columns_and_missing_ones_are_named() -> None:
+    made = {
+        "a": entry(top1=0.81),
+        "b": entry(top1=0.92, split="row", slices="repeat"),
+        "c": entry(top1=0.93, split="row", slices="repeat", differs_by="lr 1"),
+        "d": entry(top1=0.74, backbone="convnext", split="row"),
+    }
+    first, second = two_by_two(made)
+    assert first == {
+        "backbone": "mnasnet1_0",
+        "study split, neighbours": "81.0",
+        "study split, repeat": "-",
+        "row split (leaks), neighbours": "-",
+        "row split (leaks), repeat": "92.0, 93.0",
+        "the paper (row split, repeat)": "88.2",
+    }
+    assert [*second.values()] == ["convnext", "-", "-", "74.0", "-", "-"]
+    [missing] = missing_experiments(made)
+    assert "--split study --slices repeat`" in missing
+
+
+def test_settings_that_all_share_are_named_once() -> None:
+    entries = {
+        "a": entry(recipe={"optimizer": "sgd", "batch_size": 8, "lr": 0.1}),
+        "b": entry(recipe={"optimizer": "sgd", "batch_size": 8, "lr": 0.2}),
+    }
+    assert shared_settings(entries) == (
+        "The same for all entries: optimizer sgd, batch size 8."
+    )
+    assert [row["lr"] for row in recipes_table(entries)] == ["0.1", "0.2"]
+    assert not {"optimizer", "batch size"} & {*recipes_table(entries)[0]}
+
+
+def test_the_rest_of_table_2_has_each_value_in_its_column() -> None:
+    [row] = table2_more({"mnasnet1_0": entry()})
     assert row == {
-        **{"backbone": "mnasnet1_0", "split": "study", "slices": "neighbours"},
-        **{"paper": "88.2", "corrected": "83.1", "ours": "81.1", "95 %": "75.2-88.3"},
+        "entry": "mnasnet1_0",
         **{"side, paper": "62.9", "side, ours": "63.3"},
         **{"merged, paper": "98.3", "merged, ours": "94.7"},
         **{"runs": 2, "mean ± sd": "80.5 ± 2.1", "crops": "1,234", "studies": "56"},
@@ -136,8 +207,10 @@ def test_the_short_table_2_has_the_papers_accuracies_and_ours() -> None:
 
 
 def test_a_backbone_not_in_the_paper_has_dashes_for_its_values() -> None:
-    [row] = table2_full({"x": entry(backbone="convnext", foraminal_side=None)})
-    names = ("paper", "corrected", "side, paper", "side, ours", "merged, paper")
+    entries = {"x": entry(backbone="convnext", foraminal_side=None)}
+    [short], [row] = table2_short(entries), table2_more(entries)
+    assert (short["paper"], short["corrected"]) == ("-", "-")
+    names = ("side, paper", "side, ours", "merged, paper")
     assert {row[name] for name in names} == {"-"}
     assert row["merged, ours"] == "94.7"
 

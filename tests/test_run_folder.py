@@ -52,6 +52,19 @@ def published(runs: Path, config: RunConfig = CONFIG) -> tuple[Run, torch.nn.Mod
     return read_run(runs / config.name), model.eval()
 
 
+def test_a_run_may_be_two_files_beside_each_other(tmp_path: Path) -> None:
+    run, model = published(tmp_path / "runs")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name in ("config.json", "weights.safetensors"):
+        target = kept / f"mine{Path(name).suffix}"
+        target.write_bytes((run.folder / name).read_bytes())
+    (kept / "calibration.json").write_text("{}")  # no weights beside it
+    [found] = read_runs(kept)
+    assert (found.folder.name, found.config) == ("mine", run.config)
+    assert same(weights_of(found.model()), weights_of(model))
+
+
 @pytest.mark.parametrize("backbone", ["resnet10t", "mnasnet0_5"])
 def test_a_run_predicts_with_the_weights_it_was_published_with(
     backbone: str, tmp_path: Path

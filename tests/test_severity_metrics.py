@@ -15,10 +15,21 @@ from src.classification.calibration import (
 from src.classification.calibration_fit import CalibrationFit
 from src.classification.prior_comparison import fit_beside_prior
 from src.classification.prior_comparison import tested_prior as prior_of
-from src.classification.severity_metrics import reliability, severity_metrics
-from src.competition.constants import CONDITIONS, FAMILIES, LEVELS, SEVERITIES
+from src.classification.severity_metrics import (
+    mean_losses,
+    reliability,
+    row_losses,
+    severity_metrics,
+)
+from src.competition.constants import (
+    CONDITIONS,
+    FAMILIES,
+    LEVELS,
+    SEVERITIES,
+    SPINAL,
+)
 from src.competition.metric import score
-from src.competition.prior import weighted_shares_by_level
+from src.competition.prior import uniform, weighted_shares_by_level
 from src.competition.submission import from_prior, label_row_ids
 from src.training.run_folder import Run
 
@@ -195,3 +206,28 @@ def test_a_cohort_without_a_family_is_scored_on_the_others(
     others = {name: one for name, one in families.items() if name != family}
     assert partial["calibration"]["families"] == others
     assert partial["rows"] == labels.loc[labels["study_id"] <= 12, "severity"].count()
+
+
+def test_losses_by_condition_and_level_are_weighted_means_of_their_rows() -> None:
+    # A severe canal at L1/L2, given .5, and a mild one at L2/L3, given .25.
+    truth = pd.DataFrame(
+        {
+            **{"study_id": 1, "condition": SPINAL, "level": ["l1_l2", "l2_l3"]},
+            "severity": ["severe", "normal_mild"],
+        }
+    )
+    given = from_prior([1], uniform()).set_index("row_id")
+    given.loc[f"1_{SPINAL}_l1_l2", list(SEVERITIES)] = [0.25, 0.25, 0.5]
+    given.loc[f"1_{SPINAL}_l2_l3", list(SEVERITIES)] = [0.25, 0.5, 0.25]
+    losses = row_losses(truth, given.reset_index(), from_prior([1], uniform()))
+    by_level = mean_losses(losses, "level", LEVELS)
+    assert list(by_level) == ["l1_l2", "l2_l3"]
+    assert by_level["l1_l2"]["loss"] == pytest.approx(np.log(2))
+    assert by_level["l2_l3"]["loss"] == pytest.approx(np.log(4))
+    [(name, canal)] = mean_losses(losses, "condition", CONDITIONS).items()
+    assert (name, canal["rows"]) == (SPINAL, 2)
+    # Severe counts four times.
+    assert canal["loss"] == pytest.approx((4 * np.log(2) + np.log(4)) / 5)
+    assert canal["calibrated"] == pytest.approx(np.log(3))
+    # The prior of these labels: at each level the one grade that is there.
+    assert canal["floor"] == pytest.approx(0, abs=1e-6)

@@ -176,6 +176,7 @@ def graded(study: Study, *models: object) -> pd.DataFrame:
         sites[RECESS] = at(study, AXIAL_T2, BALL_MM)
     pipeline = StudyPipeline([], OFFSETS, {}, list(models), [], IDENTITY)
     rows = pipeline.grade(study, sites, prior_findings([9], uniform(), "not read"))
+    rows = rows.findings
     assert tuple(rows) == FINDINGS_COLUMNS
     return rows.set_index(["condition", "level"])
 

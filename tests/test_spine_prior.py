@@ -5,8 +5,13 @@ from typing import Any
 import pytest
 from fake_condition_runs import run_config
 
-from src.competition.constants import SPINAL
-from src.localization.spine_prior import load_spine_prior
+from src.competition.constants import (
+    AXIAL_T2,
+    SAGITTAL_T2,
+    SERIES_DESCRIPTIONS,
+    SPINAL,
+)
+from src.localization.spine_prior import learned_types, load_spine_prior
 from src.training.config import RunConfig
 
 LEFT = "left_subarticular_stenosis"
@@ -44,3 +49,13 @@ def test_an_offset_or_spacing_is_that_of_the_first_run_that_has_it() -> None:
     }
     assert offsets[LEFT, "l4_l5"].sd_mm == pytest.approx([18] * 3)
     assert steps["l1_l2"].sd_mm == 8
+
+
+def test_a_run_has_learned_the_types_that_its_offsets_are_on() -> None:
+    assert learned_types(config({SPINAL: 0.0}, {})) == {SAGITTAL_T2}
+    assert learned_types(config({SPINAL: 0.0, LEFT: 9.0}, {})) == {
+        SAGITTAL_T2,
+        AXIAL_T2,
+    }
+    without_canals = config({}, {})
+    assert learned_types(without_canals) == set(SERIES_DESCRIPTIONS)

@@ -25,7 +25,11 @@ MAY_IMPORT = {
         *("competition", "imaging", "models", "training"),
         *("classification", "localization"),
     },
-    "reporting": {"competition", "imaging", "cache", "classification", "localization"},
+    # A study's page shows what inference found in it; inference knows of no page.
+    "reporting": {
+        *("competition", "imaging", "cache"),
+        *("classification", "localization", "inference"),
+    },
     "kaggle": {"competition", "imaging", "training", "classification", "inference"},
 }
 MAY_IMPORT_TORCH = {"models", "training", "classification", "localization", "inference"}
@@ -78,11 +82,14 @@ def test_help_answers_without_torch(script: str) -> None:
     assert "usage:" in done.stdout
 
 
+# Documents whose commands a reader types.
+GUIDES = ("README.md", "docs/tutorial.md", "docs/own-dicom.md", "weights/README.md")
+
+
 def readme_commands() -> list[str]:
-    """Every line of the README's shell blocks that runs one of the scripts."""
-    blocks = re.findall(
-        r"```(?:bash|sh)\n(.*?)```", (ROOT / "README.md").read_text(), re.S
-    )
+    """Every line of the guides' shell blocks that runs one of the scripts."""
+    texts = [(ROOT / name).read_text() for name in GUIDES]
+    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", "".join(texts), re.S)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [line.split(" #")[0].strip() for line in lines if line.startswith("python ")]
 

@@ -1,6 +1,6 @@
 """Scores of severity runs on studies that they were not trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,12 +9,20 @@ from src.classification.calibration import (
     PROBABILITY_COLUMNS,
     out_of_fold_probabilities,
 )
+from src.classification.family_sites import negative_log
 from src.classification.prior_comparison import (
     family_calibrations,
     fit_beside_prior,
     tested_prior,
 )
-from src.competition.constants import FAMILIES, FAMILY_OF, LEVELS, SEVERITIES
+from src.competition.constants import (
+    CONDITIONS,
+    FAMILIES,
+    FAMILY_OF,
+    LEVELS,
+    SEVERITIES,
+    SEVERITY_WEIGHTS,
+)
 from src.competition.metric import score
 from src.competition.prior import weighted_shares_by_level
 from src.competition.submission import from_prior, label_row_ids
@@ -25,6 +33,7 @@ from src.metrics_schema import (
     ReliabilityBin,
     SeverityEntry,
     SeverityRun,
+    SiteLosses,
 )
 from src.training.run_folder import Run
 
@@ -50,6 +59,7 @@ def severity_metrics(
         **dict(zip(PROBABILITY_COLUMNS, fit.cross_fitted.T, strict=True))
     )
     floor = floor_terms(truth)
+    losses = row_losses(truth, with_prior(joint, prior), with_prior(nested, prior))
     return {
         **labelled_score(truth, with_prior(joint, prior)),
         "floor": floor["score"],
@@ -60,6 +70,8 @@ def severity_metrics(
             "any_severe": fit.calibration.any_severe,
             "gain": fit.calibration.gain,
         },
+        "by_condition": mean_losses(losses, "condition", CONDITIONS),
+        "by_level": mean_losses(losses, "level", LEVELS),
         "studies": int(truth["study_id"].nunique()),
         "rows": int(truth["severity"].notna().sum()),
         "reliability": reliability(joint, nested),
@@ -95,6 +107,44 @@ def floor_terms(truth: pd.DataFrame) -> PartialScore:
     """Score the weighted prior of these very labels, of the families that have any."""
     studies = truth["study_id"].unique().tolist()
     return labelled_score(truth, from_prior(studies, weighted_shares_by_level(truth)))
+
+
+def row_losses(
+    truth: pd.DataFrame, submission: pd.DataFrame, calibrated: pd.DataFrame
+) -> pd.DataFrame:
+    """Return -log p of each labelled row's severity: `loss`, `calibrated`, `floor`.
+
+    submission, calibrated: all rows of the studies in `truth`. The rows keep their
+    SITE; `weight` is the metric's. The floor is the weighted prior of these labels.
+    """
+    labelled = truth[truth["severity"].notna()]
+    studies = truth["study_id"].unique().tolist()
+    floor = from_prior(studies, weighted_shares_by_level(truth))
+    classes = labelled["severity"].map(SEVERITIES.index).to_numpy(int)
+    ids, chosen = label_row_ids(labelled), np.arange(len(labelled))
+    out = labelled[SITE].assign(weight=np.array(SEVERITY_WEIGHTS)[classes])
+    tables = {"loss": submission, "calibrated": calibrated, "floor": floor}
+    for name, table in tables.items():
+        rows = table.set_index("row_id").loc[ids, PROBABILITY_COLUMNS].to_numpy(float)
+        out[name] = negative_log(rows[chosen, classes])
+    return out
+
+
+def mean_losses(
+    losses: pd.DataFrame, column: str, names: Sequence[str]
+) -> dict[str, SiteLosses]:
+    """Average row_losses by their weights over the rows of each name in a column."""
+    groups = {name: losses[losses[column] == name] for name in names}
+    return {
+        name: {
+            "loss": float(np.average(rows["loss"], weights=rows["weight"])),
+            "calibrated": float(np.average(rows["calibrated"], weights=rows["weight"])),
+            "floor": float(np.average(rows["floor"], weights=rows["weight"])),
+            "rows": len(rows),
+        }
+        for name, rows in groups.items()
+        if len(rows)
+    }
 
 
 def _unlabelled_families(truth: pd.DataFrame) -> list[str]:

@@ -40,6 +40,11 @@ def normalise(text: str) -> str:
     return text.strip().lower().replace("/", "_").replace(" ", "_")
 
 
+def level_name(level: str) -> str:
+    """Write a level as in the labels: `l4_l5` as L4/L5."""
+    return level.replace("_", "/").upper()
+
+
 def swap_side(condition: str) -> str:
     """Return the same condition on the other side; the canal is its own mirror."""
     side, _, rest = condition.partition("_")

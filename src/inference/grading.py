@@ -53,12 +53,38 @@ class CropClassifier:
         crops: uint8 [n, slices, px, px], or [n, views, slices, px, px] of SiteViews for
         a run that sees all views.
         """
+        outputs = self.predictor.outputs(self._images(crops, conditions))
+        return torch.softmax(outputs, dim=1).cpu().numpy().astype(float)
+
+    @property
+    def pools_by_attention(self) -> bool:
+        """Whether it weighs views, or slices one by one."""
+        return self.sees_all_views or self.run.config.attends
+
+    def attention(self, crops: np.ndarray, conditions: list[str]) -> np.ndarray:
+        """Return the shares of the crops' images in its pooling.
+
+        crops: as predict_proba takes them. [n, views, places], of a run of one view
+        [n, 1, places]: a place for each slice in patient order, or one for all slices
+        of a view that are shown as one image. A site's shares sum to 1.
+        """
+        shares = self.predictor.attention(self._images(crops, conditions))
+        own = shares.cpu().numpy().astype(float)
+        own = own if own.ndim == 3 else own[:, None]
+        if CROP_LABELS[self.run.config.task].canonical_side:
+            for row, condition in enumerate(conditions):
+                if condition.startswith(SIDES[1]):  # whose sagittal slices were flipped
+                    sagittal = _is_sagittal(condition, own.shape[1])
+                    own[row, sagittal] = own[row, sagittal, ::-1]
+        return own
+
+    def _images(self, crops: np.ndarray, conditions: list[str]) -> torch.Tensor:
+        """Turn crops into what the network sees."""
         config = self.run.config
         if CROP_LABELS[config.task].canonical_side:
             crops = _flip_right_sites(crops, conditions)
         images = np.ascontiguousarray(select_slices(crops, config.slices))
-        outputs = self.predictor.outputs(torch.from_numpy(images))
-        return torch.softmax(outputs, dim=1).cpu().numpy().astype(float)
+        return torch.from_numpy(images)
 
 
 def predict_ensemble(
@@ -79,7 +105,7 @@ def predict_ensemble(
     kinds = {(model.spec, model.sees_all_views): None for model in models}
     for spec, all_views in kinds:
         if not all_views:
-            crops = _crops(study, sites, spec, read_errors)
+            crops = cut_sites(study, sites, spec, read_errors)
         elif views is not None:
             crops = views.crops(spec)
             read_errors |= {at: why for at, why in views.errors.items() if at in sites}
@@ -108,9 +134,10 @@ def predict_ensemble(
     return dict(zip(found, mean, strict=True)), errors
 
 
-def _crops(
+def cut_sites(
     study: Study, sites: Sites, spec: CropSpec, read_errors: dict[Target, str]
 ) -> dict[Target, np.ndarray]:
+    """Cut the sites of their own series; add to read_errors why others are not cut."""
     crops = {}
     for target, site in sites.items():
         try:
@@ -118,6 +145,13 @@ def _crops(
         except UserError as error:
             read_errors[target] = str(error)
     return crops
+
+
+def _is_sagittal(condition: str, views: int) -> np.ndarray:
+    """Mark [views] the sagittal views of a site, whose own alone may be there."""
+    own = SERIES_OF[FAMILY_OF[condition]]
+    names = [own] if views == 1 else SERIES_DESCRIPTIONS
+    return np.array([name != AXIAL_T2 for name in names])
 
 
 def _flip_right_sites(crops: np.ndarray, conditions: list[str]) -> np.ndarray:

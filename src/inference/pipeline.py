@@ -20,8 +20,10 @@ from src.competition.constants import (
 )
 from src.errors import UserError
 from src.imaging.dicom_errors import quiet
+from src.inference.attention import SiteAttention, attention_of
 from src.inference.findings import NO_SEVERITY_RUN, merge_into_findings
 from src.inference.grading import CropClassifier, predict_ensemble
+from src.inference.predicted_study import PredictedStudy
 from src.inference.site_views import SiteViews, find_site_views, own_type
 from src.inference.study import Study, read_study
 from src.localization.level_shift import LevelShift, estimate_level_shift
@@ -31,6 +33,7 @@ from src.localization.spine_prior import (
     CanalOffset,
     LevelSpacing,
     Target,
+    learned_types,
     load_spine_prior,
 )
 from src.training.predictor import Predictor
@@ -49,6 +52,9 @@ class StudyPipeline:
 
     locators, severity_models, condition_models: the runs of each task, an ensemble
     each. Without severity_models the sites are found and every grade stays the prior.
+    locator_types: the series types on which each locator has learned to find sites.
+    with_views: find the sites' views even if no run sees them, for a page; attends: ask
+    the severity models where they look, at the cost of a pass.
     log: takes a sentence for the user; skipped: the runs whose skipping it was told.
     """
 
@@ -59,12 +65,15 @@ class StudyPipeline:
     condition_models: list[CropClassifier]
     calibration: Calibration
     locator_names: Sequence[str] = ()
+    locator_types: Sequence[frozenset[str]] = ()
     log: Log = lambda sentence: None
     skipped: set[str] = field(default_factory=set)
+    with_views: bool = False
+    attends: bool = False
 
     def predict(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
-    ) -> pd.DataFrame:
+    ) -> PredictedStudy:
         """Predict a study's 25 rows of findings; the prior where it cannot be read.
 
         folder: of its series; listed: their ids and types; findings: its prior's rows.
@@ -73,7 +82,9 @@ class StudyPipeline:
             study = read_study(folder, listed)
             return self.grade(study, self.find_sites(study), findings)
 
-    def grade(self, study: Study, sites: Sites, findings: pd.DataFrame) -> pd.DataFrame:
+    def grade(
+        self, study: Study, sites: Sites, findings: pd.DataFrame
+    ) -> PredictedStudy:
         """Grade a study's sites and merge them into its prior's rows of findings."""
         skips: dict[Target, str] = {}
 
@@ -107,11 +118,22 @@ class StudyPipeline:
         shift = study.level_shift
         rows = merge_into_findings(findings, elsewhere | sites, grades, reasons, shift)
         used = self._views_used(graded, sites, views)
-        return _with_seen(_with_views(rows, used), named)
+        rows = _with_seen(_with_views(rows, used), named)
+        shown = views.views or {at: {own_type(at): site} for at, site in sites.items()}
+        return PredictedStudy(study, rows, shown, self._attention(sites, views))
+
+    def _attention(
+        self, sites: Sites, views: SiteViews
+    ) -> dict[Target, SiteAttention] | None:
+        """Return where the severity models look; None if that is not asked for."""
+        if not self.attends:
+            return None
+        return attention_of(self.severity_models, sites, views)
 
     def _site_views(self, study: Study, sites: Sites) -> SiteViews:
-        """Find the views of all sites, if a run sees them."""
-        if not any(model.sees_all_views for model in self.severity_models):
+        """Find the views of all sites, if a run sees them or a page shows them."""
+        seen = any(model.sees_all_views for model in self.severity_models)
+        if not (seen or self.with_views):
             return SiteViews(study, {})
         expected = expected_points(sites, self.canal_offsets)
         return find_site_views(study, sites, expected)
@@ -137,9 +159,12 @@ class StudyPipeline:
         heatmaps = {}
         for description, overview in study.overviews.items():
             skipped: list[Predictor] = []
-            found = predict_heatmaps(
-                overview, description, self.locators, skipped.append
-            )
+            locators = self._locators_of(description)
+            if not locators:
+                error = f"no location run has learned to find sites on {description}"
+                _add(study.read_errors, description, error)
+                continue
+            found = predict_heatmaps(overview, description, locators, skipped.append)
             for run in map(self._name_of, skipped):
                 self.log_skip(run)
                 _add(study.notes, description, f"without {run}: {NOT_FINITE}")
@@ -151,6 +176,13 @@ class StudyPipeline:
         sites = locate(heatmaps, self.canal_offsets, self.level_spacing)
         study.level_shift = estimate_level_shift(heatmaps, sites, self.level_spacing)
         return sites
+
+    def _locators_of(self, description: str) -> list[Predictor]:
+        """List the locators that have learned to find sites on a series type."""
+        if not self.locator_types:
+            return self.locators
+        pairs = zip(self.locators, self.locator_types, strict=True)
+        return [locator for locator, types in pairs if description in types]
 
     def log_skip(self, run: str) -> None:
         """Log once that a run was skipped somewhere, as its outputs are not finite."""
@@ -201,6 +233,7 @@ def load_pipeline(folder: Path, runs: list[Run], log: Log) -> StudyPipeline:
         usable["condition"],
         _calibration(folder, usable["severity"], log),
         [locator.run.folder.name for locator in locators],
+        [learned_types(locator.run.config) for locator in locators],
         log,
     )
 

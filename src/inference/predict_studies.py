@@ -12,9 +12,12 @@ from src.competition import submission
 from src.errors import without_folder
 from src.files import write_csv
 from src.inference.findings import to_submission
+from src.inference.predicted_study import PredictedStudy
+from src.inference.study import Study
 
 WRITE_EVERY_S = 5.0
 Progress = Callable[[int, int], None]
+OnStudy = Callable[[PredictedStudy], None]
 
 
 class StudyPredictor(Protocol):
@@ -22,8 +25,8 @@ class StudyPredictor(Protocol):
 
     def predict(
         self, folder: Path, listed: pd.DataFrame, findings: pd.DataFrame
-    ) -> pd.DataFrame:
-        """Return the study's 25 findings."""
+    ) -> PredictedStudy:
+        """Return the study's 25 findings and what they come from."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,15 @@ def predict_all_studies(
     outputs: OutputFiles,
     limit_s: float,
     progress: Progress = lambda done, total: None,
+    on_study: OnStudy = lambda predicted: None,
 ) -> pd.DataFrame:
     """Predict study after study; return the findings.
 
     prior: findings of all studies before any is read, already written to `outputs`.
     images: the folder of `<study_id>/`; series: study_id, series_id and type of all. A
     study that fails keeps the prior, with the reason. No study is started that would
-    exceed limit_s seconds if it took as long as the slowest so far.
+    exceed limit_s seconds if it took as long as the slowest so far. on_study: called
+    with each study once, also with those that keep the prior; its time counts.
     """
     parts = dict(iter(prior.groupby("study_id")))
     start = written = time.monotonic()
@@ -65,10 +70,14 @@ def predict_all_studies(
             reason = f"the time limit of {minutes} was reached before this study"
             for late in list(parts)[done:]:
                 parts[late] = parts[late].assign(reason=reason)
+                on_study(PredictedStudy(Study(int(str(late))), parts[late]))
             break
         listed = series[series["study_id"] == study_id]
         rows = parts[study_id]
-        parts[study_id] = _predict_one(predictor, images / str(study_id), listed, rows)
+        predicted = _predict_one(predictor, images / str(study_id), listed, rows)
+        parts[study_id] = predicted.findings
+        on_study(predicted)
+        del predicted  # its pixels, before the next study's
         slowest = max(slowest, time.monotonic() - begun)
         if time.monotonic() - written > WRITE_EVERY_S:
             outputs.write(pd.concat(parts.values(), ignore_index=True))
@@ -81,13 +90,14 @@ def predict_all_studies(
 
 def _predict_one(
     predictor: StudyPredictor, folder: Path, listed: pd.DataFrame, prior: pd.DataFrame
-) -> pd.DataFrame:
+) -> PredictedStudy:
     """Predict a study; on an error return its rows of the prior with the reason."""
     try:
-        rows = predictor.predict(folder, listed, prior)
-        submission.check_submission(to_submission(rows), [int(folder.name)])
+        predicted = predictor.predict(folder, listed, prior)
+        rows = to_submission(predicted.findings)
+        submission.check_submission(rows, [int(folder.name)])
     except Exception as error:  # a broken study must not cost the others
         message = without_folder(" ".join(str(error).split()), folder)
         reason = f"reading it failed: {type(error).__name__}: {message}".rstrip(": ")
-        return prior.assign(reason=reason)
-    return rows
+        return PredictedStudy(Study(int(folder.name)), prior.assign(reason=reason))
+    return predicted

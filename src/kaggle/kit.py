@@ -25,7 +25,7 @@ from src.kaggle.manifest import (
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("input_prep.py", "train.py", "evaluate.py", "predict_submission.py")
 CODE = (*SCRIPTS, "requirements.txt", "LICENSE", "NOTICE")
-SUFFIXES = (".py", ".jinja", ".css")  # of the files below src
+SUFFIXES = (".py", ".jinja", ".css", ".js")  # of the files below src
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 # Of a run, what a model is rebuilt from; not its history, nor its predictions.
 RUN_FILES = (CONFIG, WEIGHTS)

@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from src.competition.constants import CONDITIONS, LEVELS, SPINAL, swap_side
+from src.competition.constants import (
+    CONDITIONS,
+    FAMILY_OF,
+    LEVELS,
+    SERIES_DESCRIPTIONS,
+    SERIES_OF,
+    SPINAL,
+    swap_side,
+)
 from src.training.config import CanalOffsetRow, LevelSpacingRow, RunConfig
 
 POINT_MM = ["x_mm", "y_mm", "z_mm"]
@@ -150,6 +158,16 @@ def negative_log_prior(
     mean_mm = sum(step.mean_mm for step in between)
     sd_mm = np.hypot.reduce([step.sd_mm for step in between])
     return 0.5 * float((distance_mm - mean_mm) / sd_mm) ** 2
+
+
+def learned_types(config: RunConfig) -> frozenset[str]:
+    """Return the series types on which a location run has learned to find sites.
+
+    Of a run without the canal, whose rows tell no offset, all types.
+    """
+    conditions = {condition for condition, _ in read_canal_offsets(config.canal_offsets)}
+    types = frozenset(SERIES_OF[FAMILY_OF[condition]] for condition in conditions)
+    return types or frozenset(SERIES_DESCRIPTIONS)
 
 
 SpinePrior = tuple[Mapping[Target, CanalOffset], Mapping[str, LevelSpacing]]

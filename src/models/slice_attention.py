@@ -25,8 +25,15 @@ class SliceAttention(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Grade crops [n, slices, px, px]: [n, classes]."""
+        return self.head(attention_pool(*self._scored(images)))
+
+    def attention(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the shares [n, slices] of crops [n, slices, px, px] in the pooling."""
+        return torch.softmax(self._scored(images)[1], dim=1)
+
+    def _scored(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the slices' features [n, slices, FEATURES] and scores [n, slices]."""
         count, slices = images.shape[:2]
         each = images.flatten(0, 1)[:, None].expand(-1, CHANNELS, -1, -1)
         seen = self.encoder(each).view(count, slices, -1) + self.place
-        scores = gated_scores(seen, self.values, self.gates, self.scores)
-        return self.head(attention_pool(seen, scores))
+        return seen, gated_scores(seen, self.values, self.gates, self.scores)

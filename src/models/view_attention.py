@@ -55,9 +55,8 @@ class ViewAttention(nn.Module):
         alone, which is zeros for a missing one.
         """
         present = present_views(images)
-        seen = self._encoded(images, present) + self.view_marks + self.slice_marks
-        scores = gated_scores(seen, self.values, self.gates, self.scores)
-        shown = scores.masked_fill(~present[:, :, None], -torch.inf)
+        seen, scores = self._scored(images, present)
+        shown = _of_present(scores, present)
         site = self.head(attention_pool(seen.flatten(1, 2), shown.flatten(1)))
         if not self.training:
             return site
@@ -65,6 +64,24 @@ class ViewAttention(nn.Module):
         alone = [head(view) for head, view in zip(self.view_heads, pooled, strict=True)]
         by_view = torch.stack(alone, dim=1).masked_fill(~present[:, :, None], 0.0)
         return torch.cat([site[:, None], by_view], dim=1)
+
+    def attention(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the shares [n, views, places] of a site's images in its pooling.
+
+        images: [n, views, slices, px, px]; the shares of a site sum to 1, those of a
+        missing view are 0.
+        """
+        present = present_views(images)
+        _, scores = self._scored(images, present)
+        shown = _of_present(scores, present)
+        return torch.softmax(shown.flatten(1), dim=1).view_as(scores)
+
+    def _scored(
+        self, images: torch.Tensor, present: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return features [n, views, places, FEATURES], scores [n, views, places]."""
+        seen = self._encoded(images, present) + self.view_marks + self.slice_marks
+        return seen, gated_scores(seen, self.values, self.gates, self.scores)
 
     def _encoded(self, images: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """Encode the images of the present views: [n, views, places, FEATURES].
@@ -84,6 +101,11 @@ class ViewAttention(nn.Module):
         images = slices.unflatten(-3, (-1, self.channels))
         leading = images.shape[:-3]
         return self.encoder(images.flatten(0, -4)).unflatten(0, leading)
+
+
+def _of_present(scores: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Let the scores [n, views, places] of missing views have no part in a softmax."""
+    return scores.masked_fill(~present[:, :, None], -torch.inf)
 
 
 def present_views(images: torch.Tensor) -> torch.Tensor:

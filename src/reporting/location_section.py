@@ -82,6 +82,7 @@ def add_location(
         "is the requested one; a canal has no side. Projected: sites that their own "
         "series does not show, projected from another series."
     )
+    page.heading("Errors by series type", level=3)
     page.table(location_table(metrics))
     if ensemble:
         page.paragraph(
@@ -93,6 +94,7 @@ def add_location(
     draw_errors(sites, errors)
     page.picture(errors, "Share of marked sites located within a distance, in plane")
     draw_worst(sites, overviews, worst)
+    page.heading("The worst cases of each series type", level=3)
     page.picture(
         worst,
         "The largest errors of each series type, on the slice of the worst site: rings "
@@ -102,7 +104,7 @@ def add_location(
 
 def draw_errors(sites: pd.DataFrame, path: Path) -> None:
     """Plot the share of sites within a distance, a curve for each series type."""
-    with panels(path, 1, 1, (6, 3.4)) as (axes,):
+    with panels(path, 1, 1, (6, 3.4), drawing=True) as (axes,):
         for series_type, some in sites.groupby("series_description"):
             errors = np.sort(some["error_mm"].dropna())
             shares = np.arange(1, len(errors) + 1) / len(some)

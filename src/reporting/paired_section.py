@@ -54,7 +54,7 @@ def add_paired(
     sentences = verdicts(comparison, figure)
     if not sentences:
         return
-    page.heading(f"Which is better: paired differences in {UNITS[figure]}")
+    page.heading(f"Which is better: paired differences in {UNITS[figure]}", level=3)
     if comparison["groups"]:
         page.paragraph(
             "Both entries of a pair are judged on the same test rows. The 95 % "
@@ -77,7 +77,7 @@ def draw_pairs(groups: Sequence[PairedGroup], figure: Figure, path: Path) -> Non
     """Draw every difference with its interval, a panel a group, first pair on top."""
     longest = max(len(group["pairs"]) for group in groups)
     size = (7.5, MARGIN_INCHES + BAR_INCHES * longest)
-    with panels(path, len(groups), 1, size) as axes:
+    with panels(path, len(groups), 1, size, drawing=True) as axes:
         for panel, group in zip(axes, groups, strict=True):
             pairs = group["pairs"]
             for y, pair in enumerate(pairs):

@@ -48,9 +48,16 @@ class Figure:
 
 @contextmanager
 def panels(
-    path: Path, count: int, columns: int, size: tuple[float, float]
+    path: Path,
+    count: int,
+    columns: int,
+    size: tuple[float, float],
+    drawing: bool = False,
 ) -> Iterator[list[Axes]]:
-    """Yield `count` axes of `size` inches in a grid, saved to `path` at the end."""
+    """Yield `count` axes of `size` inches in a grid, saved to `path` at the end.
+
+    drawing: of lines and words alone, saved as SVG beside the PNG, for the page.
+    """
     columns = min(columns, count)
     rows = ceil(count / columns)
     figure, axes = plt.subplots(
@@ -65,13 +72,22 @@ def panels(
     yield list(axes.flat[:count])
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
+    if drawing:
+        _save_svg(figure, path.with_suffix(".svg"))
     plt.close(figure)
+
+
+def _save_svg(figure: plt.Figure, path: Path) -> None:
+    # Words stay words, and the same drawing is the same bytes.
+    settings = plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"})
+    with settings, replacing(path) as temporary:
+        figure.savefig(temporary, transparent=True, metadata={"Date": None})
 
 
 def plot_class_counts(table: pd.DataFrame, path: Path) -> None:
     """Plot the number of crops of each condition (figure 1)."""
     counts = table["condition"].value_counts().reindex(CONDITIONS, fill_value=0)
-    with panels(path, 1, 1, (7.5, 3.2)) as (axes,):
+    with panels(path, 1, 1, (7.5, 3.2), drawing=True) as (axes,):
         names = [name.replace("_", " ") for name in CONDITIONS]
         bars = axes.barh(names, counts, color=OURS)
         axes.bar_label(bars, [f"{count:,}" for count in counts], padding=3)
@@ -150,7 +166,8 @@ def plot_accuracy(condition: ConditionMetrics, path: Path) -> None:
     """
     groups = by_variant(condition)
     longest = max(map(len, groups.values()))
-    with panels(path, len(groups), 1, (max(7.5, 1.35 * longest + 1.5), 3.6)) as axes:
+    size = (max(7.5, 1.35 * longest + 1.5), 3.6)
+    with panels(path, len(groups), 1, size, drawing=True) as axes:
         for panel, (title, own) in zip(axes, groups.items(), strict=True):
             for x, metrics in enumerate(own.values()):
                 _our_bar(panel, x, metrics)
@@ -179,7 +196,7 @@ def _papers_bar(axes: Axes, x: int, backbone: str) -> None:
     if paper := PAPER_RESULTS.get(backbone):
         axes.bar(x + 0.2, 100 * paper.top1, 0.38, color=PAPERS)
         axes.plot(x + 0.2, 100 * paper.corrected, "D", color="black", ms=5)
-        _write_in(axes, x + 0.2, 100 * paper.top1, "black")
+        _write_in(axes, x + 0.2, 100 * paper.top1, "#111111")
 
 
 def _baseline_lines(axes: Axes, x: int, accuracies: Baselines) -> None:
@@ -239,7 +256,7 @@ def plot_losses(
     labels = dict.fromkeys(label_of(metrics) for metrics in condition.values())
     names = plt.get_cmap("tab10" if len(labels) <= 10 else "tab20")
     colours = {label: names(i % names.N) for i, label in enumerate(labels)}
-    with panels(path, 2 * len(groups), 2, (5.0, 3.5)) as axes:
+    with panels(path, 2 * len(groups), 2, (5.0, 3.5), drawing=True) as axes:
         for row, (title, own) in enumerate(groups.items()):
             pair = axes[2 * row : 2 * row + 2]
             for panel, part in zip(pair, ("training", "validation"), strict=True):
@@ -252,7 +269,9 @@ def plot_losses(
         for label, colour in colours.items():
             axes[0].plot([], [], ".-", color=colour, label=label)
         count = min(6, len(labels))
-        axes[0].figure.legend(loc="outside lower center", ncols=count, fontsize=8)
+        axes[0].figure.legend(
+            loc="outside lower center", ncols=count, fontsize=8, frameon=False
+        )
 
 
 def _loss_axes(panel: Axes, first: Axes) -> None:

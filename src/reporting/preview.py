@@ -1,13 +1,15 @@
 """preview.png: marked slices of a study and the crops cut from them."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
 
 from src.cache.crop_cache import CropCache
-from src.competition.constants import SERIES_DESCRIPTIONS
+from src.competition.constants import SERIES_DESCRIPTIONS, level_name
 from src.files import replacing
+from src.imaging.dicom import SliceHeader
 from src.imaging.grey_levels import intensity_window, to_uint8
 from src.imaging.series import read_series
 
@@ -55,23 +57,28 @@ def _busiest_slice(table: pd.DataFrame) -> pd.DataFrame:
 def _draw_slice(
     axes: Axes, images: Path, points: pd.DataFrame, chosen: pd.Series
 ) -> None:
-    folder = images / str(chosen["study_id"]) / str(chosen["series_id"])
-    series = read_series(folder)
-    pixels = series.pixels(series.index_of(int(chosen["instance_number"])))
-    axes.imshow(
-        to_uint8(pixels, *intensity_window(pixels)), cmap="gray", vmin=0, vmax=255
-    )
+    show_slice(axes, images, chosen)
     axes.plot(points["x"], points["y"], "+", color="red", markersize=6)
     axes.plot(chosen["x"], chosen["y"], "o", color="red", fillstyle="none")
     for point in points.to_dict("records"):
-        axes.annotate(
-            point["level"].replace("_", "/").upper(),
-            (point["x"], point["y"]),
-            (6, 0),
-            textcoords="offset points",
-            color="yellow",
-            fontsize=6,
-            va="center",
-        )
+        label_point(axes, point["x"], point["y"], level_name(point["level"]))
     axes.set_title(chosen["series_description"], fontsize=9)
+
+
+def show_slice(axes: Axes, images: Path, point: pd.Series) -> SliceHeader:
+    """Show the whole slice that a point of the crop table is marked on."""
+    folder = images / str(point["study_id"]) / str(point["series_id"])
+    series = read_series(folder)
+    index = series.index_of(int(point["instance_number"]))
+    pixels = series.pixels(index)
+    axes.imshow(
+        to_uint8(pixels, *intensity_window(pixels)), cmap="gray", vmin=0, vmax=255
+    )
     axes.axis("off")
+    return series.headers[index]
+
+
+def label_point(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    """Write a text to the right of a point of the slice; style: Matplotlib's."""
+    usual: dict[str, Any] = {"color": "yellow", "fontsize": 6, "va": "center"}
+    axes.annotate(text, (x, y), (6, 0), textcoords="offset points", **usual | style)

@@ -1,12 +1,14 @@
 """The report's section on the severity task."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
 from src.classification.prior_comparison import prior_warnings
-from src.metrics_schema import PartialScore, SeverityEntry
+from src.competition.constants import LEVELS
+from src.metrics_schema import PartialScore, SeverityEntry, SiteLosses
 from src.reporting.html_report import HtmlReport
 from src.reporting.paper_results import LEADERBOARD
 from src.reporting.plots import OURS, PAPERS, panels
@@ -71,15 +73,22 @@ def add_severity(page: HtmlReport, metrics: SeverityEntry, figures: Path) -> Non
         "site keep the prior. The weighted prior is the best constant prediction for "
         "each condition and level of these studies; on the real data it scores 0.79."
     )
-    page.table(score_table(metrics))
-    _add_calibration(page, metrics)
-    path = figures / "severity_reliability.png"
-    draw_reliability(metrics, path)
-    page.picture(
-        path,
-        "Predicted probability of severe against the observed share, with the metric's "
-        "weights 1, 2 and 4; larger dots hold more sites",
+    page.heading("By family: the score and its terms", level=3)
+    page.paragraph(
+        "A term a family of conditions: the spinal canal, the neural foramina and the "
+        "subarticular recesses, each a log loss in which moderate grades count twice "
+        "and severe ones four times; `any_severe` is of whether any level of a study's "
+        "canal is severe. The score is the mean of the four. The prior's row is the "
+        "floor: what is no lower than it has learned nothing from the images."
     )
+    page.table(score_table(metrics))
+    page.heading("By condition and by level", level=3)
+    page.paragraph("The same weighted log loss of each condition's and level's rows:")
+    page.table(losses_table(metrics["by_condition"], "condition", metrics))
+    page.table(losses_table(metrics["by_level"], "level", metrics))
+    page.heading("Calibration", level=3)
+    _add_calibration(page, metrics)
+    page.heading("The runs, and published scores", level=3)
     page.paragraph("Each run on its own test studies:")
     page.table(runs_table(metrics))
     page.paragraph("Scores on the real hidden test set, as published by the teams:")
@@ -89,6 +98,40 @@ def add_severity(page: HtmlReport, metrics: SeverityEntry, figures: Path) -> Non
             for name, (public, private) in LEADERBOARD.items()
         ]
     )
+    page.heading("Reliability and examples", level=3)
+    path = figures / "severity_reliability.png"
+    draw_reliability(metrics, path)
+    page.picture(
+        path,
+        "Predicted probability of severe against the observed share, with the metric's "
+        "weights 1, 2 and 4; larger dots hold more sites",
+    )
+
+
+def losses_table(
+    losses: Mapping[str, SiteLosses], kind: str, metrics: SeverityEntry
+) -> Rows:
+    """Tabulate the losses by condition or level, each beside the prior's."""
+    calibrated = is_calibrated(metrics)
+    return [
+        {
+            kind: _in_words(name),
+            "rows": f"{one['rows']:,}",
+            "of the runs": one["loss"],
+            **({"calibrated": one["calibrated"]} if calibrated else {}),
+            "weighted prior": one["floor"],
+            "lower than the prior": "yes" if _best(one, calibrated) else "no",
+        }
+        for name, one in losses.items()
+    ]
+
+
+def _best(one: SiteLosses, calibrated: bool) -> bool:
+    return (one["calibrated"] if calibrated else one["loss"]) < one["floor"]
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", "/").upper() if name in LEVELS else name.replace("_", " ")
 
 
 def _add_calibration(page: HtmlReport, metrics: SeverityEntry) -> None:
@@ -121,7 +164,7 @@ def draw_reliability(metrics: SeverityEntry, path: Path) -> None:
     curves = {"uncalibrated": metrics["reliability"]["uncalibrated"]}
     if is_calibrated(metrics):
         curves["calibrated"] = metrics["reliability"]["calibrated"]
-    with panels(path, 1, 1, (4.6, 4.2)) as (axes,):
+    with panels(path, 1, 1, (4.6, 4.2), drawing=True) as (axes,):
         axes.plot([0, 1], [0, 1], color=PAPERS, lw=1)
         for name, bins in curves.items():
             colour = OURS if name == "calibrated" else UNCALIBRATED

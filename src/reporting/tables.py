@@ -9,6 +9,7 @@ from src.metrics_schema import (
     ConditionEntry,
     ConditionMetrics,
     ConditionRun,
+    PairedComparison,
 )
 from src.reporting.paper_results import PAPER_BASELINES, PAPER_RESULTS, SHARED_IMAGES
 
@@ -99,23 +100,94 @@ def _short(metrics: ConditionEntry, several: bool) -> Row:
     return {**row, "differs by": metrics["differs_by"] or EMPTY} if several else row
 
 
-def table2_full(condition: ConditionMetrics) -> Rows:
-    """Build Table 2 in percent with side accuracy, merged foramina and spread."""
-    rows = []
-    for short, metrics in zip(table2_short(condition), condition.values(), strict=True):
-        paper = PAPER_RESULTS.get(metrics["backbone"])
-        more = {
-            "side, paper": percent(paper.side if paper else None),
-            "side, ours": percent(metrics["foraminal_side"]),
-            "merged, paper": percent(paper.merged if paper else None),
-            "merged, ours": percent(metrics["foraminal_merged"]),
-            "runs": len(metrics["runs"]),
-            "mean ± sd": spread(metrics),
-            "crops": f"{metrics['n']:,}",
-            "studies": f"{metrics['studies']:,}",
-        }
-        rows.append({**short, **more})
+def table2_paired(condition: ConditionMetrics, paired: PairedComparison) -> Rows:
+    """Build Table 2 in percent, with each entry's paired difference to the best."""
+    behind = differences_to_best(paired)
+    return [
+        {**short, "behind the best": behind.get(name, "not compared")}
+        for short, name in zip(table2_short(condition), condition, strict=True)
+    ]
+
+
+def differences_to_best(paired: PairedComparison) -> dict[str, str]:
+    """Say of each compared entry how far it is behind the best of its group.
+
+    In percentage points, of accuracies.
+    """
+    found: dict[str, str] = {}
+    for group in paired["groups"]:
+        best, *_ = group["figures"]
+        found[best] = "is the best"
+        for pair in group["pairs"]:
+            if pair["first"] == best:
+                value, low, high = (
+                    _signed(-100 * number)
+                    for number in (pair["difference"], pair["high"], pair["low"])
+                )
+                shown = "shown" if pair["shown"] else "not shown"
+                found[pair["second"]] = f"{value} ({low} to {high}), {shown}"
+    return found
+
+
+def _signed(number: float) -> str:
+    """Format with a sign and one decimal; 0 is never negative."""
+    return f"{round(number, 1) + 0.0:+.1f}"
+
+
+def table2_more(condition: ConditionMetrics) -> Rows:
+    """Tabulate side accuracy, merged foramina and the spread over runs, in percent."""
+    return [_more(name, metrics) for name, metrics in condition.items()]
+
+
+def _more(name: str, metrics: ConditionEntry) -> Row:
+    paper = PAPER_RESULTS.get(metrics["backbone"])
+    return {
+        "entry": name,
+        "side, paper": percent(paper.side if paper else None),
+        "side, ours": percent(metrics["foraminal_side"]),
+        "merged, paper": percent(paper.merged if paper else None),
+        "merged, ours": percent(metrics["foraminal_merged"]),
+        "runs": len(metrics["runs"]),
+        "mean ± sd": spread(metrics),
+        "crops": f"{metrics['n']:,}",
+        "studies": f"{metrics['studies']:,}",
+    }
+
+
+EXPERIMENTS = [
+    (split, slices) for split in ("study", "row") for slices in ("neighbours", "repeat")
+]
+
+
+def two_by_two(condition: ConditionMetrics) -> Rows:
+    """Tabulate each backbone's accuracy in % by split and slices, and the paper's."""
+    rows: Rows = []
+    for backbone in dict.fromkeys(entry["backbone"] for entry in condition.values()):
+        row: Row = {"backbone": backbone}
+        for split, slices in EXPERIMENTS:
+            leaks = " (leaks)" if split == "row" else ""
+            own = [
+                percent(entry["top1"])
+                for entry in condition.values()
+                if (entry["backbone"], entry["split"], entry["slices"])
+                == (backbone, split, slices)
+            ]
+            row[f"{split} split{leaks}, {slices}"] = ", ".join(own) or EMPTY
+        paper = PAPER_RESULTS.get(backbone)
+        row["the paper (row split, repeat)"] = percent(paper.top1 if paper else None)
+        rows.append(row)
     return rows
+
+
+def missing_experiments(condition: ConditionMetrics) -> list[str]:
+    """Say which of the four experiments no run was made of, and how to make one."""
+    made = {(entry["split"], entry["slices"]) for entry in condition.values()}
+    return [
+        f"No run of the {split} split with slices {slices}: `train.py --task condition "
+        f"--split {split} --slices {slices}` makes one"
+        for split, slices in EXPERIMENTS
+        if (split, slices) not in made
+    ]
 
 
 def precision_recall_table(condition: ConditionMetrics) -> Rows:
@@ -227,14 +299,25 @@ def spread_table(condition: ConditionMetrics) -> Rows:
     ]
 
 
+def shared_settings(condition: ConditionMetrics) -> str:
+    """Name the settings that all entries were trained with."""
+    recipes = [metrics["recipe"] for metrics in condition.values()]
+    shared = [
+        f"{key.replace('_', ' ')} {_setting(value)}"
+        for key, value in recipes[0].items()
+        if value is not None and all(recipe.get(key) == value for recipe in recipes)
+    ]
+    return f"The same for all entries: {', '.join(shared) or 'none of the settings'}."
+
+
 def recipes_table(condition: ConditionMetrics) -> Rows:
-    """Tabulate how each entry was trained: the settings that any config.json has."""
-    keys = dict.fromkeys(
+    """Tabulate how each entry was trained: the settings that differ among them."""
+    recipes = [metrics["recipe"] for metrics in condition.values()]
+    keys = [
         key
-        for metrics in condition.values()
-        for key, value in metrics["recipe"].items()
-        if value is not None
-    )
+        for key in dict.fromkeys(key for recipe in recipes for key in recipe)
+        if len({str(recipe.get(key)) for recipe in recipes}) > 1
+    ]
     return [
         {
             "backbone": name,

@@ -20,6 +20,8 @@ epoch_bar     progress of an epoch on a terminal
 device        device and number format (mixed precision)
 run_folder    run folders: config, history, weights, predictions
 run_lock      one training of a run at a time
+run_cost      what a run cost: time, parameters
+run_commands  the command lines that trained runs
 jobs          the runs of one command side by side
 step_time     the time of a training step, for an estimate
 step_operations  its operations, for a GPU that is not here

@@ -1,6 +1,6 @@
 """A model at inference on its device, in mixed precision where that is faster."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -36,12 +36,26 @@ class Predictor:
     @torch.inference_mode()
     def outputs(self, images: torch.Tensor) -> torch.Tensor:
         """Return the model's float32 outputs for uint8 images, on the device."""
+        return self._run(self.model, images)
+
+    @torch.inference_mode()
+    def attention(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the shares of uint8 images in an attention model's pooling.
+
+        Their shape is that of the model's `attention`.
+        """
+        attention: Callable[[torch.Tensor], torch.Tensor] = self.model.attention  # type: ignore[assignment]
+        return self._run(attention, images)
+
+    def _run(
+        self, network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor
+    ) -> torch.Tensor:
         self.model.eval()
         scaled = self._images(images)
         with self._autocast(images):
-            outputs = self.model(scaled).float()
+            outputs = network(scaled).float()
         if self.precision is torch.float16 and not outputs.isfinite().all():
-            outputs = self.model(scaled).float()  # half precision overflowed
+            outputs = network(scaled).float()  # half precision overflowed
         return outputs
 
     @torch.inference_mode()

@@ -2,6 +2,8 @@
 
 config.json describes the model and its data; history.jsonl has a line an epoch;
 weights.safetensors the best weights; predictions.csv the test crops' probabilities.
+For prediction alone a run may be two files, NAME.json and NAME.safetensors: its config
+and its weights, as the kit's own in weights/ are.
 """
 
 import json
@@ -44,6 +46,11 @@ class Run:
     config: RunConfig
     kit_version: str | None = None
 
+    @property
+    def weights_path(self) -> Path:
+        """The file of its weights, in its folder or, of two files, beside it."""
+        return _file_of(self.folder, "weights.safetensors")
+
     def history(self) -> pd.DataFrame:
         """Read the training's history, a row an epoch; UserError if damaged."""
         return _read_epochs(self.folder / "history.jsonl")
@@ -72,7 +79,7 @@ class Run:
 
     def model(self) -> nn.Module:
         """Rebuild the trained model, on the CPU and ready to predict."""
-        path = self.folder / "weights.safetensors"
+        path = self.weights_path
         try:
             model = build_model(self.config)
             state = load_file(path)
@@ -139,7 +146,7 @@ def is_finished(runs: Path, config: RunConfig) -> bool:
 def read_run(folder: Path) -> Run:
     """Open a finished run. Raises UserError where the folder is not one."""
     try:
-        text = (folder / "config.json").read_text(encoding="utf-8")
+        text = _file_of(folder, "config.json").read_text(encoding="utf-8")
         held = json.loads(text)
         version = held.pop("kit_version", None) if isinstance(held, dict) else None
         if not isinstance(version, str | None):
@@ -180,7 +187,20 @@ def readable_runs(runs: Path, log: Callable[[str], None]) -> list[Run]:
 
 
 def _folders(runs: Path) -> list[Path]:
-    return sorted(path.parent for path in runs.glob("[!.]*/config.json"))
+    in_two_files = (
+        path.with_suffix("")
+        for path in runs.glob("[!.]*.safetensors")
+        if path.with_suffix(".json").is_file()
+    )
+    in_folders = (path.parent for path in runs.glob("[!.]*/config.json"))
+    return sorted({*in_folders, *in_two_files})
+
+
+def _file_of(folder: Path, name: str) -> Path:
+    """Return a file of a run, NAME/config.json or else NAME.json."""
+    beside = folder.with_name(folder.name + Path(name).suffix)
+    inside = folder / name
+    return beside if beside.is_file() and not inside.is_file() else inside
 
 
 def build_model(config: RunConfig, weights: str = "none") -> nn.Module:

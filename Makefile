@@ -8,12 +8,14 @@ DATA ?= data
 WEIGHTS ?= imagenet
 SUBMISSION ?= submission
 REHEARSAL ?= rehearsal
+DEMO_REAL ?= demo-real
 PYTHON_KAGGLE ?= python3.12
 KAGGLE := .venv-kaggle
 AUDIT := .venv-audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo paper submission bench bench-gpu test test-slow test-kaggle mutate trust audit rehearse lint clean
+.PHONY: help demo demo-real paper submission weights figures bench bench-gpu test test-slow \
+  test-browser test-kaggle mutate trust audit rehearse lint clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +37,9 @@ $(KAGGLE)/.ready: requirements-kaggle.txt
 demo: $(VENV)/.ready ## phantom cohort to finished report, in demo/
 	$(BIN)/python -m src.demo --folder $(DEMO) --studies $(STUDIES)
 
+demo-real: $(VENV)/.ready ## a real T2 series from a folder of DICOM files to a page, no training
+	$(BIN)/python -m src.demo_real --folder $(DEMO_REAL)
+
 submission: $(VENV)/.ready ## the whole real run on DATA, sized to this machine, in submission/
 	$(BIN)/python -m src.kaggle.full_run --data $(DATA) --folder $(SUBMISSION) \
 	  --weights $(WEIGHTS) $(if $(OWNER),--owner $(OWNER)) $(FLAGS)
@@ -49,6 +54,12 @@ paper: $(VENV)/.ready ## the paper's experiment on DATA, in full: hours, better 
 	done; done
 	$(BIN)/python evaluate.py --cache cache --runs runs --out report
 
+weights: $(VENV)/.ready ## train the canal locator in weights/ on DATA, marked real T2 series
+	$(BIN)/python -m weights.make_canal_locator --data $(DATA) --weights $(WEIGHTS) $(FLAGS)
+
+figures: demo demo-real $(VENV)/.ready-dev ## the pictures in README and docs, from both demos
+	$(BIN)/python -m docs.make_figures --demo $(DEMO) --demo-real $(DEMO_REAL)
+
 bench: $(VENV)/.ready ## speed on the demo against plain code and bounds: docs/benchmarks.md
 	test -d $(DEMO)/report || $(BIN)/python -m src.demo --folder $(DEMO) --studies $(STUDIES)
 	$(BIN)/python -m benchmarks.prep_speed --data $(DEMO)/data --write
@@ -61,13 +72,16 @@ bench-gpu: $(VENV)/.ready ## whether training keeps this GPU busy; how long Tabl
 	$(BIN)/python -m benchmarks.gpu_table2 --cache $(DEMO)/cache --out bench-gpu.json
 
 test: $(VENV)/.ready-dev ## all tests but the slow ones, with coverage
-	$(BIN)/python -m pytest -n auto -m "not slow and not trust" --cov
+	$(BIN)/python -m pytest -n auto -m "not slow and not trust and not browser" --cov
 
 test-slow: $(VENV)/.ready-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
+test-browser: $(VENV)/.ready-dev ## the pages in a headless Chromium, where one is installed
+	$(BIN)/python -m pytest -m browser
+
 test-kaggle: $(KAGGLE)/.ready ## the same with the package versions of Kaggle's image
-	$(KAGGLE)/bin/python -m pytest -n auto -m "not slow and not trust"
+	$(KAGGLE)/bin/python -m pytest -n auto -m "not slow and not trust and not browser"
 
 mutate: $(VENV)/.ready-dev ## plant small bugs and see which the tests notice: docs/mutation.md
 	$(BIN)/python tests/mutate.py --write
@@ -91,5 +105,5 @@ lint: $(VENV)/.ready-dev ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean: ## remove the demo, the rehearsal and the environments
-	rm -rf $(VENV) $(KAGGLE) $(AUDIT) $(DEMO) $(REHEARSAL)
+clean: ## remove the demos, the rehearsal and the environments
+	rm -rf $(VENV) $(KAGGLE) $(AUDIT) $(DEMO) $(DEMO_REAL) $(REHEARSAL)

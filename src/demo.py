@@ -48,7 +48,7 @@ def steps(
         "evaluate": ["evaluate.py", *inputs, "--out", report],
         "predict": [
             *("predict_submission.py", "--data", data, "--runs", runs),
-            *("--out", submission),
+            *("--out", submission, "--report", str(folder / "pages")),
         ],
         "score": [
             *("evaluate.py", "--submission", submission, "--truth", truth),
@@ -75,7 +75,8 @@ def main() -> None:
     seconds["total"] = sum(seconds.values())
     rows = [{"step": name, "seconds": f"{s:.1f}"} for name, s in seconds.items()]
     show_table("Demo timings", rows)
-    say(f"Open {args.folder / 'report' / 'report.html'}")
+    report, pages = args.folder / "report", args.folder / "pages"
+    say(f"Open {report / 'report.html'}, then {pages / 'index.html'}")
 
 
 if __name__ == "__main__":

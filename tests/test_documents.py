@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *(ROOT / "docs" / name for name in ("results.md", "log.md")),
+    *(ROOT / "docs" / name for name in ("tutorial.md", "own-dicom.md")),
+    *(ROOT / name for name in ("weights/README.md", "examples/spider/README.md")),
 ]
 
 

@@ -114,12 +114,19 @@ def previews() -> list[tuple]:
 
 
 @pytest.fixture
+def examples() -> list[tuple]:
+    """What the contact sheets and the picture of suspects were drawn from."""
+    return []
+
+
+@pytest.fixture
 def prepare(
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     pools: dict[int, Pool],
     previews: list[tuple],
+    examples: list[tuple],
 ) -> Prepare:
     """Run the script on some data and more arguments; return its output."""
 
@@ -133,6 +140,15 @@ def prepare(
     monkeypatch.setattr(input_prep, "worker_pool", start)
     page = SimpleNamespace(draw_preview=preview)
     monkeypatch.setitem(sys.modules, "src.reporting.preview", page)
+
+    def suspects(*drawn: object) -> str:
+        examples.append(drawn)
+        return "some of many"
+
+    sheets = SimpleNamespace(draw_contact_sheets=lambda *d: examples.append(d))
+    monkeypatch.setitem(sys.modules, "src.reporting.contact_sheets", sheets)
+    pictures = SimpleNamespace(draw_suspects=suspects)
+    monkeypatch.setitem(sys.modules, "src.reporting.suspect_pictures", pictures)
 
     def run(root: Path, *arguments: object) -> str:
         where = ("--data", root, "--cache", cache)
@@ -191,6 +207,17 @@ def test_crops_overviews_and_preview_show_the_training_images(
     [(held, folder, path)] = previews
     assert (held.path, folder) == (cache, data / "train_images")
     assert path == cache / "preview.png"
+
+
+def test_contact_sheets_and_suspects_are_drawn_beside_the_crops(
+    data: Path, cache: Path, prepare: Prepare, examples: list[tuple]
+) -> None:
+    output = prepare(data, *SMALL, "--no-overviews")
+    [(held, folder), (again, images, path)] = examples
+    assert held.path == again.path == folder == cache
+    assert (images, path) == (data / "train_images", cache / "suspects.png")
+    assert f"Drew {cache / 'contact_sheet_*.png'}: crops by condition" in output
+    assert f"Drew {path}: some of many" in output
 
 
 @pytest.mark.parametrize(

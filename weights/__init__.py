@@ -1,0 +1,1 @@
+"""Trained weights that come with the kit, and how each was made."""

@@ -20,7 +20,12 @@ MARKS = (MARK, DATE, UID_ROOT)
 
 
 def plant(dataset: Dataset) -> Dataset:
-    """Fill every text tag of the standard, private and nested ones, and the meta."""
+    """Fill every text tag of the standard, private and nested ones, and the meta.
+
+    Behind its mark a SeriesDescription keeps its words: some series have nothing else
+    that tells their type.
+    """
+    words = dataset.get("SeriesDescription", "")
     for tag, (vr, _, _, retired, keyword) in DicomDictionary.items():
         if not keyword or retired or keyword in READ or tag >> 16 in (0, 2, 4, 0x5600):
             continue
@@ -32,6 +37,7 @@ def plant(dataset: Dataset) -> Dataset:
         elif vr == "UI":
             held = dataset.get(keyword)
             dataset.add_new(tag, vr, f"{UID_ROOT}.{held or tag}"[:64])
+    dataset.SeriesDescription = f"{MARK} {words}"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", f"{MARK}TYPE"]
     dataset.SpecificCharacterSet = "ISO_IR 192"
     block = dataset.private_block(0x0009, f"{MARK}CREATOR", create=True)

@@ -35,16 +35,14 @@ SPLITS = ("train", "test")
 
 
 @pytest.fixture(scope="module")
-def folder(
-    phantom: Path, types: dict[int, str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def folder(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The phantom's test study and a training study scattered, with names planted."""
     root = tmp_path_factory.mktemp("source")
     chosen = tmp_path_factory.mktemp("chosen")
     training = sorted((phantom / "train_images").iterdir())[0]
     for study in [training, *(phantom / "test_images").iterdir()]:
         (chosen / study.name).symlink_to(study)
-    found = scatter(chosen, types, root)
+    found = scatter(chosen, root)
     pd.DataFrame(found.items(), columns=["file", "origin"]).to_csv(
         chosen / "origin.csv", index=False
     )

@@ -252,6 +252,18 @@ def test_a_prior_page_says_why(folder: Path) -> None:
     )[0].count(" is-prior") + page.split("<script>")[1].count(" is-prior")
 
 
+def test_what_is_not_graded_has_no_grade(folder: Path) -> None:
+    found = predicted(folder, *IDS)
+    thirds = found.findings.assign(normal_mild=1 / 3, moderate=1 / 3, severe=1 / 3)
+    shares = found.findings.assign(normal_mild=0.8, moderate=0.15, severe=0.05)
+    for rows, words in ((thirds, "one third each"), (shares, "how often each grade")):
+        rows = rows.assign(source="prior", reason="not read")
+        page = page_of(replace(found, findings=rows))
+        grades = re.findall(r'data-key="[^"]+"><b>([^<]+)</b>', page)
+        assert grades == ["Not graded"] * 25
+        assert words in page
+
+
 def test_a_projected_site_is_ringed_otherwise_and_said(folder: Path) -> None:
     page = page_of(predicted(folder, *IDS, source="projected"))
     article = page.split(f'id="site-{CANAL[1]}-{CANAL[0]}"')[1].split("</article>")[0]

@@ -165,7 +165,9 @@ def learned_types(config: RunConfig) -> frozenset[str]:
 
     Of a run without the canal, whose rows tell no offset, all types.
     """
-    conditions = {condition for condition, _ in read_canal_offsets(config.canal_offsets)}
+    conditions = {
+        condition for condition, _ in read_canal_offsets(config.canal_offsets)
+    }
     types = frozenset(SERIES_OF[FAMILY_OF[condition]] for condition in conditions)
     return types or frozenset(SERIES_DESCRIPTIONS)
 

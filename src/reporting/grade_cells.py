@@ -37,6 +37,7 @@ SHORT = dict(
     )
 )
 GRADES = ("Normal/mild", "Moderate", "Severe")
+NOT_GRADED = "Not graded"
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,13 @@ class GradeCell:
 
     @property
     def grade_name(self) -> str:
-        """The grade in words."""
-        return GRADES[self.grade]
+        """The grade in words; of the prior none, since nothing was looked at."""
+        return NOT_GRADED if self.is_prior else GRADES[self.grade]
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether no grade is likelier than another."""
+        return bool(np.ptp(self.probabilities) < 1e-6)
 
     @property
     def level_name(self) -> str:

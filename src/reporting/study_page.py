@@ -243,10 +243,11 @@ def prior_words(cells: list[list[GradeCell]]) -> str:
     which = "All 25 grades are" if count == 25 else f"{count} of 25 grades are"
     if count == 1:
         which = "1 of 25 grades is"
-    return (
-        f"{which} the prior: how often each grade occurs there, whatever the pictures "
-        "of this study show."
-    )
+    if all(cell.is_uniform for row in cells for cell in row if cell.is_prior):
+        what = "one third each, as the runs had no graded studies to count"
+    else:
+        what = "how often each grade occurs there"
+    return f"{which} the prior: {what}, whatever the pictures of this study show."
 
 
 def attention_words(attention: Mapping[Target, SiteAttention] | None) -> str:

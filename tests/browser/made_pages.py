@@ -1,12 +1,13 @@
 """Pages made by the kit's own code of small synthetic inputs."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from dicom_files import AXIAL, SAGITTAL, plane, write_series
 from fake_classifiers import Fixed, fixed
-from fake_condition_runs import description, predicted, write_cache, write_run
+from fake_condition_runs import KEY, description, predicted, write_cache, write_run
 from synthetic_study import OFFSETS, STEPS
 
 from evaluate import report_runs
@@ -19,6 +20,8 @@ from src.competition.constants import (
     SAGITTAL_T1,
     SAGITTAL_T2,
     SERIES_OF,
+    SEVERITIES,
+    SPINAL,
 )
 from src.competition.folds import row_splits
 from src.competition.prior import uniform
@@ -36,7 +39,10 @@ SIDE_MM = {"left": 8.0, "right": -8.0}
 
 
 def make_report(folder: Path) -> Path:
-    """Make the report of condition runs of two backbones and both splits."""
+    """Make the report of condition runs of two backbones and both splits, and grades.
+
+    The severity run calls every site moderate, with a probability of .8.
+    """
     studies = 12
     table = write_cache(folder / "cache", studies)
     by_study = predicted(table[table["study_id"] > studies - 2])
@@ -44,6 +50,14 @@ def make_report(folder: Path) -> Path:
     for backbone in ("vgg16", "resnet10t"):
         write_run(folder / "runs", description(backbone=backbone), by_study)
     write_run(folder / "runs", description(split="row", slices="repeat"), by_row)
+    where = ["crop", "study_id", "series_id", "instance_number", "condition", "level"]
+    graded = table.loc[table["study_id"] > studies - 2, where].assign(
+        truth=1, predicted=1, p_normal_mild=0.1, p_moderate=0.8, p_severe=0.1
+    )
+    config = description(
+        task="severity", cache_fingerprint=KEY, labels=list(SEVERITIES)
+    )
+    write_run(folder / "runs", config, graded)
     report_runs(folder / "cache", folder / "runs", folder / "report")
     return folder / "report" / "report.html"
 
@@ -69,6 +83,18 @@ def make_studies(folder: Path) -> Path:
     return folder / "pages"
 
 
+def make_lone_study(folder: Path) -> Path:
+    """Make the page of a study with a sagittal T2 alone and no model that grades."""
+    pages = StudyPages(folder / "lone", [MILD])
+    study = _study(folder / "lone-images", MILD, [SAGITTAL_T2])
+    canals = {at: site for at, site in _sites().items() if at[0] == SPINAL}
+    findings = prior_findings([MILD], uniform(), "not read yet")
+    predicted_one = _pipeline().grade(study, canals, findings)
+    pages.add(predicted_one)
+    pages.finish(predicted_one.findings.assign(review=0))
+    return folder / "lone" / f"{MILD}.html"
+
+
 # 9 sagittal slices from x = -16 mm on, 15 axial ones from z = 28 mm down.
 def _planes(description: str) -> list[SliceGeometry]:
     if description == AXIAL_T2:
@@ -79,13 +105,14 @@ def _planes(description: str) -> list[SliceGeometry]:
 NUMBERS = {SAGITTAL_T1: 1, SAGITTAL_T2: 2, AXIAL_T2: 3}  # the series' ids
 
 
-def _study(images: Path, study_id: int) -> Study:
-    for name, series_id in NUMBERS.items():
+def _study(images: Path, study_id: int, names: Iterable[str] = NUMBERS) -> Study:
+    for name in names:
+        series_id = NUMBERS[name]
         planes = _planes(name)
         random = np.random.default_rng(series_id + study_id)
         volume = random.integers(0, 900, (len(planes), 80, 64), "u2")
         write_series(images / str(study_id) / str(series_id), volume, planes)
-    rows = [(series_id, name) for name, series_id in NUMBERS.items()]
+    rows = [(NUMBERS[name], name) for name in names]
     columns = ["series_id", "series_description"]
     return read_study(images / str(study_id), pd.DataFrame(rows, columns=columns))
 
@@ -110,11 +137,12 @@ def _sites() -> Sites:
 
 
 def _pipeline(*probabilities: float) -> StudyPipeline:
+    """Make a pipeline that grades all alike; without probabilities it does not grade."""
     return StudyPipeline(
         locators=[],
         canal_offsets=read_canal_offsets(OFFSETS),
         level_spacing=read_level_spacing(STEPS),
-        severity_models=[fixed(Fixed(*probabilities))],
+        severity_models=[fixed(Fixed(*probabilities))] if probabilities else [],
         condition_models=[],
         calibration=IDENTITY,
         with_views=True,

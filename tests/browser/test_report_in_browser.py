@@ -58,7 +58,7 @@ def test_a_matrix_shows_counts_or_shares(report: Path, open_page: Open) -> None:
 
 def test_the_report_can_be_read_without_scripts(report: Path, open_page: Open) -> None:
     page = open_page(report, script=False)
-    for text in ("Contents", "Table 2", "vgg16"):
+    for text in ("Contents", "Table 2", "vgg16", "Severity"):
         assert page.get_by_text(text).first.is_visible(), text
     assert page.locator("table").first.is_visible()
     page.locator("label[for=matrix-shares]").click()

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from conftest import Open
 from looks import EVERY_LOOK, assert_sound, cut_tables
-from made_pages import MILD, PRIOR, SEVERE, STUDIES, make_studies
+from made_pages import (
+    MILD,
+    PRIOR,
+    SEVERE,
+    STUDIES,
+    make_lone_study,
+    make_studies,
+)
 
 pytestmark = pytest.mark.browser
 CANAL = "l4_l5-spinal_canal_stenosis"
@@ -29,6 +36,23 @@ def test_a_page_is_sound(
     assert page.get_by_text("Not for clinical use").first.is_visible()
 
 
+@EVERY_LOOK
+def test_a_lone_study_without_grades_is_sound(
+    tmp_path: Path, open_page: Open, width: int, scheme: str
+) -> None:
+    """Its canals are shown, its other sites are without a picture, and all is prior."""
+    path = make_lone_study(tmp_path)
+    page = open_page(path, width, scheme, anchor=f"#site-{CANAL}")
+    assert_sound(page, scheme)
+    assert page.locator("article.site:visible svg.crop").count() == 1
+    page.locator(".cell[data-key=l4_l5-left_subarticular_stenosis]").click()
+    assert page.locator("article.site:visible svg.crop").count() == 0
+    assert page.locator("nav.turn a[rel=next], nav.turn a[rel=prev]").count() == 0
+    address = page.url
+    page.keyboard.press("n")
+    assert page.url == address
+
+
 def chosen(page: Any) -> str:
     """The key of the chosen cell, whose site alone is shown."""
     key = page.locator("table.grades .cell[aria-current=true]").get_attribute(
@@ -40,6 +64,7 @@ def chosen(page: Any) -> str:
 
 
 def test_arrow_keys_go_from_cell_to_cell(pages: Path, open_page: Open) -> None:
+    """A row's end is an end: the keys do not go on in the next row."""
     page = open_page(pages / f"{MILD}.html")
     cells = page.locator("table.grades .cell")
     assert cells.count() == 25
@@ -50,10 +75,14 @@ def test_arrow_keys_go_from_cell_to_cell(pages: Path, open_page: Open) -> None:
         ("ArrowDown", 12),
         ("ArrowLeft", 11),
         ("ArrowUp", 6),
-        ("ArrowUp", 1),
+        ("ArrowLeft", 5),
+        ("ArrowLeft", 5),
+        ("ArrowUp", 0),
+        ("ArrowRight", 1),
         ("ArrowUp", 1),
         ("ArrowLeft", 0),
         ("ArrowLeft", 0),
+        *(("ArrowRight", number) for number in (1, 2, 3, 4, 4)),
     ):
         page.keyboard.press(press)
         assert chosen(page) == keys[number]

@@ -166,7 +166,7 @@ def test_a_killed_import_resumes_to_the_same_test_set(
     images, rows = place.data / "test_images", place.data / TEST_SERIES_FILE
     listed = pd.read_csv(rows)
     types = dict(zip(listed["series_id"], listed["series_description"], strict=True))
-    scatter(images, types, tmp_path / "source")
+    scatter(images, tmp_path / "source", types)
 
     def imported(data: Path) -> Words:
         source = ("--import", tmp_path / "source", "--data", data)

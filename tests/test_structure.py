@@ -135,7 +135,10 @@ def test_the_map_lists_every_script_and_folder_and_nothing_else() -> None:
         for p in (ROOT / "src").iterdir()
         if (p / "__init__.py").is_file()
     ]
-    others = ("benchmarks/", "configs/", "docs/", "kernels/", "src/", "tests/")
+    others = (
+        *("benchmarks/", "configs/", "docs/", "examples/", "kernels/", "src/"),
+        *("tests/", "weights/"),
+    )
     assert sorted(map_lines()) == sorted([*SCRIPTS, *others, *rooms])
 
 

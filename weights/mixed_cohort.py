@@ -108,7 +108,7 @@ def mixture_folds(people: list[Person], unseen: int) -> pd.DataFrame:
 def _series_of(series: pd.DataFrame) -> Iterator[tuple[int, int]]:
     chosen = series[series["series_description"] == SAGITTAL_T2]
     chosen = chosen.drop_duplicates("study_id")[["study_id", "series_id"]]
-    yield from chosen.astype(int).to_numpy().tolist()
+    yield from map(tuple, chosen.astype(int).to_numpy().tolist())
 
 
 def _copy(folder: Path, images: Path) -> None:

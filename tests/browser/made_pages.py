@@ -137,7 +137,7 @@ def _sites() -> Sites:
 
 
 def _pipeline(*probabilities: float) -> StudyPipeline:
-    """Make a pipeline that grades all alike; without probabilities it does not grade."""
+    """Make a pipeline that grades all alike, or none without probabilities."""
     return StudyPipeline(
         locators=[],
         canal_offsets=read_canal_offsets(OFFSETS),

@@ -19,6 +19,7 @@ from src.competition.constants import (
     LEVELS,
     SERIES_DESCRIPTIONS,
     SEVERITIES,
+    level_name,
 )
 from src.competition.tables import image_folder, read_test_series
 from src.errors import UserError
@@ -182,7 +183,7 @@ def _mark(axes: Axes, sites: pd.DataFrame) -> None:
         colour, x, y = COLOURS[likeliest(site)], site["x"], site["y"]
         axes.plot(x, y, "o", ms=9, mew=1.8, color=colour, fillstyle="none")
         axes.annotate(
-            site["level"].replace("_", "/").upper(),
+            level_name(site["level"]),
             (x, y),
             (7, 0),
             textcoords="offset points",
@@ -208,7 +209,7 @@ def _draw_grid(axes: Axes, sites: pd.DataFrame) -> None:
         ink = "#333333" if prior or depth < 0.6 or name == "moderate" else "white"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
     axes.imshow(grid, aspect="auto")
-    names = [level.replace("_", "/").upper() for level in LEVELS]
+    names = [level_name(level) for level in LEVELS]
     axes.set_xticks(range(len(LEVELS)), names, fontsize=8)
     names = [name.replace("_", " ") for name in CONDITIONS]
     axes.set_yticks(range(len(CONDITIONS)), names, fontsize=8)

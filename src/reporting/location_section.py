@@ -9,7 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from src.cache.overview_cache import OverviewCache
-from src.competition.constants import SERIES_DESCRIPTIONS
+from src.competition.constants import (
+    SERIES_DESCRIPTIONS,
+    level_name,
+)
 from src.imaging.overview import Overview
 from src.localization.location_metrics import ComparedSite, compared_sites
 from src.metrics_schema import LocationMetrics
@@ -150,7 +153,7 @@ def _draw_slice(
             axes.plot(x, y, "o", color=LEAKY, fillstyle="none", ms=9, mew=1.6)
             _draw_cross(axes, site, index, overview)
     error = "missed" if worst.error_mm is None else f"{worst.error_mm:.1f} mm"
-    level = worst.level.replace("_", "/").upper()
+    level = level_name(worst.level)
     axes.set_title(f"{worst.series_description}, {level}: {error}", fontsize=8)
 
 

@@ -18,7 +18,10 @@ from matplotlib.image import AxesImage
 from matplotlib.typing import ColorType
 
 from src.cache.mapped_array import MappedArray
-from src.competition.constants import CONDITIONS
+from src.competition.constants import (
+    CONDITIONS,
+    level_name,
+)
 from src.files import replacing
 from src.metrics_schema import Baseline, Baselines, ConditionEntry, ConditionMetrics
 from src.reporting.paper_results import PAIRS, PAPER_RESULTS
@@ -119,7 +122,7 @@ def plot_crop_samples(
             pixels = crops[row["crop"], middle - reach : middle + reach + 1]
             for panel, image in zip(axes[column::count], pixels, strict=True):
                 _show(panel, image)
-            level = row["level"].replace("_", "/").upper()
+            level = level_name(row["level"])
             short = SHORT[name].replace("\n", " ")
             axes[column].set_title(f"{short}\n{level}", fontsize=9)
         for panel, name in zip(axes[::count], names, strict=True):

@@ -7,7 +7,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from src.classification.prior_comparison import prior_warnings
-from src.competition.constants import LEVELS
+from src.competition.constants import (
+    LEVELS,
+    level_name,
+)
 from src.metrics_schema import PartialScore, SeverityEntry, SiteLosses
 from src.reporting.html_report import HtmlReport
 from src.reporting.paper_results import LEADERBOARD
@@ -131,7 +134,7 @@ def _best(one: SiteLosses, calibrated: bool) -> bool:
 
 
 def _in_words(name: str) -> str:
-    return name.replace("_", "/").upper() if name in LEVELS else name.replace("_", " ")
+    return level_name(name) if name in LEVELS else name.replace("_", " ")
 
 
 def _add_calibration(page: HtmlReport, metrics: SeverityEntry) -> None:

@@ -26,6 +26,7 @@ from src.competition.constants import (
     SERIES_DESCRIPTIONS,
     SEVERITIES,
     SEVERITY_WEIGHTS,
+    level_name,
 )
 from src.competition.tables import SITE
 from src.files import replacing
@@ -149,7 +150,7 @@ def _pixels(cache: CropCache, crop: int | None) -> np.ndarray | None:
 def _title(row: Mapping[Any, Any]) -> str:
     """Describe a site: where it is, its label, the grade's probabilities and loss."""
     condition = row["condition"].replace("_", " ").capitalize()
-    level = row["level"].replace("_", "/").upper()
+    level = level_name(row["level"])
     grades = ", ".join(f"{_words(name)} {row[name]:.2f}" for name in SEVERITIES)
     return (
         f"{condition} {level}, study {row['study_id']}. "

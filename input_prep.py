@@ -74,6 +74,11 @@ from src.phantom.cohort import phantom_recipe, truth_folder, write_cohort
 from src.workers import cluster_workers, worker_pool
 
 MAX_SERIES_SHOWN = 100
+# What an import, which takes all and cuts nothing, has no use for.
+CROP_FLAGS = (
+    *("cache", "limit", "leave_out", "sites", "views", "no_overviews"),
+    *("crop_px", "crop_slices", "field_mm", "native_px"),
+)
 
 
 def parse() -> argparse.Namespace:
@@ -131,6 +136,12 @@ def parse() -> argparse.Namespace:
         parser.error("--import goes without --check, --phantom and --download")
     if args.import_folder and args.scheduler:
         parser.error("--import reads with this machine's --workers, not --scheduler")
+    given = [
+        name for name in CROP_FLAGS if getattr(args, name) != parser.get_default(name)
+    ]
+    if args.import_folder and given:
+        flag = given[0].replace("_", "-")
+        parser.error(f"--import takes all of its folder and cuts no crops: no --{flag}")
     if not args.check and not args.import_folder and args.cache is None:
         parser.error("the following arguments are required: --cache")
     if args.phantom_variants and not args.phantom:

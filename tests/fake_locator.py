@@ -1,9 +1,10 @@
-"""A locator with given heatmaps: slices are numbered."""
+"""Locators without training: of given heatmaps, or of what the pixels are alone."""
 
 from functools import cached_property
 
 import numpy as np
 import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
 from src.competition.constants import SERIES_DESCRIPTIONS, TARGETS
 from src.imaging.overview import Overview
@@ -40,3 +41,17 @@ class Shower:
         """Score slices [n, 3, px, px] by the numbers in their middle channel."""
         numbers = images[:, 1, 0, :2].tolist()
         return torch.stack([self.scores[kind][index] for kind, index in numbers])
+
+
+class Bright:
+    """A locator whose scores follow from the pixels: bright spots, by a random map."""
+
+    def __init__(self, cells: int = 56) -> None:
+        """Draw a map [targets, cells, cells], the same in every run."""
+        drawn = np.random.default_rng(0).random((len(TARGETS), cells, cells))
+        self.map = torch.from_numpy(drawn.astype(np.float32))
+
+    def outputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Score slices [n, 3, px, px] by the brightness of their middle channel."""
+        middle = images[:, 1:2].float() / 255
+        return 30 * adaptive_avg_pool2d(middle, self.map.shape[-2:]) * self.map

@@ -1,26 +1,40 @@
 """Any folder of DICOM files becomes a test set that is read as the source would be."""
 
+import base64
 import os
+import re
 import shutil
 import sys
 from collections.abc import Hashable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
+from fake_classifiers import ByPixels, fixed
+from fake_locator import Bright
 from planted import MARKS, plant
 from pydicom import dcmread
 from scattered import scatter
+from synthetic_study import OFFSETS, STEPS
 
 import input_prep
+import predict_submission
 from src.cache.data_check import check_download
 from src.cache.import_folder import ImportResult, import_folder
+from src.classification.calibration import IDENTITY
+from src.competition.constants import CONDITIONS
+from src.competition.prior import uniform
 from src.competition.tables import read_test_series
 from src.errors import UserError
 from src.imaging.dicom import read_header, read_pixels
 from src.imaging.overview import SLICE_COLUMNS, Overview
+from src.inference.findings import prior_findings
+from src.inference.pipeline import StudyPipeline
+from src.inference.predict_studies import OutputFiles, predict_all_studies
 from src.inference.study import read_study
+from src.localization.spine_prior import read_canal_offsets, read_level_spacing
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +149,60 @@ def test_a_study_is_read_as_in_the_layout_of_the_competition(
         )
 
 
+WIDE_MM = 300.0  # deviation of a site, so that a random peak is believed
+WEIGHTS = Path(__file__).parents[1] / "weights"
+PICTURE = re.compile(rb"base64,([A-Za-z0-9+/=]+)")
 PLACE = list(SLICE_COLUMNS[9:12])  # of the first pixel
 
 
 def hashes(view: Overview) -> list[int]:
     """Hash the images of an overview."""
     return [hash(view.images[i].tobytes()) for i in range(len(view))]
+
+
+def test_a_study_is_predicted_as_in_the_layout_of_the_competition(
+    folder: Path, imported: tuple[Path, ImportResult], phantom: Path, tmp_path: Path
+) -> None:
+    data, result = imported
+    tables = [pd.read_csv(phantom / f"{s}_series_descriptions.csv") for s in SPLITS]
+    theirs = predicted(folder / "origin", pd.concat(tables), tmp_path / "theirs")
+    ours = predicted(data / "test_images", read_test_series(data), tmp_path / "ours")
+    assert (theirs["source"] != "prior").mean() > 0.8
+    assert theirs["severe"].nunique() > 20
+    rows = result.files.merge(origins(folder), on="file")
+    parts = rows["origin"].map(lambda path: Path(path).parts[-3:])
+    rows["study"], rows["series"] = (parts.str[n].astype(int) for n in (0, 1))
+    rows["number"] = parts.str[2].str.removesuffix(".dcm").astype(int)
+    study_of = rows.drop_duplicates("study_id").set_index("study_id")["study"]
+    ours["study_id"] = ours["study_id"].map(study_of)
+    place = ours[["series_id", "instance_number"]].merge(
+        rows[["series_id", "instance_number", "series", "number"]], "left"
+    )
+    ours["series_id"], ours["instance_number"] = place["series"], place["number"]
+    key = ["study_id", "condition", "level"]
+    pd.testing.assert_frame_equal(
+        ours.astype(theirs.dtypes).sort_values(key, ignore_index=True),
+        theirs.sort_values(key, ignore_index=True),
+    )
+
+
+def predicted(images: Path, listed: pd.DataFrame, out: Path) -> pd.DataFrame:
+    """Predict the listed studies that are there, by networks without training."""
+    studies = sorted(int(path.name) for path in images.iterdir() if path.is_dir())
+    offsets = [{**row, "sd_mm": [WIDE_MM] * 3} for row in OFFSETS]
+    spacing = [{**row, "sd_mm": WIDE_MM} for row in STEPS]
+    pipeline = StudyPipeline(
+        locators=[Bright()],
+        canal_offsets=read_canal_offsets(offsets),
+        level_spacing=read_level_spacing(spacing),
+        severity_models=[fixed(ByPixels())],
+        condition_models=[fixed(ByPixels(len(CONDITIONS)), "condition")],
+        calibration=IDENTITY,
+    )
+    prior = prior_findings(studies, uniform(), "not read yet")
+    outputs = OutputFiles(out / "submission.csv", out / "findings.csv")
+    outputs.write(prior)
+    return predict_all_studies(prior, images, listed, pipeline, outputs, np.inf)
 
 
 def test_nothing_of_the_source_is_written_or_shown(
@@ -160,16 +222,43 @@ def test_nothing_of_the_source_is_written_or_shown(
     table = pd.read_csv(data / "import.csv")
     assert table["file"].str.contains(MARKS[0]).any()
     files["data/import.csv"] = table.drop(columns="file").to_csv().encode()
+    require_no_marks(files)
+
+
+def require_no_marks(files: Mapping[str, bytes]) -> None:
+    """Demand that no planted text is in files, nor in pictures in them."""
     for name, content in files.items():
+        pictures = [base64.b64decode(found) for found in PICTURE.findall(content)]
+        text = PICTURE.sub(b"", content)
         for mark in MARKS:
-            assert mark.encode() not in content, (name, mark)
-            assert mark.lower().encode() not in content.lower(), (name, mark)
+            assert mark.lower().encode() not in text.lower(), (name, mark)
+            assert not any(mark.encode() in part for part in pictures), (name, mark)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
-    """Run the script."""
-    monkeypatch.setattr(sys, "argv", ["input_prep.py", *map(str, words)])
-    input_prep.main()
+def run(
+    monkeypatch: pytest.MonkeyPatch, *words: object, script: ModuleType = input_prep
+) -> None:
+    """Run a script."""
+    monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, words)])
+    script.main()
+
+
+@pytest.mark.slow
+def test_no_page_or_finding_of_a_prediction_tells_of_the_source(
+    imported: tuple[Path, ImportResult],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    flags = ("--data", imported[0], "--runs", WEIGHTS, "--report", tmp_path / "pages")
+    out = ("--out", tmp_path / "submission.csv")
+    run(monkeypatch, *flags, *out, script=predict_submission)
+    printed = capfd.readouterr()
+    shown = (printed.out + printed.err).replace(str(tmp_path), "").encode()
+    files = contents(tmp_path)
+    assert {"submission.csv", "findings.csv", "pages/index.html"} < files.keys()
+    assert sum(b"base64," in content for content in files.values()) == 2  # of studies
+    require_no_marks({**files, "the screen": shown})
 
 
 def test_an_import_is_resumed_and_written_once(

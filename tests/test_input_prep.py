@@ -569,6 +569,10 @@ def test_pixels_are_decoded_only_if_asked_for(
         (("--cache", "x", "--pixels"), "--pixels goes with --check"),
         (("--check", "--limit", "3"), "no --limit"),
         (("--check", "--leave-out", "known"), "no --leave-out"),
+        (("--import", "x", "--limit", "3"), "cuts no crops: no --limit"),
+        (("--import", "x", "--crop-px", "64"), "cuts no crops: no --crop-px"),
+        (("--import", "x", "--native-px"), "cuts no crops: no --native-px"),
+        (("--import", "x", "--cache", "c"), "cuts no crops: no --cache"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(

@@ -46,7 +46,7 @@ def test_the_kit_holds_code_and_weights_alone(runs: Path, tmp_path: Path) -> Non
         "runs/condition-tiny/weights.safetensors",
     }
     assert {Path(name).suffix for name in held} <= {
-        *(".py", ".jinja", ".css", ".json", ".safetensors", ".txt", ".toml", "")
+        *(".py", ".jinja", ".css", ".js", ".json", ".safetensors", ".txt", ".toml", "")
     }
     assert not any(name.startswith(("tests/", ".git", "kernels/")) for name in held)
 

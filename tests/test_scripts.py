@@ -278,7 +278,8 @@ def test_the_report_tells_all_three_tasks(kit: Path, reading: Path) -> None:
     metrics = json.loads((out / "metrics.json").read_text())
     tasks = {"condition", "severity", "location", "location_together"}
     pairs = {"condition_paired", "severity_paired"}
-    assert set(metrics) == {*tasks, *pairs, "kit_version"}
+    of_report = {"phantom", "cost", "location_runs", "kit_version"}
+    assert set(metrics) == {*tasks, *pairs, *of_report}
     assert metrics["location_together"] == {}  # there is one run of that fold
     parts = {"score", "floor", "spinal", "foraminal", "subarticular", "any_severe"}
     assert parts <= set(metrics["severity"])

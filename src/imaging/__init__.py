@@ -8,6 +8,7 @@ dicom_folder  the slices that any folder of files holds, by their headers
 mr_frames     the frames of an enhanced file, each with tags of its own
 source_series a folder's slices sorted into series to be read as one
 clean_slice   a slice written anew: the stated tags and no other
+clean_stream  a compressed image without the texts beside its pixels
 decoding      stored values of every transfer syntax
 codestream    what a compressed image says of itself
 jpeg_lossless JPEG Lossless, decoded here

@@ -4,18 +4,21 @@ What is kept is a number, or a word of a closed list; no text, date, UID or priv
 of the source is copied.
 """
 
+import struct
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
 from src.files import replacing
-from src.imaging.decoding import stored_values
+from src.imaging.clean_stream import without_texts
+from src.imaging.decoding import only_image, stored_values
 from src.imaging.dicom_errors import RAISED_ON_DAMAGE, DicomError, translate_errors
 from src.imaging.dicom_folder import TAGS, texts
 from src.imaging.dicom_tags import (
@@ -50,6 +53,10 @@ KEPT_IMAGE_TYPES = (
     *("M_SE", "M_IR", "M_FFE", "FFE", "SE", "IR", "MAGNITUDE", "NORM", "DIS2D"),
     *("WATER", "FAT", "IN_PHASE", "OPP_PHASE", "OUT_PHASE", "W", "F", "IP", "OP"),
 )
+UNCLEAN = (
+    "holds a compressed image that is cut short, damaged or of an unknown kind, so "
+    "texts in it could not be removed; download it again or decompress it"
+)
 ROOT_UID = "1.2.826.0.1.3680043.10.1475"  # of imports: no scanner's and no phantom's
 READ_TAGS = [*TAGS, *PADDING_TAGS, "PixelData"]
 
@@ -60,7 +67,8 @@ def write_clean_slice(
     """Write a slice as `<study_id>/<series_id>/<instance number>.dcm`.
 
     frame: of an enhanced file, from 1, whose pixels are stored uncompressed; else 0,
-    and compressed pixels keep their bytes. Raises DicomError of the source.
+    and compressed pixels stay as they are, without the texts beside them. Raises
+    DicomError of the source.
     """
     with translate_errors(source):
         flat, whole = _flat(source, frame)
@@ -150,7 +158,7 @@ def _set_pixels(
     syntax = whole.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated and not frame:
         clean.file_meta.TransferSyntaxUID = syntax
-        clean.PixelData = whole.PixelData
+        clean.PixelData = encapsulate([_clean_stream(whole, syntax, source)])
         clean["PixelData"].is_undefined_length = True
         clean["PixelData"].VR = "OB"
         return
@@ -162,6 +170,15 @@ def _set_pixels(
     data = values.astype(values.dtype.newbyteorder("<")).tobytes()
     clean.PixelData = data + b"\0" * (len(data) % 2)
     clean["PixelData"].VR = "OB" if clean.BitsAllocated == 8 else "OW"
+
+
+def _clean_stream(whole: Dataset, syntax: UID, source: Path) -> bytes:
+    """Return the compressed image without texts; refuse one that may hold some."""
+    stream = only_image(whole, syntax, source)
+    try:
+        return without_texts(stream, syntax)
+    except (ValueError, struct.error):
+        raise DicomError(source, UNCLEAN) from None
 
 
 def _keep_padding(clean: Dataset, flat: Dataset) -> None:

@@ -46,14 +46,22 @@ def segments(stream: bytes) -> Iterator[tuple[int, bytes, int]]:
 
     Raises ValueError or struct.error where the stream is damaged.
     """
-    place = len(START_OF_JPEG)
-    marker = 0
+    place, marker = len(START_OF_JPEG), 0
     while marker != SCAN_MARKER:
-        while stream[place : place + 2] == b"\xff\xff":
-            place += 1  # bytes may fill the room before a marker
-        first, marker, length = struct.unpack_from(">BBH", stream, place)
-        end = place + 2 + length
-        if first != 0xFF or length < 2 or end > len(stream):
-            raise ValueError("no segment")
-        yield marker, stream[place + 4 : end], end
+        marker, start, end = next_segment(stream, place)
+        yield marker, stream[start + 4 : end], end
         place = end
+
+
+def next_segment(stream: bytes, place: int) -> tuple[int, int, int]:
+    """Return the marker of the segment at a place, and where it starts and ends.
+
+    Raises ValueError or struct.error where there is none.
+    """
+    while stream[place : place + 2] == b"\xff\xff":
+        place += 1  # bytes may fill the room before a marker
+    first, marker, length = struct.unpack_from(">BBH", stream, place)
+    end = place + 2 + length
+    if first != 0xFF or length < 2 or end > len(stream):
+        raise ValueError("no segment")
+    return marker, place, end

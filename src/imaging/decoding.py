@@ -50,7 +50,7 @@ def stored_values(dataset: Dataset, path: Path) -> np.ndarray:
     try:
         if not syntax.is_encapsulated:
             return _stored_bits(_native(dataset), dataset)
-        stream = _only_image(dataset, syntax, path)
+        stream = only_image(dataset, syntax, path)
         if syntax == RLELossless:
             return _stored_bits(_decoded_runs(dataset), dataset)
         _require_agreement(frame_header(stream), dataset, path)
@@ -101,8 +101,8 @@ def _decoded_runs(dataset: Dataset) -> np.ndarray:
     return words
 
 
-def _only_image(dataset: Dataset, syntax: UID, path: Path) -> bytes:
-    """Join the fragments of a compressed image; refuse a second image."""
+def only_image(dataset: Dataset, syntax: UID, path: Path) -> bytes:
+    """Join the fragments of a compressed image; DicomError if there is a second."""
     data = BytesIO(dataset.PixelData)
     parse_basic_offsets(data)
     fragments = list(generate_fragments(data))

@@ -276,3 +276,10 @@ def test_a_contrast_agent_that_was_not_given_raises_no_doubt(words: str) -> None
     found = classify_series(evidence("sag", words, **T1))
     assert (found.confidence, found.reason) == ("high", "")
     assert "contrast-agent" not in found.tokens
+
+
+@pytest.mark.parametrize("words", ["sag t1 +gd", "t1 sag+gd", "t1_tse_sag+c"])
+def test_an_agent_behind_a_plus_is_seen(words: str) -> None:
+    found = classify_series(SeriesEvidence(np.eye(3)[[0, 0, 0]], 12, 500, words=words))
+    assert "contrast-agent" in found.tokens
+    assert found.confidence == "low"

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -53,6 +54,7 @@ from src.json_object import read_object
 from src.workers import Progress, map_all
 
 IMPORT_FILE, TYPES_FILE, MARKER = "import.csv", "series_types.csv", "import.json"
+PLAN = "import_plan.json"
 IMPORT_COLUMNS = (
     *("file", "study_id", "series_id", "instance_number"),
     *("series_description", "reason"),
@@ -167,6 +169,7 @@ def import_folder(
     pictures = _pictures(folder, listing, studies, executor)
     series, copies = _plan(studies, pictures, corrections)
     _require_known(series, corrections, series_types)
+    _require_same_plan(data, series)
     _correct(data, listing, held, series)
     failed = _write(folder, data, listing, series, executor, progress)
     return _write_tables(data, listing, files, series, copies, failed)
@@ -198,6 +201,27 @@ def _claim(data: Path, listing: Listing) -> dict[int, str]:
             f"files in it; {OTHER_FOLDER}."
         )
     return {int(key): str(name) for key, name in held.get("corrections", {}).items()}
+
+
+def _require_same_plan(data: Path, series: Sequence[ImportedSeries]) -> None:
+    """Raise UserError if slices were written under numbers that now mean others.
+
+    As where a file that could not be read the time before can be read now.
+    """
+    rows = [
+        (each.series_id, held.file, held.frame, number)
+        for each in series
+        for held, number in zip(each.source.slices, each.source.numbers, strict=True)
+    ]
+    plan = {"plan": sha256(repr(rows).encode()).hexdigest()}
+    path = data / PLAN
+    if not path.is_file():
+        write_json(plan, path)
+    elif read_object(path, f"remove {data} and import again") != plan:
+        raise UserError(
+            f"{data} was written when other files of --import could be read; "
+            f"{OTHER_FOLDER}."
+        )
 
 
 def _corrections(path: Path) -> dict[int, str]:

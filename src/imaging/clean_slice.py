@@ -13,12 +13,12 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
-from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, RLELossless
 from pydicom.valuerep import format_number_as_ds
 
 from src.files import replacing
 from src.imaging.clean_stream import without_texts
-from src.imaging.decoding import only_image, stored_values
+from src.imaging.decoding import only_image, stored_values, used_bits
 from src.imaging.dicom_errors import RAISED_ON_DAMAGE, DicomError, translate_errors
 from src.imaging.dicom_folder import TAGS, texts
 from src.imaging.dicom_tags import (
@@ -156,7 +156,8 @@ def _set_pixels(
     _keep_padding(clean, flat)
     clean.file_meta = FileMetaDataset()
     syntax = whole.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated and not frame:
+    # Runs are decoded: behind them, and in unused bits, texts may lie.
+    if syntax.is_encapsulated and syntax != RLELossless and not frame:
         clean.file_meta.TransferSyntaxUID = syntax
         clean.PixelData = encapsulate([_clean_stream(whole, syntax, source)])
         clean["PixelData"].is_undefined_length = True
@@ -190,4 +191,5 @@ def _keep_padding(clean: Dataset, flat: Dataset) -> None:
 
 
 def _frame_values(whole: Dataset, frame: int) -> np.ndarray:
-    return pixel_array(whole, index=frame - 1, raw=True)
+    words = pixel_array(whole, index=frame - 1, raw=True, correct_unused_bits=False)
+    return used_bits(words, whole)

@@ -49,13 +49,13 @@ def stored_values(dataset: Dataset, path: Path) -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         if not syntax.is_encapsulated:
-            return _stored_bits(_native(dataset), dataset)
+            return used_bits(_native(dataset), dataset)
         stream = only_image(dataset, syntax, path)
         if syntax == RLELossless:
-            return _stored_bits(_decoded_runs(dataset), dataset)
+            return used_bits(_decoded_runs(dataset), dataset)
         _require_agreement(frame_header(stream), dataset, path)
         if syntax in DECODED_HERE:
-            return _stored_bits(_words(decode_lossless(stream), dataset), dataset)
+            return used_bits(_words(decode_lossless(stream), dataset), dataset)
         return _decoded(dataset)
     except RAISED_ON_DAMAGE:
         raise DicomError(path, _why_undecodable(syntax)) from None
@@ -145,7 +145,7 @@ def _words(values: np.ndarray, dataset: Dataset) -> np.ndarray:
     return values.astype(f"u{size}").view(f"{kind}{size}")
 
 
-def _stored_bits(words: np.ndarray, dataset: Dataset) -> np.ndarray:
+def used_bits(words: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Keep BitsStored bits, HighBit the uppermost, and extend the sign.
 
     The other bits of a pixel may hold anything (PS3.5, 8.1.1), and pydicom

@@ -50,14 +50,17 @@ MR_CLASSES = (
     LegacyConvertedEnhancedMRImageStorage,
 )
 # What the source calls a series. Held in memory to find its type, written nowhere.
-WORD_TAGS = ["SeriesDescription", "ProtocolName", "SequenceName"]
+WORD_TAGS = [
+    *("SeriesDescription", "ProtocolName", "SequenceName"),
+    *("BodyPartExamined", "ScanOptions"),
+]
 TAGS = [
     *(*SHAPE_TAGS, *GREY_TAGS, *PLANE_TAGS, *CONTRAST_TAGS, *WEIGHTING_TAGS),
     *(*BIT_TAGS, *WORD_TAGS, SHARED, PER_FRAME, "SOPClassUID", "SOPInstanceUID"),
     *("StudyInstanceUID", "FrameOfReferenceUID", "Modality", "InstanceNumber"),
     *("SeriesNumber", "BurnedInAnnotation", "DiffusionBValue", "InversionRecovery"),
     *("SliceThickness", "SpacingBetweenSlices", "EchoPulseSequence"),
-    "ContrastBolusAgent",
+    *("ContrastBolusAgent", "ContrastBolusAgentSequence"),
 ]
 MAX_INSTANCE = 999_999
 # What files that are no DICOM begin with.
@@ -271,7 +274,8 @@ def _slice(flat: Dataset, path: Path, number: int, frame: int) -> SourceSlice:
         scanning_sequence="\\".join(texts(flat, "ScanningSequence")),
         image_type=texts(flat, "ImageType"),
         words=" ".join(text for name in WORD_TAGS for text in texts(flat, name)),
-        contrast_agent=any(map(str.strip, texts(flat, "ContrastBolusAgent"))),
+        contrast_agent=any(map(str.strip, texts(flat, "ContrastBolusAgent")))
+        or bool(flat.get("ContrastBolusAgentSequence")),
     )
 
 

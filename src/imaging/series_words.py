@@ -88,7 +88,7 @@ OTHER_CONTRASTS = {
 }
 PLANES: dict[str, Plane] = {"sag": "sagittal", "cor": "coronal", "ax": "axial"}
 _PATTERNS = {
-    token: re.compile(rf"(?<![a-z0-9+])(?:{pattern})(?![a-z0-9*])")
+    token: re.compile(rf"(?<![a-z0-9])(?:{pattern})(?![a-z0-9*])")
     for token, pattern in VOCABULARY.items()
 }
 # Words that people write as one: sagT2, T2W_TSE, axt1fse. Each part must be known.
@@ -146,5 +146,5 @@ def _plain(text: str) -> str:
     letters = "".join(c for c in folded if not unicodedata.combining(c))
     letters = letters.replace("\N{LATIN SMALL LETTER DOTLESS I}", "i")
     letters = _NEGATED.sub(" ", _LEVELS.sub(" ", letters))
-    spaced = re.sub(r"[^a-z0-9*+]+", " ", letters)
+    spaced = re.sub(r"[^a-z0-9*+]+", " ", letters.replace("+", " +"))
     return _GLUED.sub(lambda part: " ".join(filter(None, part.groups())), spaced)

@@ -128,7 +128,11 @@ class StudyPipeline:
         """Return where the severity models look; None if that is not asked for."""
         if not self.attends:
             return None
-        return attention_of(self.severity_models, sites, views)
+        try:
+            return attention_of(self.severity_models, sites, views)
+        except Exception as error:  # a page must not cost the grades
+            self.log(f"Warning: no attention is shown ({type(error).__name__})")
+            return None
 
     def _site_views(self, study: Study, sites: Sites) -> SiteViews:
         """Find the views of all sites, if a run sees them or a page shows them."""
@@ -143,9 +147,10 @@ class StudyPipeline:
     ) -> dict[Target, list[str]]:
         """List the series types from which each site was graded."""
         one_view = any(not model.sees_all_views for model in self.severity_models)
+        all_views = any(model.sees_all_views for model in self.severity_models)
         used = {}
         for target in graded:
-            names = views.names(target)
+            names = views.names(target) if all_views else []
             if one_view and target in sites:
                 names = [*names, own_type(target)]
             used[target] = [name for name in SERIES_DESCRIPTIONS if name in names]

@@ -3,9 +3,9 @@
     python -m benchmarks.review --data phantom --findings findings.csv
 
 The truth lies beside a phantom's test studies (phantom-truth). Of the findings that
-doubt ranks first, which share of all errors and of the whole loss do they hold? Chance
-is the share itself. And are the studies whose levels are truly off by one those whose
-reason doubts the levels?
+doubt ranks first, which share of all errors and of the whole loss do they hold? In a
+random order it is the share itself. And are the studies whose levels are truly off by
+one those whose reason doubts the levels?
 """
 
 import argparse

@@ -6,13 +6,13 @@ copies the demo's preview, draws one of its test studies as the Kaggle notebook 
 it, and photographs pages in an installed Chromium (or the one that CHROMIUM names).
 """
 
-import os
 import shutil
 from pathlib import Path
 
 import pandas as pd
 from playwright.sync_api import sync_playwright
 
+from docs.chromium import FLAGS, find_browser
 from src.command_line import make_parser, run_script
 from src.console import say
 from src.errors import UserError
@@ -20,8 +20,6 @@ from src.files import replacing
 from src.kaggle.notebook_display import draw_study
 
 HERE = Path(__file__).parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WIDTH, HEIGHT = 1280, 860
 
 
@@ -56,12 +54,13 @@ def study_page(folder: Path) -> Path:
 
 def photograph(pages: dict[Path, Path]) -> None:
     """Write the top of each page as a reader with a wide screen sees it."""
-    paths = (shutil.which(os.environ.get("CHROMIUM", name)) for name in BROWSERS)
-    browser_path = next(filter(None, paths), None)
+    browser_path = find_browser()
     if browser_path is None:
         raise UserError("no Chromium is installed: install it, or name it by CHROMIUM")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=browser_path, args=[*FLAGS]
+        )
         tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         for picture, page in pages.items():
             tab.goto(page.resolve().as_uri())

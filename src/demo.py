@@ -3,12 +3,11 @@
 Run by `make demo`. If interrupted, run it again: it resumes.
 """
 
-import time
 from pathlib import Path
 
 from src.command_line import make_parser, positive_int, run_script
 from src.console import say, show_table
-from src.script_calls import call_script
+from src.script_calls import call_steps
 
 # For less than four minutes on two cores: small images, and few epochs where a training
 # on phantoms converges early.
@@ -66,12 +65,7 @@ def main() -> None:
     add("--studies", type=positive_int, default=60, help=text)
     add("--epochs", type=positive_int, help="epochs of every training")
     args = parser.parse_args()
-    seconds: dict[str, float] = {}
-    for name, command in steps(args.folder, args.studies, args.epochs).items():
-        say(f"\n$ python {' '.join(command)}")
-        start = time.perf_counter()
-        call_script(command)
-        seconds[name] = time.perf_counter() - start
+    seconds = call_steps(steps(args.folder, args.studies, args.epochs))
     seconds["total"] = sum(seconds.values())
     rows = [{"step": name, "seconds": f"{s:.1f}"} for name, s in seconds.items()]
     show_table("Demo timings", rows)

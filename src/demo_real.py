@@ -6,12 +6,11 @@ imports examples/spider as a folder that a hospital might hand over, finds the c
 five levels by the locator in weights/, and writes the study's page.
 """
 
-import time
 from pathlib import Path
 
 from src.command_line import make_parser, run_script
 from src.console import say, show_table
-from src.script_calls import call_script
+from src.script_calls import call_steps
 
 EXAMPLE = Path("examples/spider/DICOM")
 WEIGHTS = Path("weights")
@@ -36,13 +35,8 @@ def main() -> None:
         "--folder", type=Path, default=Path("demo-real"), help="output folder"
     )
     args = parser.parse_args()
-    rows = []
-    for name, command in steps(args.folder).items():
-        say(f"\n$ python {' '.join(command)}")
-        start = time.perf_counter()
-        call_script(command)
-        seconds = time.perf_counter() - start
-        rows.append({"step": name, "seconds": f"{seconds:.1f}"})
+    seconds = call_steps(steps(args.folder))
+    rows = [{"step": name, "seconds": f"{s:.1f}"} for name, s in seconds.items()]
     show_table("Timings", rows)
     say(f"Open {args.folder / 'pages' / 'index.html'}")
 

@@ -159,5 +159,6 @@ def test_a_stream_that_cannot_be_followed_is_left_out(
     assert not (tmp_path / "1" / "10001" / "1.dcm").exists()
 
 
-def test_run_lengths_keep_their_bytes() -> None:
-    assert without_texts(b"\2\0\0\0", RLELossless) == b"\2\0\0\0"
+def test_run_lengths_are_not_cleaned_but_decoded() -> None:
+    with pytest.raises(ValueError, match="unknown streams"):
+        without_texts(b"\2\0\0\0DOE^JOHN", RLELossless)

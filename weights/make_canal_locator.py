@@ -13,8 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from src.command_line import make_parser, positive_int, run_script
+from src.competition.constants import SAGITTAL_T2
 from src.console import say, show_table, timed
 from src.files import replacing, write_csv
+from src.localization.location_metrics import location_metrics
 from src.script_calls import call_script
 from src.workers import worker_pool
 from weights.mixed_cohort import Person, mixture_folds, write_mixture
@@ -26,7 +28,6 @@ RECIPE = (
     *("--augment", "0.6", "--input-px", "224", "--seed", "0"),
 )
 KINDS = {0: "phantoms", 1: "real, 1 mm", 3: "averaged to 3 mm", 4: "averaged to 4 mm"}
-NEAR_MM = 5.0
 HERE = Path(__file__).parent
 
 
@@ -87,18 +88,20 @@ def out_of_fold(runs: Path, people: list[Person]) -> list[dict[str, object]]:
     paths = [runs / run_name(f"fold{fold}") / "predictions.csv" for fold in range(5)]
     sites = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
     kinds = sites["study_id"].map({p.study_id: KINDS[p.thickness] for p in people})
-    rows = []
+    rows: list[dict[str, object]] = []
     for kind, some in sites.groupby(kinds, sort=False):
-        right = some["level_right"].astype(bool)
+        found = location_metrics(some.assign(run="out of fold"))[SAGITTAL_T2]
         rows.append(
             {
                 "series": kind,
-                "studies": some["study_id"].nunique(),
-                "sites": len(some),
-                "median, mm": some["error_mm"].median(),
-                "within 5 mm, %": 100 * (some["error_mm"] <= NEAR_MM).mean(),
-                "correct level, %": 100 * right.mean(),
-                "studies with all": int(right.groupby(some["study_id"]).all().sum()),
+                "studies": found["studies"],
+                "sites": found["sites"],
+                "median, mm": found["median_mm"],
+                "within 5 mm, %": 100 * found["within_5mm"],
+                "correct level, %": 100 * found["level_right"],
+                "studies with all": round(
+                    found["studies_level_right"] * found["studies"]
+                ),
             }
         )
     return rows

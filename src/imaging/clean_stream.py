@@ -17,7 +17,6 @@ from pydicom.uid import (
     JPEG2000TransferSyntaxes,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
-    RLELossless,
 )
 
 from src.imaging.codestream import (
@@ -56,8 +55,6 @@ def without_texts(stream: bytes, syntax: UID) -> bytes:
 
 
 def _cleaner_of(syntax: UID) -> Callable[[bytes], bytes]:
-    if syntax == RLELossless:
-        return lambda stream: stream  # has no room for texts
     if syntax in JPEGLSTransferSyntaxes:
         return lambda stream: _clean_jpeg(stream, SCAN_END_OF_LS)
     if syntax in JPEGTransferSyntaxes:

@@ -23,7 +23,11 @@ from src.imaging.overview import OVERVIEW_PX, Overview
 from src.localization.heatmaps import peaks, select_targets
 from src.localization.keypoint_augmentation import KeypointAugmenter
 from src.localization.locate import Sites, locate, target_indices_of
-from src.localization.location_metrics import COMPARED_COLUMNS, compare_sites
+from src.localization.location_metrics import (
+    COMPARED_COLUMNS,
+    NEAR_MM,
+    compare_sites,
+)
 from src.localization.predict_heatmaps import predict_heatmaps
 from src.localization.series_dataset import (
     AnnotatedSeries,
@@ -47,7 +51,6 @@ from src.training.run_folder import read_run
 from src.training.splits import SPLITS, first_studies, require_examples, study_splits
 from src.training.trainer import Validation
 
-NEAR_MM = 5.0
 FILE_COLUMNS = ("series_description", "series_id", "instance_number")
 
 

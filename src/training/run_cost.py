@@ -30,9 +30,8 @@ def run_cost(run: Run) -> RunCost:
 
 def trained_parameters(run: Run) -> int | None:
     """Count the weights in a run's file by its header; None if it cannot be read."""
-    path = run.folder / "weights.safetensors"
     try:
-        with safe_open(path, framework="numpy") as tensors:
+        with safe_open(run.weights_path, framework="numpy") as tensors:
             names = set(tensors.keys())
             shapes = [
                 tensors.get_slice(name).get_shape()

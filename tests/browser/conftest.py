@@ -6,30 +6,17 @@ Skipped where Playwright or a Chromium is missing. The browser is the first of C
 (an environment variable) and the usual names on the PATH.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from docs.chromium import FLAGS, NAMES, find_browser
+
 pytest.register_assert_rewrite("looks")  # before it is imported: says what was found
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
 HEIGHT = 900
 Open = Callable[..., Any]  # a path and how to look at it, to Playwright's Page
-
-
-def find_browser() -> str | None:
-    """Find a Chromium on this machine; None without."""
-    wanted = (os.environ.get("CHROMIUM"), *NAMES)
-    return next(
-        (path for name in wanted if name and (path := shutil.which(name))), None
-    )
 
 
 # Not of the session: the driver's event loop would stay in the way of other tests.
